@@ -1,0 +1,225 @@
+//! The plan catalogue: data from the configuration, not code.
+
+use serde::{Deserialize, Serialize};
+
+use super::Window;
+
+/// Which of the offered models a plan includes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelRule {
+    /// Every model.
+    All,
+    /// The first one that is offered.
+    First,
+    /// These, where they are offered.
+    Named(Vec<String>),
+}
+
+impl ModelRule {
+    /// The models of `offered` (in the operator's order) that the rule includes.
+    pub fn select<'a>(&self, offered: &'a [String]) -> Vec<&'a str> {
+        match self {
+            Self::All => offered.iter().map(String::as_str).collect(),
+            Self::First => offered.first().map(String::as_str).into_iter().collect(),
+            Self::Named(names) => offered
+                .iter()
+                .filter(|m| names.contains(m))
+                .map(String::as_str)
+                .collect(),
+        }
+    }
+}
+
+/// What a plan costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// In the currency's smallest unit (cents).
+    pub amount: i64,
+    /// ISO 4217, lower case, as Stripe writes it.
+    pub currency: String,
+    /// `month` or `year`.
+    pub interval: String,
+}
+
+/// Something a plan grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entitlement {
+    /// Its name; unknown ones are denied.
+    pub key: String,
+    /// What is granted.
+    pub kind: EntitlementKind,
+}
+
+/// The three kinds of entitlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntitlementKind {
+    /// On or off.
+    Boolean(bool),
+    /// A fixed JSON value.
+    Static(serde_json::Value),
+    /// So many a window; `None` is unlimited.
+    Metered {
+        /// The most in one window.
+        limit: Option<i64>,
+        /// How long a window is.
+        window: Window,
+    },
+}
+
+/// A plan a user can hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name in the API.
+    pub key: String,
+    /// Its name for people.
+    pub name: String,
+    /// Raised when its terms change.
+    pub version: i32,
+    /// Which models it includes.
+    pub models: ModelRule,
+    /// What it costs; empty where it is free or by agreement.
+    pub prices: Vec<Price>,
+    /// Sold by agreement only, never by checkout.
+    pub by_agreement: bool,
+    /// What it grants.
+    pub entitlements: Vec<Entitlement>,
+}
+
+impl Plan {
+    /// Whether it can be bought through checkout.
+    pub fn for_sale(&self) -> bool {
+        !self.by_agreement && !self.prices.is_empty()
+    }
+
+    /// The limit of a metered entitlement: `None` if the plan does not have it, `Some(None)` if unlimited.
+    pub fn limit(&self, meter: &str) -> Option<(Option<i64>, Window)> {
+        self.entitlements
+            .iter()
+            .find(|e| e.key == meter)
+            .and_then(|e| match e.kind {
+                EntitlementKind::Metered { limit, window } => Some((limit, window)),
+                _ => None,
+            })
+    }
+}
+
+/// All plans of the deployment. The default plan is what everyone without a subscription holds.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    plans: Vec<Plan>,
+    default: usize,
+}
+
+/// Why a list of plans makes no catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCatalogue {
+    /// Two plans share a key.
+    #[error("two plans have the key `{0}`")]
+    DuplicateKey(String),
+    /// The default plan is not among them.
+    #[error("the default plan `{0}` is not among the plans")]
+    NoDefault(String),
+}
+
+impl Catalogue {
+    /// Checks and keeps a list of plans in the operator's order.
+    pub fn new(plans: Vec<Plan>, default: &str) -> Result<Self, InvalidCatalogue> {
+        for (i, plan) in plans.iter().enumerate() {
+            if plans[..i].iter().any(|p| p.key == plan.key) {
+                return Err(InvalidCatalogue::DuplicateKey(plan.key.clone()));
+            }
+        }
+        let default = plans
+            .iter()
+            .position(|p| p.key == default)
+            .ok_or_else(|| InvalidCatalogue::NoDefault(default.to_owned()))?;
+        Ok(Self { plans, default })
+    }
+
+    /// All plans, in the operator's order.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// The plan with this key.
+    pub fn plan(&self, key: &str) -> Option<&Plan> {
+        self.plans.iter().find(|p| p.key == key)
+    }
+
+    /// The plan of everyone without a subscription.
+    pub fn default_plan(&self) -> &Plan {
+        &self.plans[self.default]
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn plan(key: &str, models: ModelRule, limit: Option<i64>) -> Plan {
+        Plan {
+            key: key.into(),
+            name: key.to_uppercase(),
+            version: 1,
+            models,
+            prices: vec![],
+            by_agreement: false,
+            entitlements: vec![
+                Entitlement {
+                    key: "messages".into(),
+                    kind: EntitlementKind::Metered {
+                        limit,
+                        window: Window::Day,
+                    },
+                },
+                Entitlement {
+                    key: "support".into(),
+                    kind: EntitlementKind::Boolean(true),
+                },
+            ],
+        }
+    }
+
+    pub(crate) fn catalogue() -> Catalogue {
+        Catalogue::new(
+            vec![
+                plan("free", ModelRule::First, Some(5)),
+                plan("pro", ModelRule::All, None),
+            ],
+            "free",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_rule_selects_among_the_offered_models_in_their_order() {
+        let offered = ["small".to_owned(), "large".to_owned()];
+        assert_eq!(ModelRule::All.select(&offered), ["small", "large"]);
+        assert_eq!(ModelRule::First.select(&offered), ["small"]);
+        assert_eq!(
+            ModelRule::Named(vec!["large".into(), "gone".into()]).select(&offered),
+            ["large"]
+        );
+        assert!(ModelRule::First.select(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_catalogue_needs_its_default_and_unique_keys() {
+        let free = || plan("free", ModelRule::All, None);
+        assert_eq!(
+            Catalogue::new(vec![free(), free()], "free").unwrap_err(),
+            InvalidCatalogue::DuplicateKey("free".into())
+        );
+        assert_eq!(
+            Catalogue::new(vec![free()], "pro").unwrap_err(),
+            InvalidCatalogue::NoDefault("pro".into())
+        );
+        assert_eq!(catalogue().default_plan().key, "free");
+        assert_eq!(
+            catalogue().plan("pro").unwrap().limit("messages"),
+            Some((None, Window::Day))
+        );
+        assert_eq!(catalogue().plan("pro").unwrap().limit("support"), None);
+        assert!(!free().for_sale());
+    }
+}

@@ -1,0 +1,206 @@
+//! The little that Anteroom reads of a chat completion request; everything else travels untouched.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{InvalidObject, RawObject, TokenUsage, estimate_tokens};
+
+/// A chat completion request: its bytes and a small view of them.
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    body: RawObject,
+    /// The model that is asked for.
+    pub model: String,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether the client wants the usage chunk at the end of a stream.
+    pub include_usage: bool,
+    /// The most completion tokens per choice, where the client said.
+    pub max_tokens: Option<i64>,
+    /// How many choices.
+    pub choices: i64,
+    /// An upper estimate of the prompt's tokens.
+    pub prompt_estimate: i64,
+}
+
+/// Why a request cannot be understood, and which parameter is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidRequest {
+    /// The parameter, as OpenAI's `param`.
+    pub param: Option<&'static str>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Choices beyond this make one call a flood.
+const MAX_CHOICES: i64 = 16;
+
+fn invalid(param: &'static str, message: impl Into<String>) -> InvalidRequest {
+    InvalidRequest {
+        param: Some(param),
+        message: message.into(),
+    }
+}
+
+impl ChatRequest {
+    /// Reads a request's bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidRequest> {
+        let body = RawObject::parse(bytes).map_err(|e| InvalidRequest {
+            param: None,
+            message: format!("the body is not a JSON object: {e}"),
+        })?;
+        Self::from_object(body)
+    }
+
+    /// Reads a request that was put together by Anteroom or has been parsed already.
+    pub fn from_object(body: RawObject) -> Result<Self, InvalidRequest> {
+        fn read<T: serde::de::DeserializeOwned>(
+            body: &RawObject,
+            key: &'static str,
+            what: &str,
+        ) -> Result<Option<T>, InvalidRequest> {
+            body.read(key)
+                .map_err(|_: InvalidObject| invalid(key, format!("`{key}` must be {what}")))
+        }
+        #[derive(Deserialize)]
+        struct StreamOptions {
+            #[serde(default)]
+            include_usage: Option<bool>,
+        }
+        let model: String = read(&body, "model", "a string")?
+            .filter(|m: &String| !m.is_empty())
+            .ok_or_else(|| invalid("model", "`model` is missing; GET /v1/models lists those you may use"))?;
+        let messages: Vec<Box<RawValue>> =
+            read(&body, "messages", "an array")?.ok_or_else(|| invalid("messages", "`messages` is missing"))?;
+        if messages.is_empty() {
+            return Err(invalid("messages", "`messages` must have at least one message"));
+        }
+        let stream = read(&body, "stream", "true or false")?.unwrap_or(false);
+        let include_usage = read::<StreamOptions>(&body, "stream_options", "an object")?
+            .and_then(|o| o.include_usage)
+            .unwrap_or(false);
+        let positive = |key: &'static str| match read::<i64>(&body, key, "a whole number")? {
+            Some(n) if n < 1 => Err(invalid(key, format!("`{key}` must be at least 1"))),
+            n => Ok(n),
+        };
+        let max_tokens = positive("max_completion_tokens")?.or(positive("max_tokens")?);
+        let choices = positive("n")?.unwrap_or(1);
+        if choices > MAX_CHOICES {
+            return Err(invalid("n", format!("`n` must be at most {MAX_CHOICES}")));
+        }
+        // Tools and schemas are prompt as well, so the whole body is counted.
+        let prompt_estimate = estimate_tokens(&body.to_vec());
+        Ok(Self {
+            body,
+            model,
+            stream,
+            include_usage,
+            max_tokens,
+            choices,
+            prompt_estimate,
+        })
+    }
+
+    /// The bytes for the provider: the same, but for asking a stream for its usage.
+    pub fn upstream_body(&self) -> Vec<u8> {
+        if !self.stream || self.include_usage {
+            return self.body.to_vec();
+        }
+        let mut body = self.body.clone();
+        let mut options = body
+            .get("stream_options")
+            .and_then(|raw| RawObject::parse(raw.get().as_bytes()).ok())
+            .unwrap_or_default();
+        let set = options
+            .set("include_usage", &true)
+            .and_then(|()| body.set("stream_options", &options));
+        debug_assert!(set.is_ok(), "a bool and a raw object always serialise");
+        body.to_vec()
+    }
+
+    /// What the call may use at most, as it is reserved; `assumed_output` where the client named no maximum.
+    pub fn worst_case(&self, assumed_output: i64) -> TokenUsage {
+        TokenUsage {
+            prompt_tokens: self.prompt_estimate,
+            completion_tokens: self.max_tokens.unwrap_or(assumed_output).saturating_mul(self.choices),
+            ..TokenUsage::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ChatRequest, InvalidRequest> {
+        ChatRequest::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_request_is_read_and_otherwise_left_alone() {
+        let text =
+            r#"{"temperature":1.50,"model":"m","messages":[{"role":"user","content":"hi"}],"x_custom":{"k":1.0}}"#;
+        let request = parse(text).unwrap();
+        assert_eq!(
+            (request.model.as_str(), request.stream, request.choices),
+            ("m", false, 1)
+        );
+        assert_eq!(request.upstream_body(), text.as_bytes());
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_its_usage() {
+        let request = parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"x":1.0}}"#).unwrap();
+        assert!(!request.include_usage);
+        let body = String::from_utf8(request.upstream_body()).unwrap();
+        assert_eq!(
+            body,
+            r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"x":1.0,"include_usage":true}}"#
+        );
+        let request =
+            parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"include_usage":true}}"#).unwrap();
+        assert!(request.include_usage);
+        let request = parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":null}"#).unwrap();
+        assert!(
+            String::from_utf8(request.upstream_body())
+                .unwrap()
+                .ends_with(r#""stream_options":{"include_usage":true}}"#)
+        );
+    }
+
+    #[test]
+    fn a_fault_names_its_parameter() {
+        for (text, param) in [
+            ("[]", None),
+            ("{", None),
+            (r#"{"model":"a","model":"b","messages":[1]}"#, None),
+            (r#"{"messages":[1]}"#, Some("model")),
+            (r#"{"model":7,"messages":[1]}"#, Some("model")),
+            (r#"{"model":"","messages":[1]}"#, Some("model")),
+            (r#"{"model":"m"}"#, Some("messages")),
+            (r#"{"model":"m","messages":[]}"#, Some("messages")),
+            (r#"{"model":"m","messages":"hi"}"#, Some("messages")),
+            (r#"{"model":"m","messages":[1],"stream":"yes"}"#, Some("stream")),
+            (r#"{"model":"m","messages":[1],"n":0}"#, Some("n")),
+            (r#"{"model":"m","messages":[1],"n":17}"#, Some("n")),
+            (r#"{"model":"m","messages":[1],"max_tokens":-1}"#, Some("max_tokens")),
+            (
+                r#"{"model":"m","messages":[1],"stream_options":3}"#,
+                Some("stream_options"),
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().param, param, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_worst_case_multiplies_choices() {
+        let request =
+            parse(r#"{"model":"m","messages":[1],"n":3,"max_tokens":10,"max_completion_tokens":20}"#).unwrap();
+        assert_eq!(request.worst_case(4096).completion_tokens, 60);
+        let request = parse(r#"{"model":"m","messages":[1]}"#).unwrap();
+        assert_eq!(request.worst_case(4096).completion_tokens, 4096);
+        assert!(request.worst_case(4096).prompt_tokens > 0);
+    }
+}

@@ -1,0 +1,49 @@
+//! Rate limits: how often a key may act.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A named limit: so many acts a minute, in one burst or spread out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Its name in the `RateLimit-Policy` header and in logs.
+    pub name: &'static str,
+    /// Acts a minute.
+    pub per_minute: u32,
+}
+
+/// What a limiter answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the act may go ahead.
+    pub allowed: bool,
+    /// Acts left right now.
+    pub remaining: u32,
+    /// Seconds until an act is possible again (refused) or the limit is full again (allowed), rounded up.
+    pub after_seconds: u64,
+}
+
+/// The form in which an address is counted: IPv4 as it is (also when mapped into IPv6), IPv6 by its /64, since
+/// one subscriber owns a whole /64.
+pub fn counted_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscriber_is_one_address() {
+        let count = |text: &str| counted_address(text.parse().unwrap());
+        assert_eq!(count("2001:db8:1:2:3:4:5:6"), count("2001:db8:1:2::1"));
+        assert_ne!(count("2001:db8:1:2::1"), count("2001:db8:1:3::1"));
+        assert_eq!(count("::ffff:192.0.2.1"), count("192.0.2.1"));
+        assert_ne!(count("192.0.2.1"), count("192.0.2.2"));
+    }
+}

@@ -1,0 +1,207 @@
+//! Subscriptions, quotas, usage, and the payment provider.
+
+use async_trait::async_trait;
+
+use anteroom_domain::billing::{Hold, Owner, QuotaKey, Subscription};
+use anteroom_domain::chat::{TokenUsage, UsageEvent};
+use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp, UserId};
+
+use crate::StoreResult;
+
+/// What stands on a quota counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaLevel {
+    /// Settled.
+    pub used: i64,
+    /// Held for calls that run.
+    pub reserved: i64,
+}
+
+/// Finding subscriptions and quotas.
+#[async_trait]
+pub trait BillingRead: Send {
+    /// The owner's subscription: one that is not terminal before one that is, then the newest.
+    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>>;
+
+    /// A counter; one that was never touched is zero.
+    async fn quota_level(&mut self, key: &QuotaKey) -> StoreResult<QuotaLevel>;
+}
+
+/// Quota held for a call, durable and with an end, so that a crash cannot hold it for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Identifier.
+    pub id: ReservationId,
+    /// The call.
+    pub request_id: RequestId,
+    /// Who pays.
+    pub owner: Owner,
+    /// By which session.
+    pub session_id: SessionId,
+    /// The model that was asked for.
+    pub model: String,
+    /// The least the call will have used if nobody settles it: its prompt's estimate.
+    pub at_least: TokenUsage,
+    /// What is held; at most one hold per meter.
+    pub holds: Vec<Hold>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the sweep takes it for lost.
+    pub expires_at: Timestamp,
+}
+
+/// What reserving showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    /// All holds stand.
+    Held,
+    /// A counter has no room. Nothing may be committed: drop the unit of work.
+    Denied {
+        /// The meter.
+        meter: &'static str,
+        /// What stands on it, holds included.
+        level: QuotaLevel,
+        /// Its limit.
+        limit: i64,
+    },
+}
+
+/// Changing subscriptions and quotas.
+#[async_trait]
+pub trait BillingWrite: Send {
+    /// Remembers a provider's event. `false` if it is known already; then its effect has been had.
+    async fn insert_billing_event(
+        &mut self,
+        provider: &str,
+        event_id: &str,
+        kind: &str,
+        payload: &str,
+        received_at: Timestamp,
+    ) -> StoreResult<bool>;
+
+    /// A subscription by the provider's identifier, locked until the unit of work ends.
+    async fn lock_subscription(&mut self, provider: &str, provider_id: &str) -> StoreResult<Option<Subscription>>;
+
+    /// Writes a subscription, new or not. Provider and provider identifier are its key; the owner never changes.
+    async fn put_subscription(&mut self, subscription: &Subscription) -> StoreResult<()>;
+
+    /// Holds quota on every counter of the reservation by conditional updates: never over a limit, whatever runs in
+    /// parallel, and without a denial while there is room.
+    async fn reserve_quota(&mut self, reservation: &Reservation) -> StoreResult<Reserved>;
+
+    /// Turns holds into use: per meter the given amount, zero for a meter that is not named. `false` if the
+    /// reservation is not open (any more); then nothing changed.
+    async fn settle_quota(&mut self, id: ReservationId, used: &[(&str, i64)]) -> StoreResult<bool>;
+
+    /// Reservations past their end, at most `limit`, oldest first.
+    async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>>;
+
+    /// Books what a call used. `false` if that call is booked already; then nothing changed.
+    async fn insert_usage(&mut self, event: &UsageEvent) -> StoreResult<bool>;
+}
+
+/// What is bought, by whom, and where the buyer goes afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckoutOrder {
+    /// The buyer; comes back in the provider's events, never matched by e-mail.
+    pub user_id: UserId,
+    /// The plan's key.
+    pub plan: String,
+    /// The plan's version.
+    pub plan_version: i32,
+    /// Its name, for the page.
+    pub plan_name: String,
+    /// Its price in the currency's smallest unit.
+    pub amount: i64,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// `month` or `year`.
+    pub interval: String,
+    /// Where the buyer goes after paying.
+    pub success_url: String,
+    /// Where the buyer goes after turning back.
+    pub cancel_url: String,
+}
+
+/// A checkout at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// The provider's identifier.
+    pub id: String,
+    /// Where the buyer pays.
+    pub url: String,
+}
+
+/// A verified event of the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderEvent {
+    /// The provider's identifier; the same when it is delivered again.
+    pub id: String,
+    /// The provider's word for what happened.
+    pub kind: String,
+    /// The state of a subscription, where the event is about one of ours.
+    pub subscription: Option<Subscription>,
+}
+
+/// Why a webhook was not accepted. It names nothing that would help to forge one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookRejected {
+    /// The signature is missing, malformed or wrong.
+    #[error("the webhook's signature is missing or wrong")]
+    BadSignature,
+    /// The signature is right but too old (or too far ahead): a replay.
+    #[error("the webhook's timestamp is too far from now")]
+    Stale,
+    /// It is signed, but the body is not an event.
+    #[error("the webhook's body is not an event: {0}")]
+    Malformed(String),
+}
+
+/// Why the payment provider did not serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PaymentError {
+    /// No such checkout, or one that is over.
+    #[error("there is no such checkout")]
+    NoSuchCheckout,
+    /// The provider is away or refused.
+    #[error("the payment provider failed: {0}")]
+    Unavailable(String),
+}
+
+/// What a provider's own checkout page shows, where Anteroom serves that page itself (the stub).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostedCheckout {
+    /// What is bought.
+    pub order: CheckoutOrder,
+    /// When the page is over.
+    pub expires_at: Timestamp,
+}
+
+/// Takes money. Nothing here runs inside a unit of work.
+#[async_trait]
+pub trait PaymentProvider: Send + Sync {
+    /// Its name in the webhook's path and in the store.
+    fn name(&self) -> &'static str;
+
+    /// Opens a checkout.
+    async fn checkout(&self, order: &CheckoutOrder, now: Timestamp) -> Result<Checkout, PaymentError>;
+
+    /// Checks a webhook's signature over the raw body, in constant time, then reads it. `header` looks a request
+    /// header up by its lower-case name.
+    fn verify_webhook(
+        &self,
+        header: &(dyn for<'a> Fn(&'a str) -> Option<String> + Sync),
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<ProviderEvent, WebhookRejected>;
+
+    /// The page behind a checkout's URL, for a provider whose pages Anteroom serves; `None` for any other.
+    fn hosted_checkout(&self, _id: &str, _now: Timestamp) -> Option<HostedCheckout> {
+        None
+    }
+
+    /// The buyer pressed "pay" on that page. Answers where they go now. Paying twice has the effect of paying once.
+    async fn pay_hosted(&self, _id: &str, _now: Timestamp) -> Result<String, PaymentError> {
+        Err(PaymentError::NoSuchCheckout)
+    }
+}

@@ -1,0 +1,212 @@
+//! Conversations, and the models that answer.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+
+use anteroom_domain::chat::{Conversation, Message, TokenUsage};
+use anteroom_domain::{ConversationId, MessageId, RequestId, Timestamp, UserId};
+
+use crate::StoreResult;
+
+/// Finding conversations. The owner is part of every question, so a stranger's is not found.
+#[async_trait]
+pub trait ChatRead: Send {
+    /// A conversation of this user.
+    async fn conversation(&mut self, user: UserId, id: ConversationId) -> StoreResult<Option<Conversation>>;
+
+    /// At most `limit` conversations of this user, newest first, older than `before`.
+    async fn page_conversations(
+        &mut self,
+        user: UserId,
+        before: Option<ConversationId>,
+        limit: i64,
+    ) -> StoreResult<Vec<Conversation>>;
+
+    /// At most `limit` messages of this user's conversation, oldest first, newer than `after`.
+    async fn page_messages(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> StoreResult<Vec<Message>>;
+
+    /// The newest messages of this user's conversation that have text and are not in progress, newest first.
+    async fn recent_messages(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        limit: i64,
+    ) -> StoreResult<Vec<Message>>;
+}
+
+/// Changing conversations.
+#[async_trait]
+pub trait ChatWrite: Send {
+    /// Adds a conversation.
+    async fn insert_conversation(&mut self, conversation: &Conversation) -> StoreResult<()>;
+
+    /// Writes `title`, `model`, `instructions` and `updated_at` of the owner's conversation. Not found: `false`.
+    async fn update_conversation(&mut self, conversation: &Conversation) -> StoreResult<bool>;
+
+    /// Deletes the owner's conversation with its messages. Not found: `false`.
+    async fn delete_conversation(&mut self, user: UserId, id: ConversationId) -> StoreResult<bool>;
+
+    /// Claims the owner's conversation for one answer and moves its `updated_at`. `false` while another answer holds
+    /// it (until that one's `until`), or if it is not found.
+    async fn claim_conversation(
+        &mut self,
+        user: UserId,
+        id: ConversationId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<bool>;
+
+    /// Ends a claim; nothing happens to a conversation that is gone.
+    async fn release_conversation(&mut self, id: ConversationId) -> StoreResult<()>;
+
+    /// Adds a message.
+    async fn insert_message(&mut self, message: &Message) -> StoreResult<()>;
+
+    /// Writes `content`, `status`, `model` and `usage`. `false` if the message is gone with its conversation.
+    async fn finish_message(&mut self, message: &Message) -> StoreResult<bool>;
+}
+
+/// A call to a model, already checked and rewritten.
+#[derive(Debug, Clone)]
+pub struct ChatCall {
+    /// Under which it is logged, and booked.
+    pub request_id: RequestId,
+    /// The upstream's name of the model.
+    pub model: String,
+    /// The request's bytes, as they are to travel.
+    pub body: Bytes,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatReply {
+    /// The answer's bytes, as they came.
+    pub body: Bytes,
+    /// The first choice's text.
+    pub text: String,
+    /// What it used, where the provider said.
+    pub usage: Option<TokenUsage>,
+}
+
+/// What a stream brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// A chunk.
+    Chunk(ChatChunk),
+    /// The provider's own mark that the answer is whole (`[DONE]`). Nothing follows.
+    Done,
+}
+
+/// One chunk of a stream: its bytes and a small view of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChatChunk {
+    /// The JSON of its `data:` line, as it came.
+    pub data: Bytes,
+    /// The text it adds to the first choice.
+    pub text: String,
+    /// Bytes of output of any kind that it adds (text of every choice, tool arguments, refusals, reasoning), for
+    /// estimating what was used if the provider never says.
+    pub output_bytes: usize,
+    /// What the call has used so far, where the provider said.
+    pub usage: Option<TokenUsage>,
+    /// Whether it carries nothing but usage (`choices` is empty): the chunk a client gets only if it asked.
+    pub usage_only: bool,
+}
+
+/// A stream's events. Ending without [`ChatEvent::Done`] or an error does not happen: adapters report it as
+/// [`ProviderErrorKind::Protocol`]. Dropping it cancels the call upstream.
+pub type ChatEvents = Pin<Box<dyn Stream<Item = Result<ChatEvent, ProviderError>> + Send>>;
+
+/// A model that a provider offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedModel {
+    /// Its name, as the provider spells it.
+    pub id: String,
+    /// Who made it, as the provider says.
+    pub owned_by: String,
+    /// When, in Unix seconds, as the provider says.
+    pub created: i64,
+}
+
+/// Where a provider's time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutStage {
+    /// Connecting.
+    Connect,
+    /// Before the first token.
+    FirstToken,
+    /// Between two chunks.
+    Idle,
+    /// Over the whole call.
+    Total,
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderErrorKind {
+    /// The provider refused Anteroom's key (401, 403).
+    Auth,
+    /// The provider refused the request (any other 4xx).
+    BadRequest {
+        /// Its status.
+        status: u16,
+        /// Its error object (OpenAI's `error`), where it sent one: for the caller, freed of the key.
+        error: Option<serde_json::Value>,
+    },
+    /// The provider is out of patience (429).
+    RateLimited {
+        /// Its Retry-After.
+        retry_after: Option<Duration>,
+    },
+    /// The provider failed (5xx).
+    Upstream {
+        /// Its status.
+        status: u16,
+    },
+    /// Time ran out.
+    Timeout(TimeoutStage),
+    /// The connection could not be made or broke.
+    Transport,
+    /// The provider answered something that is no answer, or an error in the middle of a stream.
+    Protocol {
+        /// The error object it sent in the stream, where it sent one, freed of the key.
+        error: Option<serde_json::Value>,
+    },
+}
+
+/// Why a provider did not answer. Carries no key and no prompt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the model provider failed: {detail}")]
+pub struct ProviderError {
+    /// What kind of failure.
+    pub kind: ProviderErrorKind,
+    /// For the log.
+    pub detail: String,
+}
+
+/// A provider of models.
+#[async_trait]
+pub trait ChatModel: Send + Sync {
+    /// Its name in logs and the start-up lines.
+    fn name(&self) -> &str;
+
+    /// The models it offers, asked afresh.
+    async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError>;
+
+    /// A whole answer. Dropping the future cancels the call upstream.
+    async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError>;
+
+    /// A streamed answer. An `Err` here means that nothing was sent. Chunks are handed on as they come, without
+    /// reading ahead: a slow consumer slows the provider.
+    async fn stream(&self, call: ChatCall) -> Result<ChatEvents, ProviderError>;
+}

@@ -1,0 +1,24 @@
+//! What the services need from outside: traits and their promises. `README.md` says how to write an adapter.
+//!
+//! `Ok(None)` means "not found"; an `Err` is a failure. A store method takes part in the unit of work it is called
+//! on: it is atomic with everything else done on it, and undone with it when the unit is dropped without commit.
+
+pub mod accounts;
+pub mod billing;
+pub mod chat;
+pub mod migrations;
+pub mod ops;
+pub mod protection;
+pub mod sessions;
+pub mod store;
+pub mod webhooks;
+
+pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, Verified};
+pub use billing::{BillingRead, BillingWrite, PaymentProvider};
+pub use chat::{ChatModel, ChatRead, ChatWrite};
+pub use migrations::Migrator;
+pub use ops::{Clock, Ids, OpsWrite};
+pub use protection::RateLimiter;
+pub use sessions::{Digest, Secrets, SessionsRead, SessionsWrite, TokenSigner};
+pub use store::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
+pub use webhooks::{Mail, MailError, Mailer, WebhooksWrite};
