@@ -4,7 +4,7 @@ mod memory;
 mod raw;
 mod request;
 
-pub use memory::{Turn, estimate_tokens, recall};
+pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};
 

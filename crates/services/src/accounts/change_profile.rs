@@ -1,0 +1,70 @@
+//! A user changes what others may see of them.
+
+use anteroom_domain::UserId;
+use anteroom_domain::accounts::{MAX_NAME_CHARS, User, valid_locale, valid_name};
+use anteroom_ports::{Durability, StoreError};
+use tracing::info;
+
+use super::{Accounts, FieldFault};
+
+/// What is to change; what is absent stays.
+#[derive(Debug, Default)]
+pub struct ChangeProfile {
+    /// A name, or `Some(None)` for none.
+    pub name: Option<Option<String>>,
+    /// A language tag.
+    pub locale: Option<String>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeProfileError {
+    /// The account is gone.
+    #[error("there is no such user")]
+    NotFound,
+    /// Fields were refused.
+    #[error("some fields were refused")]
+    Refused(Vec<FieldFault>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub(super) fn name_fault() -> FieldFault {
+    let detail = format!("a name has 1 to {MAX_NAME_CHARS} characters and no control characters");
+    FieldFault { field: "name", code: "invalid_name", detail }
+}
+
+impl Accounts {
+    /// Changes the user's name and language.
+    pub async fn change_profile(&self, id: UserId, change: ChangeProfile) -> Result<User, ChangeProfileError> {
+        let mut faults = Vec::new();
+        let name = change.name.map(|name| name.map(|name| valid_name(&name)));
+        if name == Some(Some(None)) {
+            faults.push(name_fault());
+        }
+        if change.locale.as_deref().is_some_and(|tag| !valid_locale(tag)) {
+            let detail = "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned();
+            faults.push(FieldFault { field: "locale", code: "invalid_locale", detail });
+        }
+        if !faults.is_empty() {
+            return Err(ChangeProfileError::Refused(faults));
+        }
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let mut user = unit.user(id).await?.ok_or(ChangeProfileError::NotFound)?;
+        if let Some(name) = name {
+            user.name = name.flatten();
+        }
+        if let Some(locale) = change.locale {
+            user.locale = locale;
+        }
+        user.updated_at = self.clock.now();
+        if !unit.update_user(&user).await? {
+            return Err(ChangeProfileError::NotFound);
+        }
+        unit.commit().await?;
+        self.sessions.forget_cached_state();
+        info!(event = "account.profile.changed", user_id = %id);
+        Ok(user)
+    }
+}

@@ -1,0 +1,97 @@
+//! A user proves themselves with a password and gets a session.
+
+use anteroom_domain::accounts::{Email, User};
+use anteroom_domain::sessions::Transport;
+use anteroom_ports::{Durability, HashError, StoreError};
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing::{info, warn};
+
+use super::Accounts;
+use crate::Client;
+use crate::sessions::Grant;
+
+/// What the user says.
+#[derive(Debug)]
+pub struct LogIn {
+    /// Address, as written.
+    pub email: String,
+    /// Password.
+    pub password: SecretString,
+    /// How the session is to be carried.
+    pub transport: Transport,
+    /// From where.
+    pub client: Client,
+}
+
+/// Why nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LogInError {
+    /// The address is unknown or the password wrong; nobody is told which.
+    #[error("the address or the password is wrong")]
+    InvalidCredentials,
+    /// Hashing failed or is too busy.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The longest password worth hashing; none longer was ever accepted.
+const MAX_PASSWORD_BYTES: usize = 1024;
+
+impl Accounts {
+    /// Logs a user in. An unknown address costs and answers the same as a wrong password.
+    pub async fn log_in_with_password(&self, ask: LogIn) -> Result<Grant, LogInError> {
+        let (user, outcome) = self.try_log_in(ask).await;
+        match &outcome {
+            Ok(grant) => info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id),
+            Err(e) => {
+                let user_id = user.map(|u| u.id.to_string());
+                info!(event = "account.login.failed", user_id, reason = %e);
+            }
+        }
+        outcome
+    }
+
+    async fn try_log_in(&self, ask: LogIn) -> (Option<User>, Result<Grant, LogInError>) {
+        if ask.password.expose_secret().len() > MAX_PASSWORD_BYTES {
+            return (None, Err(LogInError::InvalidCredentials));
+        }
+        let found = match self.find_credentials(&ask.email).await {
+            Ok(found) => found,
+            Err(e) => return (None, Err(e.into())),
+        };
+        let (user, hash) = found.unzip();
+        let verified = match self.hasher.verify(&ask.password, hash.flatten().as_deref()).await {
+            Ok(verified) => verified,
+            Err(e) => return (user, Err(e.into())),
+        };
+        let Some(user) = user else { return (None, Err(LogInError::InvalidCredentials)) };
+        if !verified.matches {
+            return (Some(user), Err(LogInError::InvalidCredentials));
+        }
+        let outcome = self.grant_to(&user, &ask, verified.outdated).await;
+        (Some(user), outcome)
+    }
+
+    async fn find_credentials(&self, email: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
+        self.store.read().await?.user_by_email(&Email::fold(email)).await
+    }
+
+    async fn grant_to(&self, user: &User, ask: &LogIn, outdated: bool) -> Result<Grant, LogInError> {
+        let stronger = if outdated { self.rehash(&ask.password).await } else { None };
+        let mut unit = self.store.begin(Durability::Full).await?;
+        if let Some(hash) = stronger {
+            unit.put_password_hash(user.id, &hash, self.clock.now()).await?;
+        }
+        let grant = self.sessions.start(&mut *unit, user, ask.transport, &ask.client).await?;
+        unit.commit().await?;
+        Ok(grant)
+    }
+
+    /// A hash with today's parameters; a login never fails for want of one.
+    async fn rehash(&self, password: &SecretString) -> Option<String> {
+        self.hasher.hash(password).await.inspect_err(|e| warn!(event = "account.password.rehash_failed", reason = %e)).ok()
+    }
+}

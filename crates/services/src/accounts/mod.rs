@@ -1,0 +1,55 @@
+//! Users: signing up, logging in, reading and changing oneself.
+
+mod change_profile;
+mod get_user;
+mod list_users;
+mod log_in_with_password;
+mod make_admin;
+mod sign_up;
+
+pub use change_profile::{ChangeProfile, ChangeProfileError};
+pub use log_in_with_password::{LogIn, LogInError};
+pub use make_admin::{MadeAdmin, MakeAdminError};
+pub use sign_up::{FieldFault, SignUp, SignUpError};
+
+use std::sync::Arc;
+
+use anteroom_domain::accounts::PasswordPolicy;
+use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
+
+use crate::{Sessions, Webhooks};
+
+/// What the operator can set.
+#[derive(Debug, Clone, Copy)]
+pub struct AccountsOptions {
+    /// Whether strangers may sign up.
+    pub signup_open: bool,
+    /// Which passwords are accepted.
+    pub passwords: PasswordPolicy,
+}
+
+/// The use cases of accounts.
+pub struct Accounts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hasher: Arc<dyn PasswordHasher>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) options: AccountsOptions,
+}
+
+impl Accounts {
+    /// Puts the context together.
+    pub fn new(
+        store: Arc<dyn Store>,
+        hasher: Arc<dyn PasswordHasher>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        sessions: Arc<Sessions>,
+        webhooks: Arc<Webhooks>,
+        options: AccountsOptions,
+    ) -> Self {
+        Self { store, hasher, clock, ids, sessions, webhooks, options }
+    }
+}

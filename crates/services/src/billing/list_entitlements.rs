@@ -1,0 +1,68 @@
+//! Reading everything a plan grants, with what is left of it, so that a frontend never guesses.
+
+use anteroom_domain::billing::{EntitlementKind, Owner, QuotaKey, Window};
+use anteroom_domain::{Timestamp, UserId};
+use anteroom_ports::StoreResult;
+use serde_json::Value;
+
+use super::Billing;
+
+/// One entitlement as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntitlementState {
+    /// Its name.
+    pub key: String,
+    /// What is granted.
+    pub grant: GrantState,
+}
+
+/// What is granted, as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GrantState {
+    /// On or off.
+    Boolean(bool),
+    /// A fixed value.
+    Static(Value),
+    /// So many a window.
+    Metered {
+        /// The most in one window; `None` is unlimited.
+        limit: Option<i64>,
+        /// What is used up, calls that run included.
+        used: i64,
+        /// How long a window is.
+        window: Window,
+        /// When the next one begins.
+        resets_at: Timestamp,
+    },
+}
+
+impl Billing {
+    /// Everything the user's plan grants. `models` are those it includes, as a value of its own.
+    pub async fn list_entitlements(&self, user: UserId, offered: Option<&[String]>) -> StoreResult<Vec<EntitlementState>> {
+        let mut reads = self.store.read().await?;
+        let owner = Owner::account(user);
+        let subscription = reads.subscription_of(owner).await?;
+        let now = self.clock.now();
+        let access = self.access_at(subscription.as_ref(), now);
+        let models = offered.map_or(Value::Null, |offered| access.plan.models.select(offered).into());
+        let mut states = vec![EntitlementState { key: "models".into(), grant: GrantState::Static(models) }];
+        for entitlement in access.plan.entitlements {
+            let grant = match entitlement.kind {
+                EntitlementKind::Boolean(on) => GrantState::Boolean(on),
+                EntitlementKind::Static(value) => GrantState::Static(value),
+                EntitlementKind::Metered { limit, window } => {
+                    let used = match crate::chat::known_meter(&entitlement.key) {
+                        Some(meter) => {
+                            let level = reads.quota_level(&QuotaKey { owner, meter, window_start: window.start(now) }).await?;
+                            level.used + level.reserved
+                        }
+                        None => 0,
+                    };
+                    GrantState::Metered { limit, used, window, resets_at: window.end(now) }
+                }
+            };
+            states.push(EntitlementState { key: entitlement.key, grant });
+        }
+        Ok(states)
+    }
+}

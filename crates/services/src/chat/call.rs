@@ -1,0 +1,247 @@
+//! One call to a model: what is held before it, watched during it and booked after it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anteroom_domain::billing::{
+    Access, Hold, METER_MESSAGES, METER_SPEND, ModelAccess, NanoUsd, Owner, QuotaKey, Window, model_access,
+};
+use anteroom_domain::chat::{ChatRequest, Outcome, TokenUsage, UsageEvent, least_tokens};
+use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
+use anteroom_ports::billing::{Reservation, Reserved};
+use anteroom_ports::chat::ProviderError;
+use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
+use tracing::{error, info, warn};
+
+use super::Chat;
+use crate::sessions::{AuthenticateError, LiveSession};
+use crate::{elapsed_ms, later};
+
+/// Why a call may not be made, known before anything is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum CallRefused {
+    /// The plan never had the model, or nobody has it.
+    #[error("the model `{model}` is not in your plan `{plan}`")]
+    ModelNotInPlan {
+        /// The model.
+        model: String,
+        /// The plan in force.
+        plan: String,
+    },
+    /// Only the plan that ended had the model.
+    #[error("the model `{model}` needs the plan `{plan}`, which is no longer active ({status})")]
+    SubscriptionInactive {
+        /// The model.
+        model: String,
+        /// The plan that ended.
+        plan: String,
+        /// The subscription's status.
+        status: String,
+    },
+    /// The plan's limit is reached.
+    #[error("the limit of {limit} {meter} is used up; it starts anew at {resets_at}")]
+    QuotaExceeded {
+        /// Of what.
+        meter: &'static str,
+        /// The most.
+        limit: i64,
+        /// What is used, running calls included.
+        used: i64,
+        /// When it starts anew.
+        resets_at: Timestamp,
+    },
+    /// The operator's money for the day is spent.
+    #[error("this service has reached its spending limit for today")]
+    SpendCapReached {
+        /// When it starts anew.
+        resets_at: Timestamp,
+    },
+    /// The models on offer are not known, because the provider is away.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A call under way.
+pub(super) struct Call {
+    pub(super) request_id: RequestId,
+    pub(super) reservation_id: ReservationId,
+    pub(super) model: String,
+    owner: Owner,
+    pub(super) session_id: SessionId,
+    prompt_least: i64,
+    started: Instant,
+    first_token_ms: Option<i64>,
+    output_bytes: usize,
+    reported: Option<TokenUsage>,
+}
+
+impl Call {
+    /// Notes what a chunk or a whole answer brought.
+    pub(super) fn note(&mut self, output_bytes: usize, usage: Option<TokenUsage>) {
+        if output_bytes > 0 && self.first_token_ms.is_none() {
+            self.first_token_ms = Some(elapsed_ms(self.started));
+        }
+        self.output_bytes += output_bytes;
+        if let Some(usage) = usage {
+            self.reported = Some(self.reported.unwrap_or_default().max(usage));
+        }
+    }
+
+    /// The provider's count, or the least that must have been used.
+    pub(super) fn usage(&self) -> (TokenUsage, bool) {
+        match self.reported {
+            Some(usage) => (usage, true),
+            None => {
+                let (prompt_tokens, completion_tokens) = (self.prompt_least, least_tokens(self.output_bytes));
+                (TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() }, false)
+            }
+        }
+    }
+
+    pub(super) fn delivered(&self) -> bool {
+        self.output_bytes > 0 || self.first_token_ms.is_some()
+    }
+}
+
+/// How often a running call looks whether its session is still live.
+pub(super) const WATCH: Duration = Duration::from_millis(500);
+
+impl Chat {
+    /// Refuses a model that the caller's plan does not have.
+    pub(super) async fn check_model(&self, access: &Access, model: &str) -> Result<(), CallRefused> {
+        let offered = self.offered_names().await?;
+        match model_access(access, &offered, model) {
+            ModelAccess::Granted => Ok(()),
+            ModelAccess::NotInPlan => Err(CallRefused::ModelNotInPlan { model: model.to_owned(), plan: access.plan.key.clone() }),
+            ModelAccess::Lapsed => Err(CallRefused::SubscriptionInactive {
+                model: model.to_owned(),
+                plan: access.lapsed.as_ref().map(|p| p.key.clone()).unwrap_or_default(),
+                status: access.status.clone(),
+            }),
+        }
+    }
+
+    /// Holds what the call may use, within the unit of work.
+    pub(super) async fn reserve(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        who: &LiveSession,
+        access: &Access,
+        request: &ChatRequest,
+    ) -> Result<Call, CallRefused> {
+        let now = self.clock.now();
+        let owner = Owner::account(who.user.id);
+        let prompt_least = request.prompt_estimate / 2;
+        let mut holds = Vec::with_capacity(2);
+        let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
+        holds.push(Hold { key: QuotaKey { owner, meter: METER_MESSAGES, window_start: window.start(now) }, amount: 1, limit });
+        let worst = self.options.prices.capped(&request.model, request.worst_case(self.options.max_output_tokens));
+        if worst > NanoUsd(0) {
+            let key = QuotaKey { owner: Owner::DEPLOYMENT, meter: METER_SPEND, window_start: Window::Day.start(now) };
+            holds.push(Hold { key, amount: worst.0, limit: Some(self.options.daily_spend_cap.0) });
+        }
+        let reservation = Reservation {
+            id: ReservationId(self.ids.uuid()),
+            request_id: RequestId(self.ids.uuid()),
+            owner,
+            session_id: who.session.id,
+            model: request.model.clone(),
+            at_least: TokenUsage { prompt_tokens: prompt_least, ..TokenUsage::default() },
+            holds,
+            created_at: now,
+            expires_at: later(now, self.options.call_lost_after),
+        };
+        match unit.reserve_quota(&reservation).await? {
+            Reserved::Held => Ok(Call {
+                request_id: reservation.request_id,
+                reservation_id: reservation.id,
+                model: reservation.model,
+                owner,
+                session_id: who.session.id,
+                prompt_least,
+                started: Instant::now(),
+                first_token_ms: None,
+                output_bytes: 0,
+                reported: None,
+            }),
+            Reserved::Denied { meter: METER_SPEND, .. } => {
+                error!(event = "quota.spend_cap.reached", cap_nano_usd = self.options.daily_spend_cap.0);
+                Err(CallRefused::SpendCapReached { resets_at: Window::Day.end(now) })
+            }
+            Reserved::Denied { meter, level, limit } => {
+                info!(event = "quota.denied", user_id = %who.user.id, meter, limit);
+                Err(CallRefused::QuotaExceeded { meter, limit, used: level.used + level.reserved, resets_at: window.end(now) })
+            }
+        }
+    }
+
+    /// Books the call within the unit of work: holds become use, and the usage row is written once.
+    pub(super) async fn book(&self, unit: &mut dyn UnitOfWork, call: &Call, outcome: Outcome) -> StoreResult<()> {
+        let spared = outcome == Outcome::Failed && !call.delivered();
+        let (usage, exact) = if spared { (TokenUsage::default(), true) } else { call.usage() };
+        let spend = self.options.prices.capped(&call.model, usage).0;
+        let used = [(METER_MESSAGES, i64::from(!spared)), (METER_SPEND, spend)];
+        unit.settle_quota(call.reservation_id, &used).await?;
+        let event = UsageEvent {
+            request_id: call.request_id,
+            owner: call.owner,
+            session_id: call.session_id,
+            model: call.model.clone(),
+            usage,
+            exact,
+            cost: self.options.prices.cost(&call.model, usage),
+            first_token_ms: call.first_token_ms,
+            total_ms: elapsed_ms(call.started),
+            outcome,
+            created_at: self.clock.now(),
+        };
+        unit.insert_usage(&event).await?;
+        Ok(())
+    }
+
+    /// Books the call on its own, off the answer's path, again and again while the store is away; if that lasts, the
+    /// sweep finds the reservation.
+    pub(super) async fn settle(&self, call: &Call, outcome: Outcome) {
+        let mut pause = Duration::from_millis(100);
+        for _ in 0..9 {
+            match self.try_settle(call, outcome).await {
+                Ok(()) => {
+                    self.log_call(call, outcome);
+                    return;
+                }
+                Err(e) => warn!(event = "chat.settle.deferred", call_id = %call.request_id, reason = %e),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        error!(event = "chat.settle.left_to_sweep", call_id = %call.request_id);
+    }
+
+    pub(super) fn log_call(&self, call: &Call, outcome: Outcome) {
+        let (usage, exact) = call.usage();
+        info!(
+            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %call.request_id, session_id = %call.session_id,
+            model = %call.model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
+            first_token_ms = call.first_token_ms, total_ms = elapsed_ms(call.started),
+        );
+    }
+
+    async fn try_settle(&self, call: &Call, outcome: Outcome) -> StoreResult<()> {
+        let mut unit = self.store.begin(anteroom_ports::Durability::Full).await?;
+        self.book(&mut *unit, call, outcome).await?;
+        unit.commit().await
+    }
+
+    /// Returns when the session is no longer live. While the store is away nobody can say, so the call goes on.
+    pub(super) async fn session_ended(self: Arc<Self>, id: SessionId) {
+        loop {
+            tokio::time::sleep(WATCH).await;
+            if matches!(self.sessions.live_session(id).await, Err(AuthenticateError::Unauthenticated)) {
+                return;
+            }
+        }
+    }
+}

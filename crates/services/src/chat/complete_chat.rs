@@ -1,0 +1,216 @@
+//! A chat completion, relayed: OpenAI's request goes out, its answer comes back, byte for byte.
+
+use std::sync::Arc;
+
+use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
+use anteroom_ports::Durability;
+use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatEvents, ProviderError};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, warn};
+
+use super::Chat;
+use super::call::{Call, CallRefused};
+use crate::sessions::LiveSession;
+
+/// What the caller gets.
+#[derive(Debug)]
+pub enum ChatAnswer {
+    /// A whole answer: its bytes.
+    Whole(Bytes),
+    /// A stream. Dropping the receiver cancels the call.
+    Stream(mpsc::Receiver<Relayed>),
+}
+
+/// One thing a stream brings. It ends after `Done` or `Failed`.
+#[derive(Debug)]
+pub enum Relayed {
+    /// A chunk's JSON.
+    Chunk(Bytes),
+    /// The answer is whole.
+    Done,
+    /// It broke off.
+    Failed(ChatError),
+}
+
+/// Why there is no (whole) answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The request cannot be understood.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// The call may not be made.
+    #[error(transparent)]
+    Refused(#[from] CallRefused),
+    /// The provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The session ended while the answer was under way.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The client went away; nobody reads this.
+    #[error("the client went away")]
+    ClientGone,
+}
+
+/// Chunks under way to the client: enough to keep the line busy, few enough that a slow reader slows the provider.
+pub(super) const CHANNEL: usize = 16;
+
+impl Chat {
+    /// Relays a completion. `gone` is cancelled when the client has gone away.
+    pub async fn complete_chat(self: &Arc<Self>, who: &LiveSession, body: &[u8], gone: CancellationToken) -> Result<ChatAnswer, ChatError> {
+        let request = ChatRequest::parse(body)?;
+        let access = self.access_of(who);
+        self.check_model(&access, &request.model).await?;
+        let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
+        let call = self.reserve(&mut *unit, who, &access, &request).await?;
+        unit.commit().await.map_err(CallRefused::from)?;
+
+        let outgoing = ChatCall { request_id: call.request_id, model: request.model.clone(), body: request.upstream_body().into() };
+        // From here on the call has to be booked whatever happens, so it has a task of its own.
+        let driver = Driver { chat: Arc::clone(self), call, gone };
+        if request.stream {
+            let (first, answer) = mpsc::channel(CHANNEL);
+            let (ready, begun) = tokio::sync::oneshot::channel();
+            let run = driver.stream(outgoing, request.include_usage, first, ready);
+            self.calls.spawn(run.in_current_span());
+            begun.await.unwrap_or(Err(ChatError::ClientGone))?;
+            return Ok(ChatAnswer::Stream(answer));
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.calls.spawn(driver.whole(outgoing, reply).in_current_span());
+        answer.await.unwrap_or(Err(ChatError::ClientGone)).map(ChatAnswer::Whole)
+    }
+}
+
+/// Owns a call: its upstream and its reservation.
+struct Driver {
+    chat: Arc<Chat>,
+    call: Call,
+    gone: CancellationToken,
+}
+
+impl Driver {
+    async fn whole(mut self, outgoing: ChatCall, reply: tokio::sync::oneshot::Sender<Result<Bytes, ChatError>>) {
+        let provider = Arc::clone(&self.chat.provider);
+        let answer = tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Err(ChatError::ClientGone),
+            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
+            answer = provider.complete(outgoing) => answer.map_err(ChatError::from),
+        };
+        let (outcome, answer) = match answer {
+            Ok(answer) => {
+                self.call.note(answer.text.len().max(1), answer.usage);
+                (Outcome::Complete, Ok(answer.body))
+            }
+            Err(e) => (self.outcome_of(&e), Err(e)),
+        };
+        // The answer leaves first; booking it is not what the client waits for.
+        let _ = reply.send(answer);
+        self.chat.settle(&self.call, outcome).await;
+    }
+
+    async fn stream(
+        mut self,
+        outgoing: ChatCall,
+        include_usage: bool,
+        out: mpsc::Sender<Relayed>,
+        ready: tokio::sync::oneshot::Sender<Result<(), ChatError>>,
+    ) {
+        // Until the first chunk an error still has a status of its own, so nothing is answered before it.
+        let begun = tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Err(ChatError::ClientGone),
+            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
+            begun = begin(&self.chat, outgoing) => begun,
+        };
+        let outcome = match begun {
+            Err(e) => {
+                let outcome = self.outcome_of(&e);
+                let _ = ready.send(Err(e));
+                outcome
+            }
+            Ok((first, events)) => {
+                let _ = ready.send(Ok(()));
+                self.forward(first, events, include_usage, &out).await
+            }
+        };
+        drop(out);
+        self.chat.settle(&self.call, outcome).await;
+    }
+
+    async fn forward(&mut self, first: ChatEvent, mut events: ChatEvents, include_usage: bool, out: &mpsc::Sender<Relayed>) -> Outcome {
+        let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
+        tokio::pin!(ended);
+        let mut next = Some(Ok(first));
+        loop {
+            let item = match next.take() {
+                Some(item) => item,
+                None => tokio::select! {
+                    biased;
+                    () = self.gone.cancelled() => return Outcome::Cancelled,
+                    () = out.closed() => return Outcome::Cancelled,
+                    () = &mut ended => Err(ChatError::SessionEnded),
+                    item = events.next() => item.map_or_else(|| Err(cut().into()), |item| item.map_err(ChatError::from)),
+                },
+            };
+            let relayed = match item {
+                Ok(ChatEvent::Chunk(chunk)) => match self.pass(chunk, include_usage) {
+                    Some(data) => Relayed::Chunk(data),
+                    None => continue,
+                },
+                Ok(ChatEvent::Done) => {
+                    let _ = out.send(Relayed::Done).await;
+                    return Outcome::Complete;
+                }
+                Err(e) => {
+                    let outcome = self.outcome_of(&e);
+                    let _ = out.send(Relayed::Failed(e)).await;
+                    return outcome;
+                }
+            };
+            // A reader that is slow holds the call here; one that is gone, or whose session ended, ends it.
+            let sent = tokio::select! {
+                biased;
+                sent = out.send(relayed) => sent.is_ok(),
+                () = self.gone.cancelled() => false,
+                () = &mut ended => false,
+            };
+            if !sent {
+                return Outcome::Cancelled;
+            }
+        }
+    }
+
+    /// What of a chunk goes to the client.
+    fn pass(&mut self, chunk: ChatChunk, include_usage: bool) -> Option<Bytes> {
+        self.call.note(chunk.output_bytes, chunk.usage);
+        (include_usage || !chunk.usage_only).then_some(chunk.data)
+    }
+
+    fn outcome_of(&self, error: &ChatError) -> Outcome {
+        match error {
+            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
+            e => {
+                warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
+                if self.call.delivered() { Outcome::Partial } else { Outcome::Failed }
+            }
+        }
+    }
+}
+
+/// Opens the stream and waits for what comes first.
+pub(super) async fn begin(chat: &Chat, outgoing: ChatCall) -> Result<(ChatEvent, ChatEvents), ChatError> {
+    let mut events = chat.provider.stream(outgoing).await?;
+    let first = events.next().await.ok_or_else(cut)??;
+    Ok((first, events))
+}
+
+/// A provider's stream that just ends.
+pub(super) fn cut() -> ProviderError {
+    use anteroom_ports::chat::ProviderErrorKind;
+    ProviderError { kind: ProviderErrorKind::Protocol { error: None }, detail: "the stream ended before it was whole".into() }
+}

@@ -1,0 +1,90 @@
+//! Models, the relay to them, and conversations.
+
+mod call;
+mod complete_chat;
+mod conversations;
+mod list_models;
+mod send_message;
+mod sweep_calls;
+
+pub use complete_chat::{ChatAnswer, ChatError, Relayed};
+pub use conversations::{ChangeConversation, ConversationError, NewConversation};
+pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
+use anteroom_ports::chat::OfferedModel;
+use anteroom_ports::{ChatModel, Clock, Ids, Store};
+use jiff::SignedDuration;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+
+use crate::{Billing, Sessions};
+
+/// What the operator can set.
+#[derive(Debug, Clone)]
+pub struct ChatOptions {
+    /// The models to offer, in order; empty: those the provider lists.
+    pub models: Vec<String>,
+    /// Prices, and what a model without one counts as.
+    pub prices: PriceBook,
+    /// The most that all calls of a UTC day may cost.
+    pub daily_spend_cap: NanoUsd,
+    /// Completion tokens to reserve for a call that names no maximum.
+    pub max_output_tokens: i64,
+    /// Tokens of a conversation that the model is shown again.
+    pub memory_tokens: i64,
+    /// The longest message of a conversation, in bytes.
+    pub max_message_bytes: usize,
+    /// Longer than any call can take: when its reservation counts as lost.
+    pub call_lost_after: SignedDuration,
+}
+
+/// The use cases of chat.
+pub struct Chat {
+    store: Arc<dyn Store>,
+    provider: Arc<dyn ChatModel>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    sessions: Arc<Sessions>,
+    billing: Arc<Billing>,
+    options: ChatOptions,
+    /// The provider's own list, when it was last asked.
+    listed: Mutex<Option<(Instant, Arc<Vec<OfferedModel>>)>>,
+    /// Every call that runs or has not been booked yet; shutdown waits for it.
+    calls: TaskTracker,
+}
+
+impl Chat {
+    /// Puts the context together.
+    pub fn new(
+        store: Arc<dyn Store>,
+        provider: Arc<dyn ChatModel>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        sessions: Arc<Sessions>,
+        billing: Arc<Billing>,
+        options: ChatOptions,
+    ) -> Self {
+        let (listed, calls) = (Mutex::new(None), TaskTracker::new());
+        Self { store, provider, clock, ids, sessions, billing, options, listed, calls }
+    }
+
+    /// Waits until every call has ended and is booked. Call it once, when no new ones can come.
+    pub async fn settled(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+
+    /// How many calls run or are being booked.
+    pub fn running(&self) -> usize {
+        self.calls.len()
+    }
+}
+
+/// The meter of an entitlement's key, if Anteroom counts it.
+pub(crate) fn known_meter(key: &str) -> Option<&'static str> {
+    (key == METER_MESSAGES).then_some(METER_MESSAGES)
+}

@@ -1,0 +1,328 @@
+//! A user says something in a conversation, and the model answers with the recent turns in mind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_domain::chat::{ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall};
+use anteroom_domain::{ConversationId, MessageId, UserId};
+use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents};
+use anteroom_ports::{Durability, StoreError, StoreResult};
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, warn};
+
+use super::call::{Call, CallRefused};
+use super::complete_chat::{CHANNEL, ChatError, begin, cut};
+use super::Chat;
+use crate::accounts::FieldFault;
+use crate::later;
+use crate::sessions::LiveSession;
+
+/// What the user says.
+#[derive(Debug)]
+pub struct SendMessage {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// What.
+    pub content: String,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+}
+
+/// What the user gets.
+#[derive(Debug)]
+pub enum MessageAnswer {
+    /// The whole answer, stored.
+    Whole(Message),
+    /// The answer as it comes. Dropping the receiver cancels the call.
+    Stream(mpsc::Receiver<MessageEvent>),
+}
+
+/// One thing a streamed answer brings. It ends after `Completed` or `Failed`.
+#[derive(Debug)]
+pub enum MessageEvent {
+    /// The answer begins.
+    Started(Message),
+    /// More of its text.
+    Delta(MessageId, String),
+    /// It is whole, and stored.
+    Completed(Message),
+    /// It broke off; what came of it is stored.
+    Failed(ChatError),
+}
+
+/// Why there is no (whole) answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendMessageError {
+    /// There is no such conversation, or it is somebody else's.
+    #[error("there is no such conversation")]
+    NotFound,
+    /// Fields were refused.
+    #[error("some fields were refused")]
+    Refused(Vec<FieldFault>),
+    /// Another answer is under way in this conversation.
+    #[error("an answer is under way in this conversation")]
+    Busy,
+    /// The plan has no model at all.
+    #[error("your plan has no model")]
+    NoModel,
+    /// As for every call to a model.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CallRefused> for SendMessageError {
+    fn from(refused: CallRefused) -> Self {
+        Self::Chat(refused.into())
+    }
+}
+
+/// More turns than any budget holds.
+const MAX_TURNS: i64 = 200;
+
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'a str,
+    content: &'a str,
+}
+
+impl Chat {
+    /// Stores what the user says, asks the model, and stores the answer in every ending.
+    pub async fn send_message(
+        self: &Arc<Self>,
+        who: &LiveSession,
+        ask: SendMessage,
+        gone: CancellationToken,
+    ) -> Result<MessageAnswer, SendMessageError> {
+        self.check_content(&ask.content)?;
+        let user = who.user.id;
+        let (conversation, turns) = self.recall_turns(user, &ask).await?;
+        let access = self.access_of(who);
+        let model = self.model_of(&conversation, &access).await?;
+        self.check_model(&access, &model).await?;
+        let request = compose(&conversation, &model, &turns)?;
+
+        let now = self.clock.now();
+        let message = |role, content: String, status, model| Message {
+            id: MessageId(self.ids.uuid()),
+            conversation_id: conversation.id,
+            role,
+            content,
+            status,
+            model,
+            usage: None,
+            created_at: now,
+        };
+        let question = message(Speaker::User, ask.content, MessageStatus::Complete, None);
+        let answer = message(Speaker::Assistant, String::new(), MessageStatus::InProgress, Some(model));
+
+        // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
+        let mut unit = self.store.begin(Durability::Full).await?;
+        if !unit.claim_conversation(user, conversation.id, now, later(now, self.options.call_lost_after)).await? {
+            return Err(SendMessageError::Busy);
+        }
+        let call = self.reserve(&mut *unit, who, &access, &request).await?;
+        unit.insert_message(&question).await?;
+        unit.insert_message(&answer).await?;
+        unit.commit().await?;
+
+        let outgoing = ChatCall { request_id: call.request_id, model: request.model.clone(), body: request.upstream_body().into() };
+        let answering = Answering { chat: Arc::clone(self), call, answer, gone };
+        if ask.stream {
+            let (out, events) = mpsc::channel(CHANNEL);
+            let (ready, begun) = oneshot::channel();
+            self.calls.spawn(answering.stream(outgoing, out, ready).in_current_span());
+            begun.await.unwrap_or(Err(ChatError::ClientGone))?;
+            return Ok(MessageAnswer::Stream(events));
+        }
+        let (reply, answered) = oneshot::channel();
+        self.calls.spawn(answering.whole(outgoing, reply).in_current_span());
+        Ok(MessageAnswer::Whole(answered.await.unwrap_or(Err(ChatError::ClientGone))?))
+    }
+
+    fn check_content(&self, content: &str) -> Result<(), SendMessageError> {
+        let max = self.options.max_message_bytes;
+        let detail = if content.trim().is_empty() {
+            "`content` is empty".to_owned()
+        } else if content.len() > max {
+            format!("`content` has at most {max} bytes")
+        } else if content.contains('\0') {
+            "`content` holds a NUL character".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(SendMessageError::Refused(vec![FieldFault { field: "content", code: "invalid_content", detail }]))
+    }
+
+    async fn recall_turns(&self, user: UserId, ask: &SendMessage) -> Result<(Conversation, Vec<Turn>), SendMessageError> {
+        let mut reads = self.store.read().await?;
+        let conversation = reads.conversation(user, ask.conversation_id).await?.ok_or(SendMessageError::NotFound)?;
+        let recent = reads.recent_messages(user, conversation.id, MAX_TURNS).await?;
+        let now = std::iter::once(Turn { role: Speaker::User, content: ask.content.clone() });
+        let past = recent.into_iter().map(|m| Turn { role: m.role, content: m.content });
+        Ok((conversation, recall(now.chain(past), self.options.memory_tokens)))
+    }
+
+    /// The conversation's model, else the first of the plan's.
+    async fn model_of(&self, conversation: &Conversation, access: &anteroom_domain::billing::Access) -> Result<String, SendMessageError> {
+        if let Some(model) = &conversation.model {
+            return Ok(model.clone());
+        }
+        let offered = self.offered_names().await.map_err(ChatError::from)?;
+        access.plan.models.select(&offered).first().map(|m| (*m).to_owned()).ok_or(SendMessageError::NoModel)
+    }
+}
+
+/// The request for the provider. It is always streamed, so that what has come can be kept when it breaks off.
+fn compose(conversation: &Conversation, model: &str, turns: &[Turn]) -> Result<ChatRequest, SendMessageError> {
+    let system = conversation.instructions.as_deref().map(|content| Said { role: "system", content });
+    let turns = turns.iter().map(|t| Said { role: t.role.as_str(), content: &t.content });
+    let messages: Vec<Said<'_>> = system.into_iter().chain(turns).collect();
+    let mut body = RawObject::default();
+    let built = body.set("model", model).and_then(|()| body.set("messages", &messages)).and_then(|()| body.set("stream", &true));
+    built.map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+    Ok(ChatRequest::from_object(body).map_err(ChatError::from)?)
+}
+
+/// Owns a call and the message that it writes.
+struct Answering {
+    chat: Arc<Chat>,
+    call: Call,
+    answer: Message,
+    gone: CancellationToken,
+}
+
+impl Answering {
+    async fn whole(mut self, outgoing: ChatCall, reply: oneshot::Sender<Result<Message, ChatError>>) {
+        let begun = self.begin(outgoing).await;
+        let ended = match begun {
+            Ok((first, events)) => self.collect(first, events, None).await,
+            Err(e) => Err(e),
+        };
+        let stored = self.finish(&ended).await;
+        let _ = reply.send(ended.and(stored));
+    }
+
+    async fn stream(mut self, outgoing: ChatCall, out: mpsc::Sender<MessageEvent>, ready: oneshot::Sender<Result<(), ChatError>>) {
+        let (first, events) = match self.begin(outgoing).await {
+            Ok(begun) => begun,
+            Err(e) => {
+                let ended = Err(e);
+                let _ = self.finish(&ended).await;
+                let _ = ready.send(ended);
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        let started = out.send(MessageEvent::Started(self.answer.clone())).await;
+        let ended = match started {
+            Ok(()) => self.collect(first, events, Some(&out)).await,
+            Err(_) => Err(ChatError::ClientGone),
+        };
+        let stored = self.finish(&ended).await;
+        let last = match ended.and(stored) {
+            Ok(message) => MessageEvent::Completed(message),
+            Err(e) => MessageEvent::Failed(e),
+        };
+        let _ = out.send(last).await;
+    }
+
+    async fn begin(&self, outgoing: ChatCall) -> Result<(ChatEvent, ChatEvents), ChatError> {
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Err(ChatError::ClientGone),
+            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
+            begun = begin(&self.chat, outgoing) => begun,
+        }
+    }
+
+    /// Gathers the answer's text, and hands it on where it is streamed.
+    async fn collect(&mut self, first: ChatEvent, mut events: ChatEvents, out: Option<&mpsc::Sender<MessageEvent>>) -> Result<(), ChatError> {
+        let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
+        tokio::pin!(ended);
+        let mut next = Some(Ok(first));
+        loop {
+            let event = match next.take() {
+                Some(event) => event,
+                None => tokio::select! {
+                    biased;
+                    () = self.gone.cancelled() => return Err(ChatError::ClientGone),
+                    () = closed(out) => return Err(ChatError::ClientGone),
+                    () = &mut ended => return Err(ChatError::SessionEnded),
+                    event = events.next() => event.unwrap_or_else(|| Err(cut())),
+                },
+            };
+            let ChatEvent::Chunk(chunk) = event? else { return Ok(()) };
+            self.call.note(chunk.output_bytes, chunk.usage);
+            if chunk.text.is_empty() {
+                continue;
+            }
+            self.answer.content.push_str(&chunk.text);
+            let Some(out) = out else { continue };
+            let sent = tokio::select! {
+                biased;
+                sent = out.send(MessageEvent::Delta(self.answer.id, chunk.text)) => sent.is_ok(),
+                () = self.gone.cancelled() => false,
+                () = &mut ended => return Err(ChatError::SessionEnded),
+            };
+            if !sent {
+                return Err(ChatError::ClientGone);
+            }
+        }
+    }
+
+    /// Stores the answer and books the call in one commit, again and again while the store is away.
+    async fn finish(&mut self, ended: &Result<(), ChatError>) -> Result<Message, ChatError> {
+        let outcome = match ended {
+            Ok(()) => Outcome::Complete,
+            Err(ChatError::ClientGone | ChatError::SessionEnded) => Outcome::Cancelled,
+            Err(_) if self.call.delivered() => Outcome::Partial,
+            Err(_) => Outcome::Failed,
+        };
+        if let Err(e) = ended {
+            warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
+        }
+        self.answer.status = outcome.into();
+        // SQL text cannot hold a NUL; no model means to send one.
+        if self.answer.content.contains('\0') {
+            self.answer.content = self.answer.content.replace('\0', "\u{fffd}");
+        }
+        self.answer.usage = (outcome != Outcome::Failed).then(|| self.call.usage().0);
+        let mut pause = Duration::from_millis(100);
+        let mut last = None;
+        for _ in 0..9 {
+            match self.try_finish(outcome).await {
+                Ok(()) => {
+                    self.chat.log_call(&self.call, outcome);
+                    return Ok(self.answer.clone());
+                }
+                Err(e) => last = Some(e),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        error!(event = "chat.message.lost", message_id = %self.answer.id, call_id = %self.call.request_id);
+        let reason = last.map(|e| e.to_string()).unwrap_or_default();
+        Err(CallRefused::Store(StoreError::Unavailable { reason }).into())
+    }
+
+    async fn try_finish(&self, outcome: Outcome) -> StoreResult<()> {
+        let mut unit = self.chat.store.begin(Durability::Full).await?;
+        unit.finish_message(&self.answer).await?;
+        unit.release_conversation(self.answer.conversation_id).await?;
+        self.chat.book(&mut *unit, &self.call, outcome).await?;
+        unit.commit().await
+    }
+}
+
+async fn closed(out: Option<&mpsc::Sender<MessageEvent>>) {
+    match out {
+        Some(out) => out.closed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,58 @@
+//! Use cases: one struct per context, one file per use case, named by its verb.
+//!
+//! A use case knows the domain and the ports, never a database, a web framework or a status code. What is
+//! security-relevant is logged as an event with a dotted name and its outcome.
+
+pub mod accounts;
+pub mod billing;
+pub mod chat;
+pub mod ops;
+pub mod sessions;
+pub mod webhooks;
+
+pub use accounts::Accounts;
+pub use billing::Billing;
+pub use chat::Chat;
+pub use ops::Ops;
+pub use sessions::Sessions;
+pub use webhooks::Webhooks;
+
+use anteroom_domain::Timestamp;
+
+/// Where a request came from, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// Its network address.
+    pub address: Option<String>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of `limit` things out of up to `limit + 1` that were read.
+    fn cut(mut items: Vec<T>, limit: i64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, more }
+    }
+}
+
+/// `time + duration`, or the end of time.
+fn later(time: Timestamp, duration: jiff::SignedDuration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// Milliseconds since `start`, for booking.
+fn elapsed_ms(start: std::time::Instant) -> i64 {
+    i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,30 @@
+//! The running of it: health, the deployment's key, repeated requests, and what is done in the background.
+
+mod check_health;
+mod check_key;
+mod repeat_request;
+
+pub use check_health::Health;
+pub use check_key::CheckKeyError;
+pub use repeat_request::{Repeat, RepeatError};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anteroom_ports::{Clock, Secrets, Store};
+
+/// The use cases of operations.
+pub struct Ops {
+    store: Arc<dyn Store>,
+    secrets: Arc<dyn Secrets>,
+    clock: Arc<dyn Clock>,
+    /// Whether the store answered when last asked, so that its going and coming are logged once each.
+    was_up: AtomicBool,
+}
+
+impl Ops {
+    /// Puts the context together.
+    pub fn new(store: Arc<dyn Store>, secrets: Arc<dyn Secrets>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, secrets, clock, was_up: AtomicBool::new(true) }
+    }
+}

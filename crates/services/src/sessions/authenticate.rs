@@ -1,0 +1,110 @@
+//! Who is asking? The hottest path of all: answered from memory when the same was asked moments ago.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anteroom_domain::SessionId;
+use anteroom_domain::billing::Owner;
+use anteroom_ports::StoreError;
+
+use super::{CachedState, LiveSession, Sessions};
+
+/// What a client presents.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// The value of the session cookie.
+    Cookie(&'a str),
+    /// A bearer token.
+    Bearer(&'a str),
+}
+
+/// Why nobody is let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// The credential opens nothing (any more).
+    #[error("not signed in")]
+    Unauthenticated,
+    /// The store failed, so nobody can say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Longer credentials are none of ours; nothing is computed for them.
+const MAX_CREDENTIAL_BYTES: usize = 4096;
+
+impl Sessions {
+    /// The answer from memory alone: `None` where the store has to be asked.
+    pub fn authenticate_cached(&self, credential: Credential<'_>) -> Option<Arc<LiveSession>> {
+        let id = self.session_id_cached(credential)?;
+        self.cached_state(id)
+    }
+
+    /// The live session behind a credential.
+    pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Arc<LiveSession>, AuthenticateError> {
+        if let Some(id) = self.session_id_cached(credential).or_else(|| self.verify_token(credential)) {
+            return self.live_session(id).await;
+        }
+        let Credential::Cookie(cookie) = credential else { return Err(AuthenticateError::Unauthenticated) };
+        if cookie.len() > MAX_CREDENTIAL_BYTES {
+            return Err(AuthenticateError::Unauthenticated);
+        }
+        let digest = self.secrets.digest(cookie.as_bytes());
+        let found = self.store.read().await?.session_by_cookie(&digest).await?;
+        let (session, _) = found.ok_or(AuthenticateError::Unauthenticated)?;
+        let state = self.live_session(session.id).await?;
+        self.cookies.insert(digest, session.id);
+        Ok(state)
+    }
+
+    /// The session, if it is live; at most half a second old.
+    pub async fn live_session(&self, id: SessionId) -> Result<Arc<LiveSession>, AuthenticateError> {
+        if let Some(state) = self.cached_state(id) {
+            return Ok(state);
+        }
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let mut reads = self.store.read().await?;
+        let (session, user) = reads.session(id).await?.ok_or(AuthenticateError::Unauthenticated)?;
+        if !session.live_at(self.clock.now()) {
+            return Err(AuthenticateError::Unauthenticated);
+        }
+        let subscription = reads.subscription_of(Owner::account(user.id)).await?;
+        drop(reads);
+        let state = Arc::new(LiveSession { user, session, subscription });
+        self.states.insert(id, Arc::new(CachedState { epoch, state: Arc::clone(&state) }));
+        // The session may have ended between the read and the insert; then what was read counts no more.
+        if self.ended.contains_key(&id) {
+            self.states.invalidate(&id);
+            return Err(AuthenticateError::Unauthenticated);
+        }
+        self.note_seen(&state.session, self.clock.now());
+        Ok(state)
+    }
+
+    fn cached_state(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        let cached = self.states.get(&id)?;
+        let current = cached.epoch == self.epoch.load(Ordering::SeqCst);
+        (current && cached.state.session.live_at(self.clock.now())).then(|| Arc::clone(&cached.state))
+    }
+
+    fn session_id_cached(&self, credential: Credential<'_>) -> Option<SessionId> {
+        match credential {
+            Credential::Cookie(text) | Credential::Bearer(text) if text.len() > MAX_CREDENTIAL_BYTES => None,
+            Credential::Cookie(cookie) => self.cookies.get(&self.secrets.digest(cookie.as_bytes())),
+            Credential::Bearer(token) => {
+                let claims = self.tokens.get(&self.secrets.digest(token.as_bytes()))?;
+                (self.clock.now() < claims.expires_at).then_some(claims.session_id)
+            }
+        }
+    }
+
+    fn verify_token(&self, credential: Credential<'_>) -> Option<SessionId> {
+        let Credential::Bearer(token) = credential else { return None };
+        if token.len() > MAX_CREDENTIAL_BYTES {
+            return None;
+        }
+        let claims = self.signer.verify(token, self.clock.now())?;
+        let id = claims.session_id;
+        self.tokens.insert(self.secrets.digest(token.as_bytes()), Arc::new(claims));
+        Some(id)
+    }
+}

@@ -1,0 +1,27 @@
+//! A user ends the session they ask with.
+
+use anteroom_domain::sessions::{EndReason, Session};
+use anteroom_ports::{Durability, StoreResult};
+use tracing::info;
+
+use super::Sessions;
+
+impl Sessions {
+    /// Ends the session with everything that carries it: cookie, access tokens, refresh tokens, running streams.
+    pub async fn log_out(&self, session: &Session) -> StoreResult<()> {
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let ended = unit.end_session(session.id, self.clock.now(), EndReason::Logout).await?;
+        unit.commit().await?;
+        self.forget_session(session.id);
+        if ended {
+            info!(event = "session.ended", session_id = %session.id, user_id = %session.user_id, reason = EndReason::Logout.as_str());
+        }
+        Ok(())
+    }
+
+    /// Makes this node forget a session that has ended, against checks that are under way too.
+    pub(super) fn forget_session(&self, id: anteroom_domain::SessionId) {
+        self.ended.insert(id, ());
+        self.states.invalidate(&id);
+    }
+}

@@ -1,0 +1,64 @@
+//! A client exchanges its refresh token for new tokens (RFC 9700 section 4.14).
+
+use anteroom_domain::sessions::{EndReason, Presented, Session};
+use anteroom_domain::accounts::User;
+use anteroom_ports::{Durability, StoreError};
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing::{info, warn};
+
+use super::{Grant, Sessions};
+
+/// What every refresh token begins with, so that leaked ones can be searched for.
+pub(super) const PREFIX: &str = "anr_";
+
+/// What successors are derived for.
+const PURPOSE: &str = "refresh-token-successor";
+
+/// Why no tokens were handed out.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The token opens nothing (any more).
+    #[error("the refresh token is invalid, expired or revoked")]
+    Invalid,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// Rotates a refresh token. The successor is derived from the token that is presented, so that a repeat within
+    /// the grace time answers the same one although only digests are kept; later reuse ends the session.
+    pub async fn refresh(&self, presented: &SecretString) -> Result<Grant, RefreshError> {
+        let text = presented.expose_secret();
+        let digest = self.secrets.digest(text.as_bytes());
+        let successor = Self::token_text(PREFIX, &self.secrets.keyed(PURPOSE, text.as_bytes()));
+
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let token = unit.lock_refresh_token(&digest).await?.ok_or(RefreshError::Invalid)?;
+        let (session, user): (Session, User) = unit.session(token.session_id).await?.ok_or(RefreshError::Invalid)?;
+        let now = self.clock.now();
+        if !session.live_at(now) {
+            return Err(RefreshError::Invalid);
+        }
+        match token.presented(now, self.options.refresh_grace) {
+            Presented::Rotate => {
+                if !unit.use_refresh_token(token.id, now).await? {
+                    return Err(StoreError::Stale.into());
+                }
+                self.insert_refresh_token(&mut *unit, &session, &self.secrets.digest(successor.as_bytes())).await?;
+                unit.commit().await?;
+                info!(event = "session.refreshed", session_id = %session.id, user_id = %user.id);
+            }
+            Presented::SameSuccessor => drop(unit),
+            Presented::Reuse => {
+                unit.end_session(session.id, now, EndReason::RefreshTokenReuse).await?;
+                unit.commit().await?;
+                self.forget_session(session.id);
+                warn!(event = "session.ended", session_id = %session.id, user_id = %user.id, reason = EndReason::RefreshTokenReuse.as_str());
+                return Err(RefreshError::Invalid);
+            }
+        }
+        let credential = self.token_credential(&session, successor);
+        Ok(Grant { user, session, credential })
+    }
+}
