@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod billing;
 pub mod chat;
 pub mod ops;
+pub mod protection;
 pub mod sessions;
 pub mod webhooks;
 
@@ -14,6 +15,7 @@ pub use accounts::Accounts;
 pub use billing::Billing;
 pub use chat::Chat;
 pub use ops::Ops;
+pub use protection::Protection;
 pub use sessions::Sessions;
 pub use webhooks::Webhooks;
 

@@ -32,7 +32,11 @@ pub enum ChangeProfileError {
 
 pub(super) fn name_fault() -> FieldFault {
     let detail = format!("a name has 1 to {MAX_NAME_CHARS} characters and no control characters");
-    FieldFault { field: "name", code: "invalid_name", detail }
+    FieldFault {
+        field: "name",
+        code: "invalid_name",
+        detail,
+    }
 }
 
 impl Accounts {
@@ -45,7 +49,11 @@ impl Accounts {
         }
         if change.locale.as_deref().is_some_and(|tag| !valid_locale(tag)) {
             let detail = "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned();
-            faults.push(FieldFault { field: "locale", code: "invalid_locale", detail });
+            faults.push(FieldFault {
+                field: "locale",
+                code: "invalid_locale",
+                detail,
+            });
         }
         if !faults.is_empty() {
             return Err(ChangeProfileError::Refused(faults));

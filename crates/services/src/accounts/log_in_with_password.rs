@@ -45,7 +45,9 @@ impl Accounts {
     pub async fn log_in_with_password(&self, ask: LogIn) -> Result<Grant, LogInError> {
         let (user, outcome) = self.try_log_in(ask).await;
         match &outcome {
-            Ok(grant) => info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id),
+            Ok(grant) => {
+                info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id)
+            }
             Err(e) => {
                 let user_id = user.map(|u| u.id.to_string());
                 info!(event = "account.login.failed", user_id, reason = %e);
@@ -67,7 +69,9 @@ impl Accounts {
             Ok(verified) => verified,
             Err(e) => return (user, Err(e.into())),
         };
-        let Some(user) = user else { return (None, Err(LogInError::InvalidCredentials)) };
+        let Some(user) = user else {
+            return (None, Err(LogInError::InvalidCredentials));
+        };
         if !verified.matches {
             return (Some(user), Err(LogInError::InvalidCredentials));
         }
@@ -80,18 +84,29 @@ impl Accounts {
     }
 
     async fn grant_to(&self, user: &User, ask: &LogIn, outdated: bool) -> Result<Grant, LogInError> {
-        let stronger = if outdated { self.rehash(&ask.password).await } else { None };
+        let stronger = if outdated {
+            self.rehash(&ask.password).await
+        } else {
+            None
+        };
         let mut unit = self.store.begin(Durability::Full).await?;
         if let Some(hash) = stronger {
             unit.put_password_hash(user.id, &hash, self.clock.now()).await?;
         }
-        let grant = self.sessions.start(&mut *unit, user, ask.transport, &ask.client).await?;
+        let grant = self
+            .sessions
+            .start(&mut *unit, user, ask.transport, &ask.client)
+            .await?;
         unit.commit().await?;
         Ok(grant)
     }
 
     /// A hash with today's parameters; a login never fails for want of one.
     async fn rehash(&self, password: &SecretString) -> Option<String> {
-        self.hasher.hash(password).await.inspect_err(|e| warn!(event = "account.password.rehash_failed", reason = %e)).ok()
+        self.hasher
+            .hash(password)
+            .await
+            .inspect_err(|e| warn!(event = "account.password.rehash_failed", reason = %e))
+            .ok()
     }
 }

@@ -58,7 +58,9 @@ impl Accounts {
 
     async fn promote(&self, email: &str) -> Result<Option<User>, SignUpError> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        let Some((mut user, _)) = unit.user_by_email(&Email::fold(email)).await? else { return Ok(None) };
+        let Some((mut user, _)) = unit.user_by_email(&Email::fold(email)).await? else {
+            return Ok(None);
+        };
         user.role = Role::Admin;
         user.updated_at = self.clock.now();
         unit.update_user(&user).await?;

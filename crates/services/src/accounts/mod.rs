@@ -50,6 +50,14 @@ impl Accounts {
         webhooks: Arc<Webhooks>,
         options: AccountsOptions,
     ) -> Self {
-        Self { store, hasher, clock, ids, sessions, webhooks, options }
+        Self {
+            store,
+            hasher,
+            clock,
+            ids,
+            sessions,
+            webhooks,
+            options,
+        }
     }
 }

@@ -63,7 +63,9 @@ impl Accounts {
     pub async fn sign_up(&self, ask: SignUp) -> Result<Grant, SignUpError> {
         let outcome = self.try_sign_up(ask).await;
         match &outcome {
-            Ok(grant) => info!(event = "account.signup.succeeded", user_id = %grant.user.id, session_id = %grant.session.id),
+            Ok(grant) => {
+                info!(event = "account.signup.succeeded", user_id = %grant.user.id, session_id = %grant.session.id)
+            }
             Err(e) => info!(event = "account.signup.failed", reason = %e),
         }
         outcome
@@ -82,8 +84,13 @@ impl Accounts {
 
         let mut unit = self.store.begin(Durability::Full).await?;
         insert(&mut *unit, &user, &hash).await?;
-        let grant = self.sessions.start(&mut *unit, &user, ask.transport, &ask.client).await?;
-        self.webhooks.queue_mail(&mut *unit, self.webhooks.welcome(&user)).await?;
+        let grant = self
+            .sessions
+            .start(&mut *unit, &user, ask.transport, &ask.client)
+            .await?;
+        self.webhooks
+            .queue_mail(&mut *unit, self.webhooks.welcome(&user))
+            .await?;
         unit.commit().await?;
         Ok(grant)
     }
@@ -98,12 +105,20 @@ impl Accounts {
         let mut faults = Vec::new();
         let checked = Email::parse(email);
         if let Err(e) = &checked {
-            faults.push(FieldFault { field: "email", code: "invalid_email", detail: e.to_string() });
+            faults.push(FieldFault {
+                field: "email",
+                code: "invalid_email",
+                detail: e.to_string(),
+            });
         }
         let local = email.split('@').next().unwrap_or_default();
         let known = [email, local, name.unwrap_or_default()];
         if let Err(refused) = self.options.passwords.check(password.expose_secret(), &known) {
-            faults.push(FieldFault { field: "password", code: refused.code(), detail: refused.to_string() });
+            faults.push(FieldFault {
+                field: "password",
+                code: refused.code(),
+                detail: refused.to_string(),
+            });
         }
         let named = name.map(valid_name);
         if named == Some(None) {
@@ -131,7 +146,13 @@ impl Accounts {
 }
 
 pub(super) async fn insert(unit: &mut dyn UnitOfWork, user: &User, hash: &str) -> Result<(), SignUpError> {
-    unit.insert_user(user).await.map_err(|e| if e.conflicts_on(EMAIL_TAKEN) { SignUpError::EmailTaken } else { e.into() })?;
+    unit.insert_user(user).await.map_err(|e| {
+        if e.conflicts_on(EMAIL_TAKEN) {
+            SignUpError::EmailTaken
+        } else {
+            e.into()
+        }
+    })?;
     unit.put_password_hash(user.id, hash, user.created_at).await?;
     Ok(())
 }

@@ -47,7 +47,10 @@ impl Billing {
 
         let mut unit = self.store.begin(Durability::Full).await?;
         let payload = String::from_utf8_lossy(body);
-        if !unit.insert_billing_event(provider, &event.id, &event.kind, &payload, now).await? {
+        if !unit
+            .insert_billing_event(provider, &event.id, &event.kind, &payload, now)
+            .await?
+        {
             info!(event = "subscription.webhook.duplicate", provider, kind = %event.kind, event_id = %event.id);
             return Ok(Applied::Duplicate);
         }
@@ -69,7 +72,10 @@ impl Billing {
 /// Writes a subscription's state unless a newer or final one is known.
 async fn put_newer(unit: &mut dyn UnitOfWork, next: &Subscription) -> Result<bool, StoreError> {
     let known = unit.lock_subscription(&next.provider, &next.provider_id).await?;
-    if known.as_ref().is_some_and(|known| !known.yields_to(next) || known.owner != next.owner) {
+    if known
+        .as_ref()
+        .is_some_and(|known| !known.yields_to(next) || known.owner != next.owner)
+    {
         return Ok(false);
     }
     unit.put_subscription(next).await?;

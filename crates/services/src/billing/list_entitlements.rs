@@ -38,14 +38,21 @@ pub enum GrantState {
 
 impl Billing {
     /// Everything the user's plan grants. `models` are those it includes, as a value of its own.
-    pub async fn list_entitlements(&self, user: UserId, offered: Option<&[String]>) -> StoreResult<Vec<EntitlementState>> {
+    pub async fn list_entitlements(
+        &self,
+        user: UserId,
+        offered: Option<&[String]>,
+    ) -> StoreResult<Vec<EntitlementState>> {
         let mut reads = self.store.read().await?;
         let owner = Owner::account(user);
         let subscription = reads.subscription_of(owner).await?;
         let now = self.clock.now();
         let access = self.access_at(subscription.as_ref(), now);
         let models = offered.map_or(Value::Null, |offered| access.plan.models.select(offered).into());
-        let mut states = vec![EntitlementState { key: "models".into(), grant: GrantState::Static(models) }];
+        let mut states = vec![EntitlementState {
+            key: "models".into(),
+            grant: GrantState::Static(models),
+        }];
         for entitlement in access.plan.entitlements {
             let grant = match entitlement.kind {
                 EntitlementKind::Boolean(on) => GrantState::Boolean(on),
@@ -53,15 +60,29 @@ impl Billing {
                 EntitlementKind::Metered { limit, window } => {
                     let used = match crate::chat::known_meter(&entitlement.key) {
                         Some(meter) => {
-                            let level = reads.quota_level(&QuotaKey { owner, meter, window_start: window.start(now) }).await?;
+                            let level = reads
+                                .quota_level(&QuotaKey {
+                                    owner,
+                                    meter,
+                                    window_start: window.start(now),
+                                })
+                                .await?;
                             level.used + level.reserved
                         }
                         None => 0,
                     };
-                    GrantState::Metered { limit, used, window, resets_at: window.end(now) }
+                    GrantState::Metered {
+                        limit,
+                        used,
+                        window,
+                        resets_at: window.end(now),
+                    }
                 }
             };
-            states.push(EntitlementState { key: entitlement.key, grant });
+            states.push(EntitlementState {
+                key: entitlement.key,
+                grant,
+            });
         }
         Ok(states)
     }

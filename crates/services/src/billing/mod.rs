@@ -6,7 +6,7 @@ mod list_entitlements;
 mod open_checkout;
 mod pay_hosted_checkout;
 
-pub use apply_webhook::{ApplyWebhookError, Applied};
+pub use apply_webhook::{Applied, ApplyWebhookError};
 pub use list_entitlements::{EntitlementState, GrantState};
 pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
 
@@ -50,7 +50,13 @@ impl Billing {
         sessions: Arc<Sessions>,
         options: BillingOptions,
     ) -> Self {
-        Self { store, provider, clock, sessions, options }
+        Self {
+            store,
+            provider,
+            clock,
+            sessions,
+            options,
+        }
     }
 
     /// The plans, in the operator's order.

@@ -47,8 +47,16 @@ impl Billing {
     /// Opens a checkout at the payment provider. The buyer is bound by identifier, never by address.
     pub async fn open_checkout(&self, ask: CheckoutAsk) -> Result<Checkout, OpenCheckoutError> {
         let provider = self.provider.as_ref().ok_or(OpenCheckoutError::NoProvider)?;
-        let plan = self.options.catalogue.plan(&ask.plan).ok_or_else(|| OpenCheckoutError::UnknownPlan(ask.plan.clone()))?;
-        let price = plan.prices.first().filter(|_| plan.for_sale()).ok_or_else(|| OpenCheckoutError::NotForSale(ask.plan.clone()))?;
+        let plan = self
+            .options
+            .catalogue
+            .plan(&ask.plan)
+            .ok_or_else(|| OpenCheckoutError::UnknownPlan(ask.plan.clone()))?;
+        let price = plan
+            .prices
+            .first()
+            .filter(|_| plan.for_sale())
+            .ok_or_else(|| OpenCheckoutError::NotForSale(ask.plan.clone()))?;
         let held = self.get_subscription(ask.user_id).await?;
         if held.active && held.plan.key == plan.key {
             return Err(OpenCheckoutError::AlreadySubscribed(ask.plan));

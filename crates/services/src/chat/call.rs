@@ -96,7 +96,14 @@ impl Call {
             Some(usage) => (usage, true),
             None => {
                 let (prompt_tokens, completion_tokens) = (self.prompt_least, least_tokens(self.output_bytes));
-                (TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() }, false)
+                (
+                    TokenUsage {
+                        prompt_tokens,
+                        completion_tokens,
+                        ..TokenUsage::default()
+                    },
+                    false,
+                )
             }
         }
     }
@@ -115,7 +122,10 @@ impl Chat {
         let offered = self.offered_names().await?;
         match model_access(access, &offered, model) {
             ModelAccess::Granted => Ok(()),
-            ModelAccess::NotInPlan => Err(CallRefused::ModelNotInPlan { model: model.to_owned(), plan: access.plan.key.clone() }),
+            ModelAccess::NotInPlan => Err(CallRefused::ModelNotInPlan {
+                model: model.to_owned(),
+                plan: access.plan.key.clone(),
+            }),
             ModelAccess::Lapsed => Err(CallRefused::SubscriptionInactive {
                 model: model.to_owned(),
                 plan: access.lapsed.as_ref().map(|p| p.key.clone()).unwrap_or_default(),
@@ -137,11 +147,30 @@ impl Chat {
         let prompt_least = request.prompt_estimate / 2;
         let mut holds = Vec::with_capacity(2);
         let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
-        holds.push(Hold { key: QuotaKey { owner, meter: METER_MESSAGES, window_start: window.start(now) }, amount: 1, limit });
-        let worst = self.options.prices.capped(&request.model, request.worst_case(self.options.max_output_tokens));
+        holds.push(Hold {
+            key: QuotaKey {
+                owner,
+                meter: METER_MESSAGES,
+                window_start: window.start(now),
+            },
+            amount: 1,
+            limit,
+        });
+        let worst = self
+            .options
+            .prices
+            .capped(&request.model, request.worst_case(self.options.max_output_tokens));
         if worst > NanoUsd(0) {
-            let key = QuotaKey { owner: Owner::DEPLOYMENT, meter: METER_SPEND, window_start: Window::Day.start(now) };
-            holds.push(Hold { key, amount: worst.0, limit: Some(self.options.daily_spend_cap.0) });
+            let key = QuotaKey {
+                owner: Owner::DEPLOYMENT,
+                meter: METER_SPEND,
+                window_start: Window::Day.start(now),
+            };
+            holds.push(Hold {
+                key,
+                amount: worst.0,
+                limit: Some(self.options.daily_spend_cap.0),
+            });
         }
         let reservation = Reservation {
             id: ReservationId(self.ids.uuid()),
@@ -149,7 +178,10 @@ impl Chat {
             owner,
             session_id: who.session.id,
             model: request.model.clone(),
-            at_least: TokenUsage { prompt_tokens: prompt_least, ..TokenUsage::default() },
+            at_least: TokenUsage {
+                prompt_tokens: prompt_least,
+                ..TokenUsage::default()
+            },
             holds,
             created_at: now,
             expires_at: later(now, self.options.call_lost_after),
@@ -168,12 +200,22 @@ impl Chat {
                 reported: None,
             }),
             Reserved::Denied { meter: METER_SPEND, .. } => {
-                error!(event = "quota.spend_cap.reached", cap_nano_usd = self.options.daily_spend_cap.0);
-                Err(CallRefused::SpendCapReached { resets_at: Window::Day.end(now) })
+                error!(
+                    event = "quota.spend_cap.reached",
+                    cap_nano_usd = self.options.daily_spend_cap.0
+                );
+                Err(CallRefused::SpendCapReached {
+                    resets_at: Window::Day.end(now),
+                })
             }
             Reserved::Denied { meter, level, limit } => {
                 info!(event = "quota.denied", user_id = %who.user.id, meter, limit);
-                Err(CallRefused::QuotaExceeded { meter, limit, used: level.used + level.reserved, resets_at: window.end(now) })
+                Err(CallRefused::QuotaExceeded {
+                    meter,
+                    limit,
+                    used: level.used + level.reserved,
+                    resets_at: window.end(now),
+                })
             }
         }
     }
@@ -181,7 +223,11 @@ impl Chat {
     /// Books the call within the unit of work: holds become use, and the usage row is written once.
     pub(super) async fn book(&self, unit: &mut dyn UnitOfWork, call: &Call, outcome: Outcome) -> StoreResult<()> {
         let spared = outcome == Outcome::Failed && !call.delivered();
-        let (usage, exact) = if spared { (TokenUsage::default(), true) } else { call.usage() };
+        let (usage, exact) = if spared {
+            (TokenUsage::default(), true)
+        } else {
+            call.usage()
+        };
         let spend = self.options.prices.capped(&call.model, usage).0;
         let used = [(METER_MESSAGES, i64::from(!spared)), (METER_SPEND, spend)];
         unit.settle_quota(call.reservation_id, &used).await?;
@@ -239,7 +285,10 @@ impl Chat {
     pub(super) async fn session_ended(self: Arc<Self>, id: SessionId) {
         loop {
             tokio::time::sleep(WATCH).await;
-            if matches!(self.sessions.live_session(id).await, Err(AuthenticateError::Unauthenticated)) {
+            if matches!(
+                self.sessions.live_session(id).await,
+                Err(AuthenticateError::Unauthenticated)
+            ) {
                 return;
             }
         }

@@ -60,7 +60,12 @@ pub(super) const CHANNEL: usize = 16;
 
 impl Chat {
     /// Relays a completion. `gone` is cancelled when the client has gone away.
-    pub async fn complete_chat(self: &Arc<Self>, who: &LiveSession, body: &[u8], gone: CancellationToken) -> Result<ChatAnswer, ChatError> {
+    pub async fn complete_chat(
+        self: &Arc<Self>,
+        who: &LiveSession,
+        body: &[u8],
+        gone: CancellationToken,
+    ) -> Result<ChatAnswer, ChatError> {
         let request = ChatRequest::parse(body)?;
         let access = self.access_of(who);
         self.check_model(&access, &request.model).await?;
@@ -68,9 +73,17 @@ impl Chat {
         let call = self.reserve(&mut *unit, who, &access, &request).await?;
         unit.commit().await.map_err(CallRefused::from)?;
 
-        let outgoing = ChatCall { request_id: call.request_id, model: request.model.clone(), body: request.upstream_body().into() };
+        let outgoing = ChatCall {
+            request_id: call.request_id,
+            model: request.model.clone(),
+            body: request.upstream_body().into(),
+        };
         // From here on the call has to be booked whatever happens, so it has a task of its own.
-        let driver = Driver { chat: Arc::clone(self), call, gone };
+        let driver = Driver {
+            chat: Arc::clone(self),
+            call,
+            gone,
+        };
         if request.stream {
             let (first, answer) = mpsc::channel(CHANNEL);
             let (ready, begun) = tokio::sync::oneshot::channel();
@@ -81,7 +94,10 @@ impl Chat {
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.calls.spawn(driver.whole(outgoing, reply).in_current_span());
-        answer.await.unwrap_or(Err(ChatError::ClientGone)).map(ChatAnswer::Whole)
+        answer
+            .await
+            .unwrap_or(Err(ChatError::ClientGone))
+            .map(ChatAnswer::Whole)
     }
 }
 
@@ -142,7 +158,13 @@ impl Driver {
         self.chat.settle(&self.call, outcome).await;
     }
 
-    async fn forward(&mut self, first: ChatEvent, mut events: ChatEvents, include_usage: bool, out: &mpsc::Sender<Relayed>) -> Outcome {
+    async fn forward(
+        &mut self,
+        first: ChatEvent,
+        mut events: ChatEvents,
+        include_usage: bool,
+        out: &mpsc::Sender<Relayed>,
+    ) -> Outcome {
         let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
         tokio::pin!(ended);
         let mut next = Some(Ok(first));
@@ -196,7 +218,11 @@ impl Driver {
             ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
             e => {
                 warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
-                if self.call.delivered() { Outcome::Partial } else { Outcome::Failed }
+                if self.call.delivered() {
+                    Outcome::Partial
+                } else {
+                    Outcome::Failed
+                }
             }
         }
     }
@@ -212,5 +238,8 @@ pub(super) async fn begin(chat: &Chat, outgoing: ChatCall) -> Result<(ChatEvent,
 /// A provider's stream that just ends.
 pub(super) fn cut() -> ProviderError {
     use anteroom_ports::chat::ProviderErrorKind;
-    ProviderError { kind: ProviderErrorKind::Protocol { error: None }, detail: "the stream ended before it was whole".into() }
+    ProviderError {
+        kind: ProviderErrorKind::Protocol { error: None },
+        detail: "the stream ended before it was whole".into(),
+    }
 }

@@ -48,7 +48,11 @@ pub enum ConversationError {
 
 impl Chat {
     /// Makes a conversation. Whether the plan has the model is asked when something is said, since plans change.
-    pub async fn create_conversation(&self, user: UserId, new: NewConversation) -> Result<Conversation, ConversationError> {
+    pub async fn create_conversation(
+        &self,
+        user: UserId,
+        new: NewConversation,
+    ) -> Result<Conversation, ConversationError> {
         let now = self.clock.now();
         let mut conversation = Conversation {
             id: ConversationId(self.ids.uuid()),
@@ -59,7 +63,11 @@ impl Chat {
             created_at: now,
             updated_at: now,
         };
-        let change = ChangeConversation { title: Some(new.title), model: Some(new.model), instructions: Some(new.instructions) };
+        let change = ChangeConversation {
+            title: Some(new.title),
+            model: Some(new.model),
+            instructions: Some(new.instructions),
+        };
         apply(&mut conversation, change)?;
         let mut unit = self.store.begin(Durability::Full).await?;
         unit.insert_conversation(&conversation).await?;
@@ -70,12 +78,27 @@ impl Chat {
 
     /// One conversation.
     pub async fn get_conversation(&self, user: UserId, id: ConversationId) -> Result<Conversation, ConversationError> {
-        self.store.read().await?.conversation(user, id).await?.ok_or(ConversationError::NotFound)
+        self.store
+            .read()
+            .await?
+            .conversation(user, id)
+            .await?
+            .ok_or(ConversationError::NotFound)
     }
 
     /// A page of the user's conversations, newest first, older than `before`.
-    pub async fn list_conversations(&self, user: UserId, before: Option<ConversationId>, limit: i64) -> Result<Page<Conversation>, ConversationError> {
-        let items = self.store.read().await?.page_conversations(user, before, limit + 1).await?;
+    pub async fn list_conversations(
+        &self,
+        user: UserId,
+        before: Option<ConversationId>,
+        limit: i64,
+    ) -> Result<Page<Conversation>, ConversationError> {
+        let items = self
+            .store
+            .read()
+            .await?
+            .page_conversations(user, before, limit + 1)
+            .await?;
         Ok(Page::cut(items, limit))
     }
 
@@ -129,21 +152,40 @@ fn apply(conversation: &mut Conversation, change: ChangeConversation) -> Result<
     if let Some(title) = change.title {
         let checked = title.as_deref().map(valid_name);
         if checked == Some(None) {
-            fault("title", "invalid_title", format!("a title has 1 to {MAX_TITLE_CHARS} characters and no control characters"));
+            fault(
+                "title",
+                "invalid_title",
+                format!("a title has 1 to {MAX_TITLE_CHARS} characters and no control characters"),
+            );
         }
         conversation.title = checked.flatten();
     }
     if let Some(model) = change.model {
         if model.as_deref().is_some_and(|m| m.is_empty() || m.len() > 200) {
-            fault("model", "invalid_model", "a model's name has 1 to 200 bytes; GET /v1/models lists those you may use".into());
+            fault(
+                "model",
+                "invalid_model",
+                "a model's name has 1 to 200 bytes; GET /v1/models lists those you may use".into(),
+            );
         }
         conversation.model = model;
     }
     if let Some(instructions) = change.instructions {
-        if instructions.as_deref().is_some_and(|i| i.len() > MAX_INSTRUCTIONS_BYTES || i.contains('\0')) {
-            fault("instructions", "invalid_instructions", format!("instructions have at most {MAX_INSTRUCTIONS_BYTES} bytes and no NUL"));
+        if instructions
+            .as_deref()
+            .is_some_and(|i| i.len() > MAX_INSTRUCTIONS_BYTES || i.contains('\0'))
+        {
+            fault(
+                "instructions",
+                "invalid_instructions",
+                format!("instructions have at most {MAX_INSTRUCTIONS_BYTES} bytes and no NUL"),
+            );
         }
         conversation.instructions = instructions.filter(|i| !i.is_empty());
     }
-    if faults.is_empty() { Ok(()) } else { Err(ConversationError::Refused(faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(ConversationError::Refused(faults))
+    }
 }

@@ -19,7 +19,11 @@ impl Chat {
         let names: Vec<String> = offered.iter().map(|m| m.id.clone()).collect();
         let access = self.access_of(who);
         let granted = access.plan.models.select(&names);
-        Ok(offered.iter().filter(|m| granted.contains(&m.id.as_str())).cloned().collect())
+        Ok(offered
+            .iter()
+            .filter(|m| granted.contains(&m.id.as_str()))
+            .cloned()
+            .collect())
     }
 
     /// The names of all models on offer, if they can be had now.
@@ -35,7 +39,11 @@ impl Chat {
     async fn offered(&self) -> Result<Arc<Vec<OfferedModel>>, ProviderError> {
         if !self.options.models.is_empty() {
             let owned_by = self.provider.name().to_owned();
-            let model = |id: &String| OfferedModel { id: id.clone(), owned_by: owned_by.clone(), created: 0 };
+            let model = |id: &String| OfferedModel {
+                id: id.clone(),
+                owned_by: owned_by.clone(),
+                created: 0,
+            };
             return Ok(Arc::new(self.options.models.iter().map(model).collect()));
         }
         // One caller asks, the others wait for its answer.

@@ -7,6 +7,7 @@ mod list_models;
 mod send_message;
 mod sweep_calls;
 
+pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
@@ -69,7 +70,17 @@ impl Chat {
         options: ChatOptions,
     ) -> Self {
         let (listed, calls) = (Mutex::new(None), TaskTracker::new());
-        Self { store, provider, clock, ids, sessions, billing, options, listed, calls }
+        Self {
+            store,
+            provider,
+            clock,
+            ids,
+            sessions,
+            billing,
+            options,
+            listed,
+            calls,
+        }
     }
 
     /// Waits until every call has ended and is booked. Call it once, when no new ones can come.

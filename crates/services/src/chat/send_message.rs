@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_domain::chat::{ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall};
+use anteroom_domain::chat::{
+    ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall,
+};
 use anteroom_domain::{ConversationId, MessageId, UserId};
 use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents};
 use anteroom_ports::{Durability, StoreError, StoreResult};
@@ -13,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, warn};
 
+use super::Chat;
 use super::call::{Call, CallRefused};
 use super::complete_chat::{CHANNEL, ChatError, begin, cut};
-use super::Chat;
 use crate::accounts::FieldFault;
 use crate::later;
 use crate::sessions::LiveSession;
@@ -119,11 +121,19 @@ impl Chat {
             created_at: now,
         };
         let question = message(Speaker::User, ask.content, MessageStatus::Complete, None);
-        let answer = message(Speaker::Assistant, String::new(), MessageStatus::InProgress, Some(model));
+        let answer = message(
+            Speaker::Assistant,
+            String::new(),
+            MessageStatus::InProgress,
+            Some(model),
+        );
 
         // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
         let mut unit = self.store.begin(Durability::Full).await?;
-        if !unit.claim_conversation(user, conversation.id, now, later(now, self.options.call_lost_after)).await? {
+        if !unit
+            .claim_conversation(user, conversation.id, now, later(now, self.options.call_lost_after))
+            .await?
+        {
             return Err(SendMessageError::Busy);
         }
         let call = self.reserve(&mut *unit, who, &access, &request).await?;
@@ -131,18 +141,30 @@ impl Chat {
         unit.insert_message(&answer).await?;
         unit.commit().await?;
 
-        let outgoing = ChatCall { request_id: call.request_id, model: request.model.clone(), body: request.upstream_body().into() };
-        let answering = Answering { chat: Arc::clone(self), call, answer, gone };
+        let outgoing = ChatCall {
+            request_id: call.request_id,
+            model: request.model.clone(),
+            body: request.upstream_body().into(),
+        };
+        let answering = Answering {
+            chat: Arc::clone(self),
+            call,
+            answer,
+            gone,
+        };
         if ask.stream {
             let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = oneshot::channel();
-            self.calls.spawn(answering.stream(outgoing, out, ready).in_current_span());
+            self.calls
+                .spawn(answering.stream(outgoing, out, ready).in_current_span());
             begun.await.unwrap_or(Err(ChatError::ClientGone))?;
             return Ok(MessageAnswer::Stream(events));
         }
         let (reply, answered) = oneshot::channel();
         self.calls.spawn(answering.whole(outgoing, reply).in_current_span());
-        Ok(MessageAnswer::Whole(answered.await.unwrap_or(Err(ChatError::ClientGone))?))
+        Ok(MessageAnswer::Whole(
+            answered.await.unwrap_or(Err(ChatError::ClientGone))?,
+        ))
     }
 
     fn check_content(&self, content: &str) -> Result<(), SendMessageError> {
@@ -156,35 +178,71 @@ impl Chat {
         } else {
             return Ok(());
         };
-        Err(SendMessageError::Refused(vec![FieldFault { field: "content", code: "invalid_content", detail }]))
+        Err(SendMessageError::Refused(vec![FieldFault {
+            field: "content",
+            code: "invalid_content",
+            detail,
+        }]))
     }
 
-    async fn recall_turns(&self, user: UserId, ask: &SendMessage) -> Result<(Conversation, Vec<Turn>), SendMessageError> {
+    async fn recall_turns(
+        &self,
+        user: UserId,
+        ask: &SendMessage,
+    ) -> Result<(Conversation, Vec<Turn>), SendMessageError> {
         let mut reads = self.store.read().await?;
-        let conversation = reads.conversation(user, ask.conversation_id).await?.ok_or(SendMessageError::NotFound)?;
+        let conversation = reads
+            .conversation(user, ask.conversation_id)
+            .await?
+            .ok_or(SendMessageError::NotFound)?;
         let recent = reads.recent_messages(user, conversation.id, MAX_TURNS).await?;
-        let now = std::iter::once(Turn { role: Speaker::User, content: ask.content.clone() });
-        let past = recent.into_iter().map(|m| Turn { role: m.role, content: m.content });
+        let now = std::iter::once(Turn {
+            role: Speaker::User,
+            content: ask.content.clone(),
+        });
+        let past = recent.into_iter().map(|m| Turn {
+            role: m.role,
+            content: m.content,
+        });
         Ok((conversation, recall(now.chain(past), self.options.memory_tokens)))
     }
 
     /// The conversation's model, else the first of the plan's.
-    async fn model_of(&self, conversation: &Conversation, access: &anteroom_domain::billing::Access) -> Result<String, SendMessageError> {
+    async fn model_of(
+        &self,
+        conversation: &Conversation,
+        access: &anteroom_domain::billing::Access,
+    ) -> Result<String, SendMessageError> {
         if let Some(model) = &conversation.model {
             return Ok(model.clone());
         }
         let offered = self.offered_names().await.map_err(ChatError::from)?;
-        access.plan.models.select(&offered).first().map(|m| (*m).to_owned()).ok_or(SendMessageError::NoModel)
+        access
+            .plan
+            .models
+            .select(&offered)
+            .first()
+            .map(|m| (*m).to_owned())
+            .ok_or(SendMessageError::NoModel)
     }
 }
 
 /// The request for the provider. It is always streamed, so that what has come can be kept when it breaks off.
 fn compose(conversation: &Conversation, model: &str, turns: &[Turn]) -> Result<ChatRequest, SendMessageError> {
-    let system = conversation.instructions.as_deref().map(|content| Said { role: "system", content });
-    let turns = turns.iter().map(|t| Said { role: t.role.as_str(), content: &t.content });
+    let system = conversation.instructions.as_deref().map(|content| Said {
+        role: "system",
+        content,
+    });
+    let turns = turns.iter().map(|t| Said {
+        role: t.role.as_str(),
+        content: &t.content,
+    });
     let messages: Vec<Said<'_>> = system.into_iter().chain(turns).collect();
     let mut body = RawObject::default();
-    let built = body.set("model", model).and_then(|()| body.set("messages", &messages)).and_then(|()| body.set("stream", &true));
+    let built = body
+        .set("model", model)
+        .and_then(|()| body.set("messages", &messages))
+        .and_then(|()| body.set("stream", &true));
     built.map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
     Ok(ChatRequest::from_object(body).map_err(ChatError::from)?)
 }
@@ -208,7 +266,12 @@ impl Answering {
         let _ = reply.send(ended.and(stored));
     }
 
-    async fn stream(mut self, outgoing: ChatCall, out: mpsc::Sender<MessageEvent>, ready: oneshot::Sender<Result<(), ChatError>>) {
+    async fn stream(
+        mut self,
+        outgoing: ChatCall,
+        out: mpsc::Sender<MessageEvent>,
+        ready: oneshot::Sender<Result<(), ChatError>>,
+    ) {
         let (first, events) = match self.begin(outgoing).await {
             Ok(begun) => begun,
             Err(e) => {
@@ -242,7 +305,12 @@ impl Answering {
     }
 
     /// Gathers the answer's text, and hands it on where it is streamed.
-    async fn collect(&mut self, first: ChatEvent, mut events: ChatEvents, out: Option<&mpsc::Sender<MessageEvent>>) -> Result<(), ChatError> {
+    async fn collect(
+        &mut self,
+        first: ChatEvent,
+        mut events: ChatEvents,
+        out: Option<&mpsc::Sender<MessageEvent>>,
+    ) -> Result<(), ChatError> {
         let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
         tokio::pin!(ended);
         let mut next = Some(Ok(first));

@@ -17,7 +17,10 @@ impl Chat {
         for reservation in &lost {
             let usage = reservation.at_least;
             let spend = self.options.prices.capped(&reservation.model, usage).0;
-            if !unit.settle_quota(reservation.id, &[(METER_MESSAGES, 1), (METER_SPEND, spend)]).await? {
+            if !unit
+                .settle_quota(reservation.id, &[(METER_MESSAGES, 1), (METER_SPEND, spend)])
+                .await?
+            {
                 continue;
             }
             let total = now.duration_since(reservation.created_at).as_millis();

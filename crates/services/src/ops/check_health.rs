@@ -25,6 +25,8 @@ impl Ops {
                 Err(e) => warn!(event = "store.unavailable", reason = %e),
             }
         }
-        outcome.map(|schema| Health { schema_current: schema.current() })
+        outcome.map(|schema| Health {
+            schema_current: schema.current(),
+        })
     }
 }

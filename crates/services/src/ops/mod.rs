@@ -11,20 +11,38 @@ pub use repeat_request::{Repeat, RepeatError};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anteroom_ports::{Clock, Secrets, Store};
+use anteroom_domain::{RequestId, Timestamp};
+use anteroom_ports::{Clock, Ids, Secrets, Store};
 
 /// The use cases of operations.
 pub struct Ops {
     store: Arc<dyn Store>,
     secrets: Arc<dyn Secrets>,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     /// Whether the store answered when last asked, so that its going and coming are logged once each.
     was_up: AtomicBool,
 }
 
 impl Ops {
     /// Puts the context together.
-    pub fn new(store: Arc<dyn Store>, secrets: Arc<dyn Secrets>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, secrets, clock, was_up: AtomicBool::new(true) }
+    pub fn new(store: Arc<dyn Store>, secrets: Arc<dyn Secrets>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self {
+            store,
+            secrets,
+            clock,
+            ids,
+            was_up: AtomicBool::new(true),
+        }
+    }
+
+    /// A fresh identifier for a request.
+    pub fn request_id(&self) -> RequestId {
+        RequestId(self.ids.uuid())
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }

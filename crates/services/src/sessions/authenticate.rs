@@ -41,10 +41,15 @@ impl Sessions {
 
     /// The live session behind a credential.
     pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Arc<LiveSession>, AuthenticateError> {
-        if let Some(id) = self.session_id_cached(credential).or_else(|| self.verify_token(credential)) {
+        if let Some(id) = self
+            .session_id_cached(credential)
+            .or_else(|| self.verify_token(credential))
+        {
             return self.live_session(id).await;
         }
-        let Credential::Cookie(cookie) = credential else { return Err(AuthenticateError::Unauthenticated) };
+        let Credential::Cookie(cookie) = credential else {
+            return Err(AuthenticateError::Unauthenticated);
+        };
         if cookie.len() > MAX_CREDENTIAL_BYTES {
             return Err(AuthenticateError::Unauthenticated);
         }
@@ -69,8 +74,18 @@ impl Sessions {
         }
         let subscription = reads.subscription_of(Owner::account(user.id)).await?;
         drop(reads);
-        let state = Arc::new(LiveSession { user, session, subscription });
-        self.states.insert(id, Arc::new(CachedState { epoch, state: Arc::clone(&state) }));
+        let state = Arc::new(LiveSession {
+            user,
+            session,
+            subscription,
+        });
+        self.states.insert(
+            id,
+            Arc::new(CachedState {
+                epoch,
+                state: Arc::clone(&state),
+            }),
+        );
         // The session may have ended between the read and the insert; then what was read counts no more.
         if self.ended.contains_key(&id) {
             self.states.invalidate(&id);
@@ -98,13 +113,16 @@ impl Sessions {
     }
 
     fn verify_token(&self, credential: Credential<'_>) -> Option<SessionId> {
-        let Credential::Bearer(token) = credential else { return None };
+        let Credential::Bearer(token) = credential else {
+            return None;
+        };
         if token.len() > MAX_CREDENTIAL_BYTES {
             return None;
         }
         let claims = self.signer.verify(token, self.clock.now())?;
         let id = claims.session_id;
-        self.tokens.insert(self.secrets.digest(token.as_bytes()), Arc::new(claims));
+        self.tokens
+            .insert(self.secrets.digest(token.as_bytes()), Arc::new(claims));
         Some(id)
     }
 }

@@ -10,7 +10,9 @@ impl Sessions {
     /// Ends the session with everything that carries it: cookie, access tokens, refresh tokens, running streams.
     pub async fn log_out(&self, session: &Session) -> StoreResult<()> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        let ended = unit.end_session(session.id, self.clock.now(), EndReason::Logout).await?;
+        let ended = unit
+            .end_session(session.id, self.clock.now(), EndReason::Logout)
+            .await?;
         unit.commit().await?;
         self.forget_session(session.id);
         if ended {

@@ -124,10 +124,22 @@ impl Sessions {
             clock,
             ids,
             options,
-            states: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(STATE_FRESH).build(),
-            cookies: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(Duration::from_secs(3600)).build(),
-            tokens: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(token_life).build(),
-            ended: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(Duration::from_secs(10)).build(),
+            states: Cache::builder()
+                .max_capacity(CACHE_ENTRIES)
+                .time_to_live(STATE_FRESH)
+                .build(),
+            cookies: Cache::builder()
+                .max_capacity(CACHE_ENTRIES)
+                .time_to_live(Duration::from_secs(3600))
+                .build(),
+            tokens: Cache::builder()
+                .max_capacity(CACHE_ENTRIES)
+                .time_to_live(token_life)
+                .build(),
+            ended: Cache::builder()
+                .max_capacity(CACHE_ENTRIES)
+                .time_to_live(Duration::from_secs(10))
+                .build(),
             epoch: AtomicU64::new(0),
             seen: Mutex::new(HashMap::new()),
         }
@@ -136,6 +148,16 @@ impl Sessions {
     /// Lets every session's cached state be read afresh: call it after committing what that state shows.
     pub fn forget_cached_state(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The public keys that access tokens are checked with (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        self.signer.jwks()
+    }
+
+    /// What a client is told of a live session's end, as seconds from now.
+    pub fn seconds_left(&self, session: &Session) -> i64 {
+        session.expires_at.duration_since(self.clock.now()).as_secs().max(0)
     }
 
     fn note_seen(&self, session: &Session, now: Timestamp) {

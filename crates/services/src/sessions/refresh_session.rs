@@ -1,7 +1,7 @@
 //! A client exchanges its refresh token for new tokens (RFC 9700 section 4.14).
 
-use anteroom_domain::sessions::{EndReason, Presented, Session};
 use anteroom_domain::accounts::User;
+use anteroom_domain::sessions::{EndReason, Presented, Session};
 use anteroom_ports::{Durability, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{info, warn};
@@ -45,7 +45,8 @@ impl Sessions {
                 if !unit.use_refresh_token(token.id, now).await? {
                     return Err(StoreError::Stale.into());
                 }
-                self.insert_refresh_token(&mut *unit, &session, &self.secrets.digest(successor.as_bytes())).await?;
+                self.insert_refresh_token(&mut *unit, &session, &self.secrets.digest(successor.as_bytes()))
+                    .await?;
                 unit.commit().await?;
                 info!(event = "session.refreshed", session_id = %session.id, user_id = %user.id);
             }
@@ -59,6 +60,10 @@ impl Sessions {
             }
         }
         let credential = self.token_credential(&session, successor);
-        Ok(Grant { user, session, credential })
+        Ok(Grant {
+            user,
+            session,
+            credential,
+        })
     }
 }

@@ -33,20 +33,31 @@ impl Sessions {
         let credential = match transport {
             Transport::Cookie => {
                 let cookie = Self::token_text("", &secret);
-                unit.insert_session(&session, Some(&self.secrets.digest(cookie.as_bytes()))).await?;
+                unit.insert_session(&session, Some(&self.secrets.digest(cookie.as_bytes())))
+                    .await?;
                 GrantedCredential::Cookie(cookie.into())
             }
             Transport::Token => {
                 let refresh = Self::token_text(super::refresh_session::PREFIX, &secret);
                 unit.insert_session(&session, None).await?;
-                self.insert_refresh_token(unit, &session, &self.secrets.digest(refresh.as_bytes())).await?;
+                self.insert_refresh_token(unit, &session, &self.secrets.digest(refresh.as_bytes()))
+                    .await?;
                 self.token_credential(&session, refresh)
             }
         };
-        Ok(Grant { user: user.clone(), session, credential })
+        Ok(Grant {
+            user: user.clone(),
+            session,
+            credential,
+        })
     }
 
-    pub(super) async fn insert_refresh_token(&self, unit: &mut dyn UnitOfWork, session: &Session, digest: &Digest) -> StoreResult<()> {
+    pub(super) async fn insert_refresh_token(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        session: &Session,
+        digest: &Digest,
+    ) -> StoreResult<()> {
         let token = RefreshToken {
             id: RefreshTokenId(self.ids.uuid()),
             session_id: session.id,
@@ -60,7 +71,11 @@ impl Sessions {
     pub(super) fn token_credential(&self, session: &Session, refresh: String) -> GrantedCredential {
         let now = self.clock.now();
         let expires_at = later(now, self.options.access_token).min(session.expires_at);
-        let claims = AccessClaims { user_id: session.user_id, session_id: session.id, expires_at };
+        let claims = AccessClaims {
+            user_id: session.user_id,
+            session_id: session.id,
+            expires_at,
+        };
         GrantedCredential::Token {
             access_token: self.signer.sign(&claims, now).into(),
             expires_in: expires_at.duration_since(now).as_secs(),

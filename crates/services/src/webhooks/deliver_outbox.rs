@@ -41,7 +41,10 @@ impl Webhooks {
 
     async fn deliver(&self, item: &OutboxItem) -> Result<(), MailError> {
         if item.topic != MAIL {
-            return Err(MailError::Temporary(format!("this version cannot deliver `{}`", item.topic)));
+            return Err(MailError::Temporary(format!(
+                "this version cannot deliver `{}`",
+                item.topic
+            )));
         }
         let mail: Mail = serde_json::from_str(&item.payload).map_err(|e| MailError::Permanent(e.to_string()))?;
         match &self.mailer {
@@ -68,7 +71,11 @@ impl Webhooks {
             Err(e) => {
                 // 2, 4, 8 ... seconds, at most an hour.
                 let pause = 1_i64 << item.attempts.clamp(1, 12);
-                unit.retry_outbox(item.id, later(self.clock.now(), SignedDuration::from_secs(pause.min(3600)))).await?;
+                unit.retry_outbox(
+                    item.id,
+                    later(self.clock.now(), SignedDuration::from_secs(pause.min(3600))),
+                )
+                .await?;
                 warn!(event = "mail.deferred", mail_id = %item.id, attempts = item.attempts, retry_in_seconds = pause.min(3600), reason = %e);
             }
         }

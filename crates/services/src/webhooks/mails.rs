@@ -10,7 +10,10 @@ impl Webhooks {
     /// nobody has proven yet.
     pub(crate) fn welcome(&self, user: &User) -> Mail {
         let product = &self.product;
-        let greeting = user.name.as_deref().map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"));
+        let greeting = user
+            .name
+            .as_deref()
+            .map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"));
         Mail {
             id: self.ids.uuid(),
             to: user.email.as_str().to_owned(),

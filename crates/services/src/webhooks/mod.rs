@@ -23,8 +23,21 @@ const MAIL: &str = "mail";
 
 impl Webhooks {
     /// Puts the context together. Without a mailer no mail is queued. `product` is the name that mails speak of.
-    pub fn new(store: Arc<dyn Store>, mailer: Option<Arc<dyn Mailer>>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, product: String) -> Self {
-        Self { store, mailer, clock, ids, product, due: Notify::new() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        mailer: Option<Arc<dyn Mailer>>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        product: String,
+    ) -> Self {
+        Self {
+            store,
+            mailer,
+            clock,
+            ids,
+            product,
+            due: Notify::new(),
+        }
     }
 
     /// Adds a mail to the unit of work; it leaves after the commit, or not at all.
@@ -33,7 +46,13 @@ impl Webhooks {
             return Ok(());
         }
         let payload = serde_json::to_string(&mail).map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
-        let item = OutboxItem { id: mail.id, topic: MAIL.to_owned(), payload, attempts: 0, created_at: self.clock.now() };
+        let item = OutboxItem {
+            id: mail.id,
+            topic: MAIL.to_owned(),
+            payload,
+            attempts: 0,
+            created_at: self.clock.now(),
+        };
         unit.insert_outbox(&item).await?;
         self.due.notify_one();
         Ok(())

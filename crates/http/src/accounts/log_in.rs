@@ -1,0 +1,62 @@
+//! `POST /v1/auth/login`
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use anteroom_services::accounts::{LogIn, LogInError};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::Api;
+use crate::body::Body;
+use crate::caller::Anonymous;
+use crate::problem::{Problem, ProblemBody};
+use crate::sessions::{LoginResponse, TransportChoice, login_answer};
+
+/// What a user says to log in.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    /// E-mail address.
+    #[schema(example = "ada@example.com")]
+    email: String,
+    /// Password.
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+    /// How the session is to be carried; `token` if absent.
+    transport: Option<TransportChoice>,
+}
+
+impl From<LogInError> for Problem {
+    fn from(error: LogInError) -> Self {
+        match error {
+            LogInError::InvalidCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "the address or the password is wrong",
+            ),
+            LogInError::Hash(e) => e.into(),
+            LogInError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// Log in with a password.
+#[utoipa::path(post, path = "/v1/auth/login", tag = "accounts", request_body = LoginRequest, responses(
+    (status = 200, description = "Signed in.", body = LoginResponse),
+    (status = 401, description = "`invalid_credentials`, for an unknown address and a wrong password alike", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
+    let (ask, _) = body.json::<LoginRequest>(api.options.max_json_bytes).await?;
+    let transport = ask.transport.unwrap_or_default().into();
+    let ask = LogIn {
+        email: ask.email,
+        password: ask.password,
+        transport,
+        client: caller.client,
+    };
+    let accounts = Arc::clone(&api.accounts);
+    let grant = api.run(async move { accounts.log_in_with_password(ask).await }).await?;
+    Ok(login_answer(&api, StatusCode::OK, &grant))
+}

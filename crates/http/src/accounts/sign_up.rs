@@ -1,0 +1,73 @@
+//! `POST /v1/auth/signup`
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use anteroom_domain::sessions::Transport;
+use anteroom_services::accounts::{SignUp, SignUpError};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::Api;
+use crate::body::Body;
+use crate::caller::Anonymous;
+use crate::problem::{Problem, ProblemBody};
+use crate::sessions::{LoginResponse, TransportChoice, login_answer};
+
+/// What a stranger says to get an account.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignupRequest {
+    /// E-mail address; unique, whatever its case.
+    #[schema(example = "ada@example.com")]
+    email: String,
+    /// 8 to 1024 bytes, not easy to guess.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]
+    password: SecretString,
+    /// Name to show.
+    name: Option<String>,
+    /// How the session is to be carried; `token` if absent.
+    transport: Option<TransportChoice>,
+}
+
+impl From<SignUpError> for Problem {
+    fn from(error: SignUpError) -> Self {
+        match error {
+            SignUpError::Closed => Self::new(
+                StatusCode::FORBIDDEN,
+                "signup_closed",
+                "this service takes no new accounts",
+            ),
+            SignUpError::Refused(faults) => Self::refused(faults),
+            SignUpError::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "this address has an account already; log in instead",
+            ),
+            SignUpError::Hash(e) => e.into(),
+            SignUpError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// Make an account and sign in.
+#[utoipa::path(post, path = "/v1/auth/signup", tag = "accounts", request_body = SignupRequest, responses(
+    (status = 201, description = "The account exists and is signed in.", body = LoginResponse),
+    (status = 409, description = "`email_taken`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "A bad address or a refused password; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
+    let (ask, _) = body.json::<SignupRequest>(api.options.max_json_bytes).await?;
+    let transport: Transport = ask.transport.unwrap_or_default().into();
+    let ask = SignUp {
+        email: ask.email,
+        password: ask.password,
+        name: ask.name,
+        transport,
+        client: caller.client,
+    };
+    let accounts = Arc::clone(&api.accounts);
+    let grant = api.run(async move { accounts.sign_up(ask).await }).await?;
+    Ok(login_answer(&api, StatusCode::CREATED, &grant))
+}

@@ -1,0 +1,179 @@
+//! Plans, subscriptions, entitlements, checkout and the provider's events.
+
+pub mod get_subscription;
+pub mod list_entitlements;
+pub mod list_plans;
+pub mod open_checkout;
+pub mod pay_checkout;
+pub mod receive_webhook;
+pub mod show_checkout;
+
+use anteroom_domain::Timestamp;
+use anteroom_domain::billing::{Access, EntitlementKind, Plan};
+use anteroom_services::billing::{EntitlementState, GrantState};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What somebody holds.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Subscription)]
+pub struct SubscriptionResponse {
+    /// The plan in force: the subscription's while it is active, else the default plan.
+    #[schema(example = "free")]
+    pub plan: String,
+    /// The payment provider's word; `none` without a subscription.
+    #[schema(example = "none")]
+    pub status: String,
+    /// Whether a subscription is in force.
+    pub active: bool,
+    /// Why.
+    #[schema(example = "no_subscription")]
+    pub reason: &'static str,
+    /// When this ends, or was due to, if nothing happens: the paid period, the trial or the grace time.
+    pub until: Option<Timestamp>,
+}
+
+impl From<&Access> for SubscriptionResponse {
+    fn from(access: &Access) -> Self {
+        Self {
+            plan: access.plan.key.clone(),
+            status: access.status.clone(),
+            active: access.active,
+            reason: access.reason.as_str(),
+            until: access.until,
+        }
+    }
+}
+
+/// What a plan costs.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Price)]
+pub struct PriceResponse {
+    /// In the currency's smallest unit (cents).
+    #[schema(example = 1900)]
+    pub amount: i64,
+    /// ISO 4217, lower case.
+    #[schema(example = "usd")]
+    pub currency: String,
+    /// `month` or `year`.
+    #[schema(example = "month")]
+    pub interval: String,
+}
+
+/// One thing a plan grants. `boolean` and `static` have a `value`; `metered` has a `limit` (`null`: unlimited) and,
+/// for a user, what is `used` and when the next `window` begins.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Entitlement)]
+pub struct EntitlementResponse {
+    /// Its name.
+    #[schema(example = "messages")]
+    pub key: String,
+    /// `boolean`, `static` or `metered`.
+    #[schema(example = "metered")]
+    pub kind: &'static str,
+    /// What is granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// The most in one window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub limit: Option<Option<i64>>,
+    /// What is used up, running calls included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<i64>,
+    /// How long a window is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "day")]
+    pub window: Option<&'static str>,
+    /// When the next window begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
+}
+
+impl EntitlementResponse {
+    fn valued(key: &str, kind: &'static str, value: Value) -> Self {
+        Self {
+            key: key.to_owned(),
+            kind,
+            value: Some(value),
+            limit: None,
+            used: None,
+            window: None,
+            resets_at: None,
+        }
+    }
+
+    fn metered(key: &str, limit: Option<i64>, window: &'static str) -> Self {
+        Self {
+            key: key.to_owned(),
+            kind: "metered",
+            value: None,
+            limit: Some(limit),
+            used: None,
+            window: Some(window),
+            resets_at: None,
+        }
+    }
+}
+
+impl From<EntitlementState> for EntitlementResponse {
+    fn from(state: EntitlementState) -> Self {
+        match state.grant {
+            GrantState::Boolean(on) => Self::valued(&state.key, "boolean", on.into()),
+            GrantState::Static(value) => Self::valued(&state.key, "static", value),
+            GrantState::Metered {
+                limit,
+                used,
+                window,
+                resets_at,
+            } => Self {
+                used: Some(used),
+                resets_at: Some(resets_at),
+                ..Self::metered(&state.key, limit, window.as_str())
+            },
+        }
+    }
+}
+
+/// A plan.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Plan)]
+pub struct PlanResponse {
+    /// Its name in the API.
+    #[schema(example = "pro")]
+    pub key: String,
+    /// Its name for people.
+    #[schema(example = "Pro")]
+    pub name: String,
+    /// Raised when its terms change.
+    pub version: i32,
+    /// What it costs; empty where it is free or by agreement.
+    pub prices: Vec<PriceResponse>,
+    /// What it grants.
+    pub entitlements: Vec<EntitlementResponse>,
+    /// Whether it can be bought at `/v1/billing/checkout`.
+    pub for_sale: bool,
+}
+
+impl From<&Plan> for PlanResponse {
+    fn from(plan: &Plan) -> Self {
+        let price = |p: &anteroom_domain::billing::Price| PriceResponse {
+            amount: p.amount,
+            currency: p.currency.clone(),
+            interval: p.interval.clone(),
+        };
+        let entitlement = |e: &anteroom_domain::billing::Entitlement| match &e.kind {
+            EntitlementKind::Boolean(on) => EntitlementResponse::valued(&e.key, "boolean", (*on).into()),
+            EntitlementKind::Static(value) => EntitlementResponse::valued(&e.key, "static", value.clone()),
+            EntitlementKind::Metered { limit, window } => EntitlementResponse::metered(&e.key, *limit, window.as_str()),
+        };
+        Self {
+            key: plan.key.clone(),
+            name: plan.name.clone(),
+            version: plan.version,
+            prices: plan.prices.iter().map(price).collect(),
+            entitlements: plan.entitlements.iter().map(entitlement).collect(),
+            for_sale: plan.for_sale(),
+        }
+    }
+}

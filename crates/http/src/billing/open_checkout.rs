@@ -1,0 +1,138 @@
+//! `POST /v1/billing/checkout`
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_ports::billing::PaymentError;
+use anteroom_services::billing::{CheckoutAsk, OpenCheckoutError};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::Api;
+use crate::body::Body;
+use crate::caller::SignedIn;
+use crate::idempotency;
+use crate::origin;
+use crate::problem::{FieldError, Problem, ProblemBody};
+
+/// What a user wants to buy.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckoutRequest {
+    /// The plan's key.
+    #[schema(example = "pro")]
+    plan: String,
+    /// Where to go after paying: a page of the public URL or of FRONTEND_URL.
+    success_url: Option<String>,
+    /// Where to go after turning back: likewise.
+    cancel_url: Option<String>,
+}
+
+/// A checkout at the payment provider.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct CheckoutResponse {
+    /// The provider's identifier.
+    id: String,
+    /// Send the user there.
+    url: String,
+}
+
+impl From<PaymentError> for Problem {
+    fn from(error: PaymentError) -> Self {
+        match &error {
+            PaymentError::NoSuchCheckout => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "this checkout does not exist or is over; open a new one",
+            ),
+            PaymentError::Unavailable(_) => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "payment_provider_failed",
+                "the payment provider failed; nothing was bought",
+            )
+            .logged(error.to_string()),
+        }
+    }
+}
+
+impl From<OpenCheckoutError> for Problem {
+    fn from(error: OpenCheckoutError) -> Self {
+        let detail = error.to_string();
+        let unprocessable = |code: &str| {
+            Self::invalid(vec![FieldError {
+                pointer: "/plan".into(),
+                code: code.into(),
+                detail: format!("{detail}; GET /v1/plans lists the plans"),
+            }])
+        };
+        match error {
+            OpenCheckoutError::NoProvider => Self::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "payments_not_configured",
+                "this service sells nothing: no payment provider is configured",
+            ),
+            OpenCheckoutError::UnknownPlan(_) => unprocessable("unknown_plan"),
+            OpenCheckoutError::NotForSale(_) => unprocessable("plan_not_for_sale"),
+            OpenCheckoutError::AlreadySubscribed(_) => Self::new(StatusCode::CONFLICT, "already_subscribed", detail),
+            OpenCheckoutError::Provider(e) => e.into(),
+            OpenCheckoutError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// Refuses addresses that are not the product's own: a checkout must not become an open redirect.
+fn check_url(field: &str, text: Option<&String>, allowed: &[String]) -> Result<(), Problem> {
+    let Some(text) = text else { return Ok(()) };
+    let own = Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && origin::allowed(&url.origin().ascii_serialization(), allowed)
+    });
+    if own {
+        return Ok(());
+    }
+    let detail = format!(
+        "`{field}` must be a page of this service or of the frontend ({})",
+        allowed.join(", ")
+    );
+    Err(Problem::invalid(vec![FieldError {
+        pointer: format!("/{field}"),
+        code: "url_not_allowed".into(),
+        detail,
+    }]))
+}
+
+/// Open a checkout for a plan.
+#[utoipa::path(post, path = "/v1/billing/checkout", tag = "billing", request_body = CheckoutRequest, responses(
+    (status = 201, description = "Send the user to `url`.", body = CheckoutResponse),
+    (status = 409, description = "`already_subscribed`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_plan`, `plan_not_for_sale` or `url_not_allowed` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn handle(
+    caller: SignedIn,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let (ask, bytes) = body.json::<CheckoutRequest>(api.options.max_json_bytes).await?;
+    check_url("success_url", ask.success_url.as_ref(), &api.options.allowed_origins)?;
+    check_url("cancel_url", ask.cancel_url.as_ref(), &api.options.allowed_origins)?;
+    let user_id = caller.live.user.id;
+    let make = async {
+        let ask = CheckoutAsk {
+            user_id,
+            plan: ask.plan,
+            success_url: ask.success_url,
+            cancel_url: ask.cancel_url,
+        };
+        let billing = Arc::clone(&api.billing);
+        let checkout = api.run(async move { billing.open_checkout(ask).await }).await?;
+        Ok(CheckoutResponse {
+            id: checkout.id,
+            url: checkout.url,
+        })
+    };
+    idempotency::create(&api, &request, user_id, &bytes, make).await
+}

@@ -1,0 +1,326 @@
+//! Who may call: the first parameter of every endpoint.
+
+use std::cell::Ref;
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::{StatusCode, header};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+use anteroom_domain::UserId;
+use anteroom_domain::accounts::Role;
+use anteroom_domain::protection::{Limit, Verdict};
+use anteroom_domain::sessions::Transport;
+use anteroom_services::Client;
+use anteroom_services::protection::Act;
+use anteroom_services::sessions::{AuthenticateError, Credential, LiveSession};
+use futures_util::future::LocalBoxFuture;
+
+use crate::Api;
+use crate::origin;
+use crate::problem::Problem;
+use crate::route::Counted;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody.
+    Anonymous,
+    /// Whoever is signed in.
+    SignedIn,
+    /// Admins.
+    Admin,
+}
+
+/// An extractor that says who may call.
+pub trait Caller: FromRequest {
+    /// Who that is.
+    const WHO: Who;
+}
+
+/// What [`crate::Edge`] knows of a request before anything else looks at it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestInfo {
+    pub(crate) id: String,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Left in the request by the extractors, for the log line and the `RateLimit` headers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Admitted {
+    pub(crate) user: Option<UserId>,
+    pub(crate) count: Option<(Limit, Verdict)>,
+}
+
+/// Anybody.
+pub struct Anonymous {
+    /// Where the request came from.
+    pub client: Client,
+}
+
+/// Somebody with a live session.
+pub struct SignedIn {
+    /// The session and its user.
+    pub live: Arc<LiveSession>,
+    /// What carried it.
+    pub via: Transport,
+}
+
+/// An admin with a live session.
+pub struct Admin {
+    /// The session and its user.
+    pub live: Arc<LiveSession>,
+}
+
+impl Caller for Anonymous {
+    const WHO: Who = Who::Anonymous;
+}
+impl Caller for SignedIn {
+    const WHO: Who = Who::SignedIn;
+}
+impl Caller for Admin {
+    const WHO: Who = Who::Admin;
+}
+
+/// The credential of a request, as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Presented {
+    Bearer(String),
+    Cookie(String),
+}
+
+impl Presented {
+    pub(crate) fn credential(&self) -> Credential<'_> {
+        match self {
+            Self::Bearer(token) => Credential::Bearer(token),
+            Self::Cookie(value) => Credential::Cookie(value),
+        }
+    }
+
+    fn via(&self) -> Transport {
+        match self {
+            Self::Bearer(_) => Transport::Token,
+            Self::Cookie(_) => Transport::Cookie,
+        }
+    }
+}
+
+/// Reads a request's credential. An `Authorization` header counts alone; a malformed, repeated or oversized
+/// credential is none.
+pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented> {
+    let headers = request.headers();
+    let mut authorizations = headers.get_all(header::AUTHORIZATION);
+    if let Some(value) = authorizations.next() {
+        if authorizations.next().is_some() {
+            return None;
+        }
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let token = token.trim();
+        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+            .then(|| Presented::Bearer(token.to_owned()));
+    }
+    let mut found = None;
+    for value in headers.get_all(header::COOKIE) {
+        for pair in value.to_str().ok()?.split(';') {
+            let Some((name, value)) = pair.split_once('=') else {
+                continue;
+            };
+            if name.trim() == cookie && found.replace(value.trim()).is_some() {
+                return None;
+            }
+        }
+    }
+    found
+        .filter(|value| !value.is_empty())
+        .map(|value| Presented::Cookie(value.to_owned()))
+}
+
+pub(crate) fn api(request: &HttpRequest) -> Result<web::Data<Api>, Problem> {
+    request
+        .app_data::<web::Data<Api>>()
+        .cloned()
+        .ok_or_else(|| Problem::internal("the API is not mounted"))
+}
+
+pub(crate) fn address(request: &HttpRequest) -> Option<IpAddr> {
+    request.extensions().get::<RequestInfo>().and_then(|info| info.address)
+}
+
+fn act(request: &HttpRequest) -> Act {
+    request.app_data::<Counted>().map_or(Act::Default, |c| c.0)
+}
+
+/// Leaves the verdict for the answer's headers, and refuses what is over the limit.
+fn admit(request: &HttpRequest, user: Option<UserId>, count: Option<(Limit, Verdict)>) -> Result<(), Problem> {
+    request.extensions_mut().insert(Admitted { user, count });
+    let Some((limit, verdict)) = count.filter(|(_, v)| !v.allowed) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "at most {} requests a minute are allowed here; wait {} s",
+        limit.per_minute, verdict.after_seconds
+    );
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(verdict.after_seconds))
+}
+
+fn admit_anonymous(request: &HttpRequest) -> Result<Anonymous, Problem> {
+    let api = api(request)?;
+    // A page of a foreign site must not sign its visitor in (or up) as somebody else.
+    origin::check_anonymous(request, &api.options.allowed_origins)?;
+    let address = address(request);
+    admit(request, None, api.protection.count_address(act(request), address))?;
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    Ok(Anonymous {
+        client: Client {
+            address: address.map(|a| a.to_string()),
+            user_agent: agent,
+        },
+    })
+}
+
+impl FromRequest for Anonymous {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(admit_anonymous(request))
+    }
+}
+
+/// The live session behind a request. Answered on the worker from memory where possible.
+pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
+    let api = api(request)?;
+    let Some(presented) = presented(request, &api.options.cookie.name) else {
+        admit(
+            request,
+            None,
+            api.protection.count_address(act(request), address(request)),
+        )?;
+        return Err(Problem::unauthenticated());
+    };
+    if matches!(presented, Presented::Cookie(_)) {
+        origin::check_cookie(request, &api.options.allowed_origins)?;
+    }
+    let via = presented.via();
+    let live = match api.sessions.authenticate_cached(presented.credential()) {
+        Some(live) => live,
+        None => look_up(request, &api, presented).await?,
+    };
+    admit(
+        request,
+        Some(live.user.id),
+        api.protection.count_user(act(request), live.user.id),
+    )?;
+    Ok(SignedIn { live, via })
+}
+
+async fn look_up(
+    request: &HttpRequest,
+    api: &web::Data<Api>,
+    presented: Presented,
+) -> Result<Arc<LiveSession>, Problem> {
+    let sessions = Arc::clone(&api.sessions);
+    let found = api
+        .run(async move { sessions.authenticate(presented.credential()).await })
+        .await;
+    if found.as_ref().is_err_and(|p| p.code() == "unauthenticated") {
+        // Guessing is counted where it comes from, since there is no user to count.
+        admit(
+            request,
+            None,
+            api.protection.count_address(act(request), address(request)),
+        )?;
+    }
+    found
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Unauthenticated => Self::unauthenticated(),
+            AuthenticateError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl FromRequest for SignedIn {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { sign_in(&request).await })
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let signed_in = sign_in(&request).await?;
+            if signed_in.live.user.role != Role::Admin {
+                return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this is for admins"));
+            }
+            Ok(Self { live: signed_in.live })
+        })
+    }
+}
+
+/// The request id, for answers that carry it in their body.
+pub(crate) fn request_id(request: &HttpRequest) -> String {
+    let extensions: Ref<'_, _> = request.extensions();
+    extensions
+        .get::<RequestInfo>()
+        .map(|info| info.id.clone())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn of(headers: &[(&str, &str)]) -> Option<Presented> {
+        let mut request = TestRequest::default();
+        for (name, value) in headers {
+            request = request.append_header((*name, *value));
+        }
+        presented(&request.to_http_request(), "__Host-anteroom")
+    }
+
+    #[test]
+    fn one_clear_credential_or_none() {
+        let cookie = |v: &str| Some(Presented::Cookie(v.to_owned()));
+        let bearer = |v: &str| Some(Presented::Bearer(v.to_owned()));
+        assert_eq!(of(&[("authorization", "Bearer abc")]), bearer("abc"));
+        assert_eq!(of(&[("authorization", "bearer abc")]), bearer("abc"));
+        assert_eq!(of(&[("authorization", "Basic abc")]), None);
+        assert_eq!(of(&[("authorization", "Bearer ")]), None);
+        assert_eq!(
+            of(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+            None
+        );
+        assert_eq!(of(&[("cookie", "x=1; __Host-anteroom=abc; y=2")]), cookie("abc"));
+        assert_eq!(of(&[("cookie", "__Host-anteroom=a; __Host-anteroom=b")]), None);
+        assert_eq!(
+            of(&[("cookie", "__Host-anteroom=a"), ("cookie", "__Host-anteroom=a")]),
+            None
+        );
+        assert_eq!(of(&[("cookie", "__Host-anteroom=")]), None);
+        assert_eq!(of(&[("cookie", "__host-anteroom=abc; other")]), None);
+        // A header that is there but wrong does not fall back to the cookie.
+        assert_eq!(
+            of(&[("authorization", "Basic x"), ("cookie", "__Host-anteroom=abc")]),
+            None
+        );
+        assert_eq!(of(&[]), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! `POST /v1/conversations`
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_services::chat::NewConversation;
+use serde::Deserialize;
+
+use super::ConversationResponse;
+use crate::Api;
+use crate::body::Body;
+use crate::caller::SignedIn;
+use crate::idempotency;
+use crate::problem::{Problem, ProblemBody};
+
+/// What a conversation begins with; all of it may change later.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateConversationRequest {
+    /// For the list.
+    title: Option<String>,
+    /// The model; the plan's first without one.
+    model: Option<String>,
+    /// What the model is told before every turn.
+    instructions: Option<String>,
+}
+
+/// Begin a conversation.
+#[utoipa::path(post, path = "/v1/conversations", tag = "chat", request_body = CreateConversationRequest, responses(
+    (status = 201, description = "The conversation.", body = ConversationResponse),
+    (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn handle(
+    caller: SignedIn,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let (ask, bytes) = body
+        .json::<CreateConversationRequest>(api.options.max_json_bytes)
+        .await?;
+    let user = caller.live.user.id;
+    let make = async {
+        let new = NewConversation {
+            title: ask.title,
+            model: ask.model,
+            instructions: ask.instructions,
+        };
+        let chat = Arc::clone(&api.chat);
+        let conversation = api
+            .run(async move { chat.create_conversation(user, new).await })
+            .await?;
+        Ok(ConversationResponse::from(&conversation))
+    };
+    idempotency::create(&api, &request, user, &bytes, make).await
+}

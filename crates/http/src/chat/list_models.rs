@@ -1,0 +1,58 @@
+//! `GET /v1/models`
+
+use std::sync::Arc;
+
+use actix_web::web;
+use anteroom_ports::chat::OfferedModel;
+use serde::Serialize;
+
+use crate::Api;
+use crate::caller::SignedIn;
+use crate::problem::Problem;
+
+/// OpenAI's list shape.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelList {
+    /// Always `list`.
+    #[schema(example = "list")]
+    object: &'static str,
+    /// The models.
+    data: Vec<Model>,
+}
+
+/// A model, in OpenAI's shape.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Model {
+    /// Its name.
+    #[schema(example = "echo")]
+    id: String,
+    /// Always `model`.
+    #[schema(example = "model")]
+    object: &'static str,
+    /// Unix seconds, as the provider says; 0 where it does not.
+    created: i64,
+    /// Who made it, as the provider says.
+    owned_by: String,
+}
+
+impl From<OfferedModel> for Model {
+    fn from(m: OfferedModel) -> Self {
+        Self {
+            id: m.id,
+            object: "model",
+            created: m.created,
+            owned_by: m.owned_by,
+        }
+    }
+}
+
+/// The models that the plan of the user who asks includes.
+#[utoipa::path(get, path = "/v1/models", tag = "chat", responses((status = 200, description = "OpenAI's list shape.", body = ModelList)))]
+pub async fn handle(caller: SignedIn, api: web::Data<Api>) -> Result<web::Json<ModelList>, Problem> {
+    let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
+    let models = api.run(async move { chat.list_models(&live).await }).await?;
+    Ok(web::Json(ModelList {
+        object: "list",
+        data: models.into_iter().map(Into::into).collect(),
+    }))
+}

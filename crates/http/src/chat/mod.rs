@@ -1,0 +1,214 @@
+//! Models, the relay to them, and conversations.
+
+pub mod change_conversation;
+pub mod complete;
+pub mod create_conversation;
+pub mod delete_conversation;
+pub mod get_conversation;
+pub mod list_conversations;
+pub mod list_messages;
+pub mod list_models;
+pub mod send_message;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
+use anteroom_domain::Timestamp;
+use anteroom_domain::chat::{Conversation, Message, TokenUsage};
+use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
+use anteroom_services::chat::{CallRefused, ChatError, ConversationError};
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// A conversation, as the API shows it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Conversation)]
+pub struct ConversationResponse {
+    /// UUIDv7.
+    pub id: uuid::Uuid,
+    /// For the list.
+    pub title: Option<String>,
+    /// The model; the plan's first without one.
+    pub model: Option<String>,
+    /// What the model is told before every turn.
+    pub instructions: Option<String>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it last changed or was spoken in.
+    pub updated_at: Timestamp,
+}
+
+impl From<&Conversation> for ConversationResponse {
+    fn from(c: &Conversation) -> Self {
+        Self {
+            id: c.id.0,
+            title: c.title.clone(),
+            model: c.model.clone(),
+            instructions: c.instructions.clone(),
+            created_at: c.created_at,
+            updated_at: c.updated_at,
+        }
+    }
+}
+
+/// Tokens of a call.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Usage)]
+pub struct UsageResponse {
+    /// Tokens sent.
+    pub prompt_tokens: i64,
+    /// Tokens received.
+    pub completion_tokens: i64,
+    /// Their sum.
+    pub total_tokens: i64,
+}
+
+impl From<TokenUsage> for UsageResponse {
+    fn from(u: TokenUsage) -> Self {
+        let (prompt_tokens, completion_tokens) = (u.prompt_tokens, u.completion_tokens);
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+        }
+    }
+}
+
+/// A message, as the API shows it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Message)]
+pub struct MessageResponse {
+    /// UUIDv7.
+    pub id: uuid::Uuid,
+    /// Where it was said.
+    pub conversation_id: uuid::Uuid,
+    /// `user` or `assistant`.
+    #[schema(example = "assistant")]
+    pub role: &'static str,
+    /// What was said.
+    pub content: String,
+    /// `in_progress`, `complete`, `partial` (the provider broke off), `cancelled` (the client went away) or `failed`.
+    #[schema(example = "complete")]
+    pub status: &'static str,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// What the answer used.
+    pub usage: Option<UsageResponse>,
+    /// When it was said.
+    pub created_at: Timestamp,
+}
+
+impl From<&Message> for MessageResponse {
+    fn from(m: &Message) -> Self {
+        Self {
+            id: m.id.0,
+            conversation_id: m.conversation_id.0,
+            role: m.role.as_str(),
+            content: m.content.clone(),
+            status: m.status.as_str(),
+            model: m.model.clone(),
+            usage: m.usage.map(Into::into),
+            created_at: m.created_at,
+        }
+    }
+}
+
+impl From<ConversationError> for Problem {
+    fn from(error: ConversationError) -> Self {
+        match error {
+            ConversationError::NotFound => Self::not_found("conversation"),
+            ConversationError::Refused(faults) => Self::refused(faults),
+            ConversationError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<CallRefused> for Problem {
+    fn from(refused: CallRefused) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            CallRefused::ModelNotInPlan { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "model_not_in_plan", detail).param(Some("model"))
+            }
+            CallRefused::SubscriptionInactive { .. } => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "subscription_inactive", detail).param(Some("model"))
+            }
+            CallRefused::QuotaExceeded {
+                meter,
+                limit,
+                used,
+                resets_at,
+            } => Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", detail)
+                .with("meter", meter)
+                .with("limit", limit)
+                .with("used", used)
+                .with("resets_at", resets_at.to_string()),
+            // Waiting helps, but not for seconds: the SDKs' quick retries are asked not to.
+            CallRefused::SpendCapReached { resets_at } => Self::unavailable("spend_cap_reached", detail, 3600)
+                .header(HeaderName::from_static("x-should-retry"), "false")
+                .with("resets_at", resets_at.to_string()),
+            CallRefused::Provider(e) => e.into(),
+            CallRefused::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<ProviderError> for Problem {
+    fn from(error: ProviderError) -> Self {
+        let bad_gateway = |code, detail: &str| Self::new(StatusCode::BAD_GATEWAY, code, detail);
+        let problem = match error.kind {
+            // Never 401: the caller's own credential is fine, it is the operator's that is not.
+            ProviderErrorKind::Auth => bad_gateway(
+                "upstream_auth_failed",
+                "the model provider refused this service's key; its operator has to look",
+            ),
+            ProviderErrorKind::BadRequest { status, error } => {
+                let status = StatusCode::from_u16(status)
+                    .ok()
+                    .filter(StatusCode::is_client_error)
+                    .unwrap_or(StatusCode::BAD_REQUEST);
+                Self::new(status, "upstream_refused", "the model provider refused the request").upstream(error)
+            }
+            ProviderErrorKind::RateLimited { retry_after } => {
+                let seconds = retry_after.map_or(1, |d| d.as_secs().max(1));
+                Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "upstream_rate_limited",
+                    "the model provider takes no more requests right now",
+                )
+                .retry_after(seconds)
+            }
+            ProviderErrorKind::Upstream { .. } => bad_gateway("upstream_error", "the model provider failed"),
+            ProviderErrorKind::Timeout(stage) => {
+                let what = match stage {
+                    TimeoutStage::Connect => "could not be reached in time",
+                    TimeoutStage::FirstToken => "did not begin to answer in time",
+                    TimeoutStage::Idle => "stopped in the middle of its answer",
+                    TimeoutStage::Total => "did not finish its answer in time",
+                };
+                Self::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "upstream_timeout",
+                    format!("the model provider {what}"),
+                )
+            }
+            ProviderErrorKind::Transport => bad_gateway("upstream_unreachable", "the model provider cannot be reached"),
+            ProviderErrorKind::Protocol { error } => {
+                bad_gateway("upstream_error", "the model provider broke its answer off").upstream(error)
+            }
+        };
+        problem.logged(error.detail)
+    }
+}
+
+impl From<ChatError> for Problem {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::Invalid(e) => Self::new(StatusCode::BAD_REQUEST, "invalid_request", e.message).param(e.param),
+            ChatError::Refused(e) => e.into(),
+            ChatError::Provider(e) => e.into(),
+            ChatError::SessionEnded => Self::unauthenticated(),
+            ChatError::ClientGone => Self::new(StatusCode::BAD_REQUEST, "client_gone", "the client went away"),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `POST /v1/conversations/{id}/messages`
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_services::chat::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::MessageResponse;
+use crate::Api;
+use crate::body::Body;
+use crate::caller::{SignedIn, request_id};
+use crate::problem::{Problem, ProblemBody};
+use crate::{connection, idempotency, query, sse};
+
+/// What a user says.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessageRequest {
+    /// What is said.
+    #[schema(example = "What is an anteroom?")]
+    content: String,
+    /// Whether the answer is streamed.
+    #[serde(default)]
+    stream: bool,
+}
+
+impl From<SendMessageError> for Problem {
+    fn from(error: SendMessageError) -> Self {
+        match error {
+            SendMessageError::NotFound => Self::not_found("conversation"),
+            SendMessageError::Refused(faults) => Self::refused(faults),
+            SendMessageError::Busy => Self::new(
+                StatusCode::CONFLICT,
+                "conversation_busy",
+                "an answer is under way in this conversation; wait for it",
+            )
+            .retry_after(1),
+            SendMessageError::NoModel => Self::new(
+                StatusCode::FORBIDDEN,
+                "model_not_in_plan",
+                "your plan has no model, or none is offered",
+            ),
+            SendMessageError::Chat(e) => e.into(),
+            SendMessageError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// Say something, and get the model's answer. Streamed, the events are `message.started {message}`,
+/// `message.delta {message_id, text}`, `message.completed {message}` (sent after it is stored) or `error {problem}`.
+#[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "chat", params(("id" = uuid::Uuid, Path, description = "The conversation.")),
+    request_body = SendMessageRequest, responses(
+    (status = 200, description = "With `stream`: server-sent events.", body = String, content_type = "text/event-stream"),
+    (status = 201, description = "The answer's message.", body = MessageResponse),
+    (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "`model_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "`conversation_busy`", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub async fn handle(
+    caller: SignedIn,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let conversation_id = query::id(&request, "conversation")?;
+    // JSON may write a byte as six (`\u0041`), so the body may be larger than the message.
+    let limit = api.options.max_json_bytes.max(api.options.max_chat_bytes);
+    let (ask, bytes) = body.json::<SendMessageRequest>(limit).await?;
+    let ask = SendMessage {
+        conversation_id,
+        content: ask.content,
+        stream: ask.stream,
+    };
+    let (gone, watch) = connection::watch(&request, &api.runtime);
+    let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
+    if ask.stream {
+        let answer = api
+            .run(async move { chat.send_message(&live, ask, gone).await })
+            .await?;
+        let MessageAnswer::Stream(events) = answer else {
+            return Err(Problem::internal("a stream was asked for"));
+        };
+        let id = request_id(&request);
+        return Ok(sse::response(events, watch, move |event| frame(event, &id)));
+    }
+    let make = async {
+        let answer = api
+            .run(async move { chat.send_message(&live, ask, gone).await })
+            .await?;
+        let MessageAnswer::Whole(message) = answer else {
+            return Err(Problem::internal("a whole answer was asked for"));
+        };
+        Ok(MessageResponse::from(&message))
+    };
+    idempotency::create(&api, &request, caller.live.user.id, &bytes, make).await
+}
+
+fn frame(event: MessageEvent, request_id: &str) -> Bytes {
+    match event {
+        MessageEvent::Started(message) => sse::event(
+            "message.started",
+            &json!({ "message": MessageResponse::from(&message) }),
+        ),
+        MessageEvent::Delta(id, text) => sse::event("message.delta", &json!({ "message_id": id, "text": text })),
+        MessageEvent::Completed(message) => sse::event(
+            "message.completed",
+            &json!({ "message": MessageResponse::from(&message) }),
+        ),
+        MessageEvent::Failed(error) => {
+            sse::event("error", &json!({ "problem": Problem::from(error).body(request_id) }))
+        }
+    }
+}

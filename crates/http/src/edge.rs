@@ -1,0 +1,365 @@
+//! What every request passes: its id, its client's address, CORS, security headers, the shape of errors, one log line.
+
+use std::future::{Future, Ready, ready};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{Error, HttpMessage as _, HttpResponse, web};
+use ipnet::IpNet;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::caller::{Admitted, RequestInfo};
+use crate::origin;
+use crate::problem::Problem;
+use crate::{Api, HttpOptions};
+
+/// The middleware round everything.
+pub struct Edge {
+    api: web::Data<Api>,
+}
+
+impl Edge {
+    /// Wraps the API.
+    pub fn new(api: web::Data<Api>) -> Self {
+        Self { api }
+    }
+}
+
+impl<S> Transform<S, ServiceRequest> for Edge
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Transform = EdgeService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let fixed = Rc::new(fixed_headers(&self.api.options));
+        ready(Ok(EdgeService {
+            service,
+            api: self.api.clone(),
+            fixed,
+        }))
+    }
+}
+
+/// The middleware, on one worker.
+pub struct EdgeService<S> {
+    service: S,
+    api: web::Data<Api>,
+    fixed: Rc<Vec<(HeaderName, HeaderValue)>>,
+}
+
+impl<S> Service<ServiceRequest> for EdgeService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
+
+    actix_web::dev::forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let begun = Instant::now();
+        let id = self.api.ops.request_id().to_string();
+        let address = client_address(
+            request.peer_addr().map(|a| a.ip()),
+            request.headers(),
+            &self.api.options.trusted_proxies,
+        );
+        request.extensions_mut().insert(RequestInfo {
+            id: id.clone(),
+            address,
+        });
+        let (api, fixed) = (self.api.clone(), Rc::clone(&self.fixed));
+        let span = info_span!("request", request_id = %id);
+
+        if is_preflight(&request) {
+            let answer = preflight(&request, &api.options, &id);
+            let answer = finish(request.into_response(answer), &api, &fixed, &id, begun);
+            return Box::pin(ready(Ok(answer)));
+        }
+        let answer = self.service.call(request);
+        let whole = async move {
+            let answer = answer.await?;
+            let answer = render_problem(answer, &id);
+            Ok(finish(answer, &api, &fixed, &id, begun))
+        };
+        Box::pin(whole.instrument(span))
+    }
+}
+
+/// The client's address: the socket's, unless the peer is a trusted proxy; then the last address in
+/// `X-Forwarded-For` that is none. What cannot be read ends the walk where it stands.
+fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = peer?.to_canonical();
+    let believed = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    if !headers.contains_key("x-forwarded-for") {
+        return Some(peer);
+    }
+    if !believed(&peer) {
+        warn_of_untrusted(peer);
+        return Some(peer);
+    }
+    let mut client = peer;
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|v| v.to_str().ok())
+        .collect();
+    for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
+        let Some(address) = read_hop(hop.trim()) else { break };
+        client = address.to_canonical();
+        if !believed(&client) {
+            break;
+        }
+    }
+    Some(client)
+}
+
+/// An address, possibly with a port, as proxies write it.
+fn read_hop(hop: &str) -> Option<IpAddr> {
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse().ok().map(|a: std::net::SocketAddr| a.ip()))
+        .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
+fn warn_of_untrusted(peer: IpAddr) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        warn!(event = "proxy.untrusted", peer = %peer, "a peer that is not in TRUSTED_PROXIES sends X-Forwarded-For; it is ignored, and this is said once");
+    }
+}
+
+fn fixed_headers(options: &HttpOptions) -> Vec<(HeaderName, HeaderValue)> {
+    let ancestors = if options.frame_ancestors.is_empty() {
+        "'none'".to_owned()
+    } else {
+        options.frame_ancestors.join(" ")
+    };
+    let csp = format!("default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}");
+    let mut fixed = vec![
+        (header::CONTENT_SECURITY_POLICY, csp),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()".to_owned(),
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin".to_owned(),
+        ),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    if options.frame_ancestors.is_empty() {
+        fixed.push((header::X_FRAME_OPTIONS, "DENY".to_owned()));
+    }
+    if options.hsts {
+        fixed.push((
+            header::STRICT_TRANSPORT_SECURITY,
+            "max-age=31536000; includeSubDomains".to_owned(),
+        ));
+    }
+    fixed
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
+        .collect()
+}
+
+fn is_preflight(request: &ServiceRequest) -> bool {
+    *request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpResponse {
+    let origin = origin::origin(request.request()).unwrap_or_default();
+    if !origin::allowed(origin, &options.allowed_origins) {
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "this origin is not among the allowed ones; set FRONTEND_URL",
+        )
+        .response(id, false);
+    }
+    HttpResponse::NoContent()
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE"))
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, idempotency-key",
+        ))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
+        .finish()
+}
+
+/// Routes whose errors OpenAI's SDKs read.
+fn speaks_openai(path: &str) -> bool {
+    ["/v1/chat/completions", "/v1/embeddings", "/v1/models"]
+        .iter()
+        .any(|p| path == *p || path.strip_prefix(p).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// Gives an error its body. What actix itself refuses becomes a problem as well.
+fn render_problem(answer: ServiceResponse, id: &str) -> ServiceResponse {
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return answer;
+    }
+    let Some(cause) = answer.response().error() else {
+        return answer;
+    };
+    let problem = match cause.as_error::<Problem>() {
+        Some(problem) => problem.clone(),
+        None if status.is_client_error() => Problem::new(status, "bad_request", cause.to_string()),
+        None => Problem::internal(cause.to_string()),
+    };
+    if let Some(log) = problem.log() {
+        error!(event = "request.failed", code = problem.code(), reason = log);
+    }
+    let openai = speaks_openai(answer.request().path());
+    let body = problem.response(id, openai);
+    answer.into_response(body)
+}
+
+/// Adds the headers, counts and logs.
+fn finish(
+    mut answer: ServiceResponse,
+    api: &Api,
+    fixed: &[(HeaderName, HeaderValue)],
+    id: &str,
+    begun: Instant,
+) -> ServiceResponse {
+    let request = answer.request().clone();
+    let admitted = request.extensions().get::<Admitted>().copied();
+    let status = answer.status();
+    let headers = answer.headers_mut();
+    for (name, value) in fixed {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    if let Some((limit, verdict)) = admitted.and_then(|a| a.count) {
+        // draft-ietf-httpapi-ratelimit-headers
+        set(
+            headers,
+            "ratelimit-policy",
+            &format!("\"{}\";q={};w=60", limit.name, limit.per_minute),
+        );
+        set(
+            headers,
+            "ratelimit",
+            &format!("\"{}\";r={};t={}", limit.name, verdict.remaining, verdict.after_seconds),
+        );
+    }
+    if let Some(origin) = origin::origin(&request) {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if origin::allowed(origin, &api.options.allowed_origins) {
+            set(headers, "access-control-allow-origin", origin);
+            set(headers, "access-control-allow-credentials", "true");
+            set(
+                headers,
+                "access-control-expose-headers",
+                "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
+            );
+        }
+    }
+    let route = request.match_pattern().unwrap_or_default();
+    let elapsed = begun.elapsed();
+    let labels = [("method", label(request.method())), ("status", status_class(status))];
+    metrics::counter!("anteroom_http_requests_total", &labels).increment(1);
+    metrics::histogram!("anteroom_http_request_seconds").record(elapsed.as_secs_f64());
+    let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);
+    let user = admitted.and_then(|a| a.user).map(|u| u.to_string());
+    info!(target: "anteroom::access", request_id = id, method = %request.method(), route, status = status.as_u16(), ms, user_id = user);
+    answer
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds in a log line")]
+fn micros_as_ms(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_speak_for_others() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        // peer, X-Forwarded-For, who it is
+        let table = [
+            ("192.0.2.1", None, "192.0.2.1"),
+            ("192.0.2.1", Some("203.0.113.9"), "192.0.2.1"),
+            ("10.0.0.1", Some("203.0.113.9"), "203.0.113.9"),
+            ("10.0.0.1", Some("198.51.100.7, 203.0.113.9, 10.0.0.2"), "203.0.113.9"),
+            ("10.0.0.1", Some("203.0.113.9:4711"), "203.0.113.9"),
+            ("10.0.0.1", Some("[2001:db8::1]:4711"), "2001:db8::1"),
+            ("10.0.0.1", Some("[2001:db8::1]"), "2001:db8::1"),
+            ("10.0.0.1", Some("203.0.113.9, garbage"), "10.0.0.1"),
+            ("10.0.0.1", Some(""), "10.0.0.1"),
+            ("::ffff:10.0.0.1", Some("203.0.113.9"), "203.0.113.9"),
+            ("fd00::1", Some("::ffff:203.0.113.9"), "203.0.113.9"),
+        ];
+        for (peer, forwarded, client) in table {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = forwarded {
+                headers.insert(
+                    HeaderName::from_static("x-forwarded-for"),
+                    HeaderValue::from_str(value).unwrap(),
+                );
+            }
+            let got = client_address(Some(peer.parse().unwrap()), &headers, &trusted);
+            assert_eq!(got, Some(client.parse().unwrap()), "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn openai_shape_is_for_openai_routes() {
+        assert!(speaks_openai("/v1/chat/completions"));
+        assert!(speaks_openai("/v1/models/gpt"));
+        assert!(!speaks_openai("/v1/modelsx"));
+        assert!(!speaks_openai("/v1/conversations"));
+    }
+}

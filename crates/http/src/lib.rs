@@ -1,0 +1,105 @@
+//! The driving side: the route table, one file per endpoint, wire types, problem+json.
+//!
+//! Only this crate knows status codes. An endpoint reads the request, calls one use case and shapes the answer.
+
+mod body;
+mod caller;
+mod connection;
+mod edge;
+mod idempotency;
+mod openapi;
+mod origin;
+mod problem;
+mod query;
+mod route;
+mod routes;
+mod sse;
+
+pub mod accounts;
+pub mod billing;
+pub mod chat;
+pub mod ops;
+pub mod sessions;
+
+pub use connection::watch_connection;
+pub use edge::Edge;
+pub use openapi::openapi;
+pub use problem::Problem;
+pub use route::{Route, mount};
+pub use routes::routes;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anteroom_services::protection::Protection;
+use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions};
+use ipnet::IpNet;
+use tracing::Instrument as _;
+
+/// What the session cookie looks like.
+#[derive(Debug, Clone)]
+pub struct CookieOptions {
+    /// `__Host-anteroom`, or `anteroom` where cookies cannot be secure (http on loopback).
+    pub name: String,
+    /// Whether it is sent over https only.
+    pub secure: bool,
+    /// `Lax`, `Strict` or `None`.
+    pub same_site: &'static str,
+}
+
+/// What the operator can set about the edge.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The version that `/health` tells.
+    pub version: &'static str,
+    /// The origins whose pages may call with credentials: the public URL's and the frontend's.
+    pub allowed_origins: Vec<String>,
+    /// The session cookie.
+    pub cookie: CookieOptions,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The largest JSON body, in bytes.
+    pub max_json_bytes: usize,
+    /// The largest body of a relayed call, in bytes.
+    pub max_chat_bytes: usize,
+    /// Who may show Anteroom's pages in a frame; nobody if empty.
+    pub frame_ancestors: Vec<String>,
+    /// Whether to promise https for a year.
+    pub hsts: bool,
+}
+
+/// Everything the endpoints need.
+pub struct Api {
+    /// Users.
+    pub accounts: Arc<Accounts>,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// Plans and payment.
+    pub billing: Arc<Billing>,
+    /// Models and conversations.
+    pub chat: Arc<Chat>,
+    /// Health, keys of repeated requests, time.
+    pub ops: Arc<Ops>,
+    /// Rate limits.
+    pub protection: Arc<Protection>,
+    /// The main multi-thread runtime.
+    pub runtime: tokio::runtime::Handle,
+    /// Settings of the edge.
+    pub options: HttpOptions,
+}
+
+impl Api {
+    /// Runs a use case as a task on the main runtime and waits for it. A request that is dropped half-way (actix
+    /// drops handlers on its single-threaded workers) can then not cut a transaction in two, and a store that blocks
+    /// while cleaning up does not block a worker.
+    pub async fn run<T, E>(&self, use_case: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        match self.runtime.spawn(use_case.in_current_span()).await {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(e) => Err(Problem::internal(format!("a use case did not end: {e}"))),
+        }
+    }
+}

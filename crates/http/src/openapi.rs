@@ -1,0 +1,188 @@
+//! The API as OpenAPI 3.1, put together from the endpoints' own annotations and the route table.
+
+use actix_web::http::Method;
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
+
+use crate::caller::Who;
+use crate::{accounts, billing, chat, ops, sessions};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Anteroom",
+        description = "Accounts, sessions, subscriptions and the relay to AI models.\n\nErrors are `application/problem+json` (RFC 9457) with a stable `code`; \
+            under `/v1/chat/completions` and `/v1/models` they have OpenAI's shape. Unknown members of a body are refused, except where OpenAI's requests are relayed. \
+            Creating requests take an `Idempotency-Key`.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        accounts::sign_up::handle,
+        accounts::log_in::handle,
+        accounts::get_me::handle,
+        accounts::change_me::handle,
+        accounts::list_users::handle,
+        sessions::refresh::handle,
+        sessions::log_out::handle,
+        sessions::get_session::handle,
+        sessions::jwks::handle,
+        billing::list_plans::handle,
+        billing::get_subscription::handle,
+        billing::list_entitlements::handle,
+        billing::open_checkout::handle,
+        billing::receive_webhook::handle,
+        billing::show_checkout::handle,
+        billing::pay_checkout::handle,
+        chat::list_models::handle,
+        chat::complete::handle,
+        chat::create_conversation::handle,
+        chat::list_conversations::handle,
+        chat::get_conversation::handle,
+        chat::change_conversation::handle,
+        chat::delete_conversation::handle,
+        chat::list_messages::handle,
+        chat::send_message::handle,
+        ops::health::handle,
+        ops::ready::handle,
+        ops::openapi_json::handle,
+        ops::docs::handle,
+    ),
+    components(schemas(crate::problem::ProblemBody, crate::problem::OpenAiErrorBody))
+)]
+struct Annotations;
+
+/// The document. Every operation gets its error answer and, from the table, who may call.
+pub fn openapi() -> OpenApi {
+    let mut document = Annotations::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
+        "__Host-anteroom",
+        "The session cookie; `anteroom` on plain http.",
+    ));
+    components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+
+    for route in crate::routes() {
+        let Some(operation) = operation(&mut document, route.path, &route.method) else {
+            continue;
+        };
+        if route.who != Who::Anonymous {
+            let none: [&str; 0] = [];
+            operation.security = Some(vec![
+                SecurityRequirement::new("bearer", none),
+                SecurityRequirement::new("cookie", none),
+            ]);
+        }
+        let openai = route.path == "/v1/chat/completions" || route.path == "/v1/models";
+        operation
+            .responses
+            .responses
+            .insert("default".to_owned(), RefOr::T(error_answer(openai)));
+        // An identifier that belongs to the operation, for generated clients: `post_v1_auth_signup`.
+        let words: Vec<&str> = route
+            .path
+            .split(['/', '.', '-', '{', '}'])
+            .filter(|w| !w.is_empty())
+            .collect();
+        operation.operation_id = Some(format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_")));
+    }
+    document
+}
+
+fn operation<'a>(
+    document: &'a mut OpenApi,
+    path: &str,
+    method: &Method,
+) -> Option<&'a mut utoipa::openapi::path::Operation> {
+    let item = document.paths.paths.get_mut(path)?;
+    match *method {
+        Method::GET => item.get.as_mut(),
+        Method::POST => item.post.as_mut(),
+        Method::PATCH => item.patch.as_mut(),
+        Method::DELETE => item.delete.as_mut(),
+        Method::PUT => item.put.as_mut(),
+        _ => None,
+    }
+}
+
+fn error_answer(openai: bool) -> Response {
+    let (kind, schema) = if openai {
+        ("application/json", "OpenAiErrorBody")
+    } else {
+        ("application/problem+json", "Problem")
+    };
+    let mut answer = Response::new("An error.");
+    answer.content.insert(
+        kind.to_owned(),
+        RefOr::T(Content::new(Some(Ref::from_schema_name(schema)))),
+    );
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_documented_and_nothing_else() {
+        let mut document = openapi();
+        for route in crate::routes() {
+            // The files of the reference itself are no API.
+            if route.path == "/docs/{file}" {
+                continue;
+            }
+            assert!(
+                operation(&mut document, route.path, &route.method).is_some(),
+                "{} {} is not documented",
+                route.method,
+                route.path
+            );
+        }
+        let documented: usize = document
+            .paths
+            .paths
+            .values()
+            .map(|p| {
+                [&p.get, &p.post, &p.patch, &p.delete, &p.put]
+                    .iter()
+                    .filter(|o| o.is_some())
+                    .count()
+            })
+            .sum();
+        assert_eq!(documented, crate::routes().len() - 1);
+        assert_eq!(document.openapi, utoipa::openapi::OpenApiVersion::Version31);
+    }
+
+    #[test]
+    fn the_table_says_who_may_call() {
+        let who = |method: Method, path: &str| {
+            crate::routes()
+                .into_iter()
+                .find(|r| r.method == method && r.path == path)
+                .unwrap()
+                .who
+        };
+        assert_eq!(who(Method::GET, "/v1/admin/users"), Who::Admin);
+        assert_eq!(who(Method::POST, "/v1/chat/completions"), Who::SignedIn);
+        assert_eq!(who(Method::GET, "/health"), Who::Anonymous);
+        for route in crate::routes() {
+            assert_eq!(
+                route.path.starts_with("/v1/admin"),
+                route.who == Who::Admin,
+                "{}",
+                route.path
+            );
+            if route.path.starts_with("/v1/me") || route.path.starts_with("/v1/conversations") {
+                assert_eq!(route.who, Who::SignedIn, "{}", route.path);
+            }
+        }
+    }
+}

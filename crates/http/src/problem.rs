@@ -1,0 +1,316 @@
+//! Errors as clients see them: RFC 9457 problem details, and OpenAI's error object where its SDKs read it.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use anteroom_domain::Timestamp;
+use anteroom_ports::{HashError, StoreError};
+use anteroom_services::accounts::FieldFault;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// What is wrong with one part of a request.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where, as a JSON Pointer (RFC 6901) into the body.
+    #[schema(example = "/email")]
+    pub pointer: String,
+    /// Stable code of the rule that failed.
+    #[schema(example = "invalid_email")]
+    pub code: String,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+/// An error on its way to the client.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    extra: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// OpenAI's `param`.
+    param: Option<String>,
+    /// An upstream's own error object, to be passed on where OpenAI's shape is spoken.
+    upstream: Option<Value>,
+    /// What only the log is told.
+    log: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a stable code and what to do about it.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            extra: Map::new(),
+            headers: Vec::new(),
+            param: None,
+            upstream: None,
+            log: None,
+        }
+    }
+
+    /// A defect or a broken store: the body says nothing, the log everything.
+    pub fn internal(log: impl Into<String>) -> Self {
+        let detail = "something went wrong on the server; the log has it under this request id";
+        Self {
+            log: Some(log.into()),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
+        }
+    }
+
+    /// 401 with the scheme a client should use.
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "sign in first: the session is missing, expired or ended",
+        )
+        .header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// 404 for a thing that is not there, or is somebody else's.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    /// 422 with what is wrong, field by field.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors
+            .first()
+            .map_or_else(|| "the request is invalid".to_owned(), |e| e.detail.clone());
+        Self {
+            errors,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail)
+        }
+    }
+
+    /// 422 for fields that a use case refused.
+    pub fn refused(faults: Vec<FieldFault>) -> Self {
+        let error = |f: FieldFault| FieldError {
+            pointer: format!("/{}", f.field),
+            code: f.code.to_owned(),
+            detail: f.detail,
+        };
+        Self::invalid(faults.into_iter().map(error).collect())
+    }
+
+    /// 503 with when to come back.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: u64) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after)
+    }
+
+    /// Adds `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER, &seconds.max(1).to_string())
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// Adds a member of its own to the problem.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Names the parameter at fault, for OpenAI's shape.
+    #[must_use]
+    pub fn param(mut self, param: Option<&str>) -> Self {
+        self.param = param.map(str::to_owned);
+        self
+    }
+
+    /// Passes an upstream's own error object on, where OpenAI's shape is spoken.
+    #[must_use]
+    pub fn upstream(mut self, error: Option<Value>) -> Self {
+        self.upstream = error;
+        self
+    }
+
+    /// Adds what only the log is told.
+    #[must_use]
+    pub fn logged(mut self, log: impl Into<String>) -> Self {
+        self.log = Some(log.into());
+        self
+    }
+
+    /// What the log is told beyond status and code.
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref()
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The body as RFC 9457 wants it.
+    pub fn body(&self, request_id: &str) -> Value {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        });
+        if let Value::Object(body) = &mut body {
+            if !self.errors.is_empty() {
+                body.insert("errors".into(), json!(self.errors));
+            }
+            body.extend(self.extra.clone());
+        }
+        body
+    }
+
+    /// The body as OpenAI's SDKs read it.
+    pub fn openai_body(&self, request_id: &str) -> Value {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let mut error = json!({
+            "message": self.detail, "type": kind, "param": self.param, "code": self.code, "request_id": request_id,
+        });
+        if let Value::Object(error) = &mut error {
+            error.extend(self.extra.clone());
+            if let Some(Value::Object(upstream)) = &self.upstream {
+                // What the provider says of a refused request helps its caller more than our own words.
+                error.extend(
+                    upstream
+                        .iter()
+                        .filter(|(_, v)| !v.is_null())
+                        .map(|(k, v)| (k.clone(), v.clone())),
+                );
+            }
+        }
+        json!({ "error": error })
+    }
+
+    /// The whole answer.
+    pub fn response(&self, request_id: &str, openai: bool) -> HttpResponse {
+        let mut builder = HttpResponse::build(self.status);
+        for (name, value) in &self.headers {
+            builder.append_header((name.clone(), value.clone()));
+        }
+        if openai {
+            builder.json(self.openai_body(request_id))
+        } else {
+            builder
+                .content_type("application/problem+json")
+                .body(self.body(request_id).to_string())
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_u16(), self.code)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Only a fallback: [`crate::Edge`] renders problems, since it knows the request id and the shape.
+    fn error_response(&self) -> HttpResponse {
+        self.response("", false)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unavailable { .. } => {
+                Self::unavailable("store_unavailable", "the store is not available right now", 2)
+                    .logged(error.to_string())
+            }
+            StoreError::Stale => Self::unavailable("conflict", "something else was changed at the same moment", 1)
+                .logged(error.to_string()),
+            StoreError::Conflict { .. } | StoreError::Corrupt { .. } => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        match &error {
+            HashError::Busy { retry_after_seconds } => Self::unavailable(
+                "too_busy",
+                "too many passwords are being checked right now",
+                *retry_after_seconds,
+            ),
+            HashError::Failed(_) => Self::internal(error.to_string()),
+        }
+    }
+}
+
+/// Seconds from `now` until `then`, for `Retry-After`.
+pub fn seconds_until(now: Timestamp, then: Timestamp) -> u64 {
+    u64::try_from(then.duration_since(now).as_secs()).unwrap_or(0) + 1
+}
+
+/// The shape of every error outside the OpenAI-compatible routes (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Always `about:blank`: `code` tells problems apart.
+    #[schema(example = "about:blank")]
+    pub r#type: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong and what to do.
+    pub detail: String,
+    /// Stable, for programs.
+    #[schema(example = "unauthenticated")]
+    pub code: String,
+    /// Under which the log has it.
+    pub request_id: String,
+    /// For refused bodies: what is wrong, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FieldError>>,
+}
+
+/// OpenAI's error object.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct OpenAiErrorBody {
+    /// The error.
+    pub error: OpenAiError,
+}
+
+/// What OpenAI's SDKs read of an error.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct OpenAiError {
+    /// What is wrong and what to do.
+    pub message: String,
+    /// OpenAI's kind of error.
+    pub r#type: String,
+    /// The parameter at fault.
+    pub param: Option<String>,
+    /// Stable, for programs.
+    pub code: Option<String>,
+}

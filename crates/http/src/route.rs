@@ -1,0 +1,113 @@
+//! What a route is: a method, a path, who may call, and which limit counts it.
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::http::{Method, header};
+use actix_web::{FromRequest, Handler, Responder, guard, web};
+use anteroom_services::protection::Act;
+
+use crate::caller::{Caller, Who};
+use crate::problem::Problem;
+
+/// One route. It cannot be built from a handler whose first parameter does not say who may call.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{names}`.
+    pub path: &'static str,
+    /// Who may call, taken from the handler's signature.
+    pub who: Who,
+    /// Which limit counts it.
+    pub act: Act,
+    handler: actix_web::Route,
+}
+
+/// Handler arguments that begin with a [`Caller`].
+pub trait CallerFirst: FromRequest {
+    /// Who that is.
+    const WHO: Who;
+}
+
+macro_rules! caller_first {
+    ($($rest:ident)*) => {
+        impl<C: Caller + 'static, $($rest: FromRequest + 'static),*> CallerFirst for (C, $($rest,)*) {
+            const WHO: Who = C::WHO;
+        }
+    };
+}
+caller_first!();
+caller_first!(A);
+caller_first!(A B);
+caller_first!(A B D);
+caller_first!(A B D E);
+
+/// Builds a route.
+pub fn route<F, Args>(method: Method, path: &'static str, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: CallerFirst + 'static,
+    F::Output: Responder + 'static,
+{
+    let handler = web::route().to(handler);
+    Route {
+        method,
+        path,
+        who: Args::WHO,
+        act: Act::Default,
+        handler,
+    }
+}
+
+impl Route {
+    /// Counts the route under a limit of its own.
+    #[must_use]
+    pub fn limit(mut self, act: Act) -> Self {
+        self.act = act;
+        self
+    }
+}
+
+/// Which limit counts a request; the [`Caller`] extractors read it off the matched resource.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted(pub(crate) Act);
+
+/// Turns the table into services: one resource per path, which answers 405 with `Allow` for other methods. A GET
+/// route answers HEAD too.
+pub fn mount(routes: Vec<Route>) -> Vec<impl HttpServiceFactory> {
+    let mut paths: Vec<(&'static str, Vec<Route>)> = Vec::new();
+    for route in routes {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, same)) => same.push(route),
+            None => paths.push((route.path, vec![route])),
+        }
+    }
+    paths.into_iter().map(|(path, routes)| resource(path, routes)).collect()
+}
+
+fn resource(path: &'static str, routes: Vec<Route>) -> impl HttpServiceFactory {
+    let mut methods: Vec<Method> = routes.iter().map(|r| r.method.clone()).collect();
+    if methods.contains(&Method::GET) {
+        methods.push(Method::HEAD);
+    }
+    let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let act = routes.first().map_or(Act::Default, |r| r.act);
+    let mut resource = web::resource(path).app_data(Counted(act));
+    for route in routes {
+        let method = route.method.clone();
+        let handler = if method == Method::GET {
+            route.handler.guard(guard::Any(guard::Get()).or(guard::Head()))
+        } else {
+            route.handler.guard(guard::Method(method))
+        };
+        resource = resource.route(handler);
+    }
+    resource.default_service(web::to(move || {
+        let detail = format!("this path answers {allow}");
+        let problem = Problem::new(
+            actix_web::http::StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            detail,
+        );
+        let problem = problem.header(header::ALLOW, &allow);
+        async move { Err::<actix_web::HttpResponse, Problem>(problem) }
+    }))
+}

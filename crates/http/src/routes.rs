@@ -1,0 +1,53 @@
+//! The route table.
+
+use actix_web::http::Method;
+use anteroom_services::protection::Act;
+
+use crate::route::{Route, route};
+use crate::{accounts, billing, chat, ops, sessions};
+
+/// Every route of the API.
+pub fn routes() -> Vec<Route> {
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let r = |method: &Method, path| (method.clone(), path);
+    macro_rules! table {
+        ($($method:ident $path:literal => $handler:path $(, $act:ident)?;)+) => {
+            vec![$({
+                let (method, path) = r(&$method, $path);
+                route(method, path, $handler)$(.limit(Act::$act))?
+            }),+]
+        };
+    }
+    table! {
+        post   "/v1/auth/signup"                 => accounts::sign_up::handle, SignUp;
+        post   "/v1/auth/login"                  => accounts::log_in::handle, LogIn;
+        post   "/v1/auth/refresh"                => sessions::refresh::handle;
+        post   "/v1/auth/logout"                 => sessions::log_out::handle;
+        get    "/v1/auth/session"                => sessions::get_session::handle;
+        get    "/v1/me"                          => accounts::get_me::handle;
+        patch  "/v1/me"                          => accounts::change_me::handle;
+        get    "/v1/plans"                       => billing::list_plans::handle;
+        get    "/v1/me/subscription"             => billing::get_subscription::handle;
+        get    "/v1/me/entitlements"             => billing::list_entitlements::handle;
+        post   "/v1/billing/checkout"            => billing::open_checkout::handle;
+        post   "/v1/billing/webhooks/{provider}" => billing::receive_webhook::handle;
+        get    "/stripe-stub/checkout/{id}"      => billing::show_checkout::handle;
+        post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
+        get    "/v1/models"                      => chat::list_models::handle;
+        post   "/v1/chat/completions"            => chat::complete::handle;
+        post   "/v1/conversations"               => chat::create_conversation::handle;
+        get    "/v1/conversations"               => chat::list_conversations::handle;
+        get    "/v1/conversations/{id}"          => chat::get_conversation::handle;
+        patch  "/v1/conversations/{id}"          => chat::change_conversation::handle;
+        delete "/v1/conversations/{id}"          => chat::delete_conversation::handle;
+        get    "/v1/conversations/{id}/messages" => chat::list_messages::handle;
+        post   "/v1/conversations/{id}/messages" => chat::send_message::handle;
+        get    "/v1/admin/users"                 => accounts::list_users::handle;
+        get    "/health"                         => ops::health::handle, Unlimited;
+        get    "/health/ready"                   => ops::ready::handle, Unlimited;
+        get    "/.well-known/jwks.json"          => sessions::jwks::handle;
+        get    "/openapi.json"                   => ops::openapi_json::handle;
+        get    "/docs"                           => ops::docs::handle;
+        get    "/docs/{file}"                    => ops::docs::handle;
+    }
+}

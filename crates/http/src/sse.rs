@@ -1,0 +1,66 @@
+//! Server-sent events (WHATWG HTML, section 9.2).
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+/// One frame without a name: `data: …`.
+pub(crate) fn data(payload: &[u8]) -> Bytes {
+    frame(None, payload)
+}
+
+/// One frame with a name.
+pub(crate) fn event<T: Serialize>(name: &str, payload: &T) -> Bytes {
+    frame(Some(name), &serde_json::to_vec(payload).unwrap_or_default())
+}
+
+fn frame(name: Option<&str>, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(payload.len() + name.map_or(0, str::len) + 20);
+    if let Some(name) = name {
+        frame.put_slice(b"event: ");
+        frame.put_slice(name.as_bytes());
+        frame.put_u8(b'\n');
+    }
+    // JSON that was pretty-printed upstream has line ends; each line needs its own field.
+    for line in payload.split(|b| *b == b'\n') {
+        frame.put_slice(b"data: ");
+        frame.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        frame.put_u8(b'\n');
+    }
+    frame.put_u8(b'\n');
+    frame.freeze()
+}
+
+/// A streamed answer out of a channel. `render` turns an item into a frame. The body ends with the channel; dropping
+/// the body drops the channel, which ends the call behind it. `watch` ends with the body.
+pub(crate) fn response<T: 'static>(
+    receiver: mpsc::Receiver<T>,
+    watch: DropGuard,
+    render: impl Fn(T) -> Bytes + 'static,
+) -> HttpResponse {
+    let frames = stream::unfold((receiver, watch, render), |(mut receiver, watch, render)| async move {
+        let frame = render(receiver.recv().await?);
+        Some((Ok::<_, actix_web::Error>(frame), (receiver, watch, render)))
+    });
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_keep_their_payload() {
+        assert_eq!(data(b"{\"a\":1.50}"), "data: {\"a\":1.50}\n\n");
+        assert_eq!(data(b"{\n\"a\":1\r\n}"), "data: {\ndata: \"a\":1\ndata: }\n\n");
+        assert_eq!(event("x.y", &1), "event: x.y\ndata: 1\n\n");
+    }
+}

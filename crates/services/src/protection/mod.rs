@@ -1,0 +1,74 @@
+//! How often somebody may do something.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anteroom_domain::UserId;
+use anteroom_domain::protection::{Limit, Verdict, counted_address};
+use anteroom_ports::RateLimiter;
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Signing up, by address.
+    SignUp,
+    /// Logging in, by address.
+    LogIn,
+    /// Everything else, by user where one is signed in, by address where none is.
+    Default,
+    /// What is never counted: health.
+    Unlimited,
+}
+
+/// What the operator can set: acts a minute.
+#[derive(Debug, Clone, Copy)]
+pub struct ProtectionOptions {
+    /// Off only in tests.
+    pub enabled: bool,
+    /// Sign-ups per address.
+    pub signup_per_minute: u32,
+    /// Logins per address.
+    pub login_per_minute: u32,
+    /// Everything else, per user or address.
+    pub default_per_minute: u32,
+}
+
+/// The use cases of protection.
+pub struct Protection {
+    limiter: Arc<dyn RateLimiter>,
+    options: ProtectionOptions,
+}
+
+impl Protection {
+    /// Puts the context together.
+    pub fn new(limiter: Arc<dyn RateLimiter>, options: ProtectionOptions) -> Self {
+        Self { limiter, options }
+    }
+
+    /// The limit on an act; `None` where limits are off.
+    pub fn limit(&self, act: Act) -> Option<Limit> {
+        let o = &self.options;
+        let limit = |name, per_minute| o.enabled.then_some(Limit { name, per_minute });
+        match act {
+            Act::SignUp => limit("signup", o.signup_per_minute),
+            Act::LogIn => limit("login", o.login_per_minute),
+            Act::Default => limit("default", o.default_per_minute),
+            Act::Unlimited => None,
+        }
+    }
+
+    /// Counts an act from an address.
+    pub fn count_address(&self, act: Act, address: Option<IpAddr>) -> Option<(Limit, Verdict)> {
+        let limit = self.limit(act)?;
+        let key = address.map_or_else(|| "unknown".to_owned(), |a| counted_address(a).to_string());
+        Some((limit, self.limiter.check(limit, &key)))
+    }
+
+    /// Counts an act of a user.
+    pub fn count_user(&self, act: Act, user: UserId) -> Option<(Limit, Verdict)> {
+        let limit = self.limit(act)?;
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let key: &str = user.0.simple().encode_lower(&mut buffer);
+        Some((limit, self.limiter.check(limit, key)))
+    }
+}
