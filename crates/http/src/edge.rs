@@ -4,14 +4,17 @@ use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::body::BoxBody;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{Error, HttpMessage as _, HttpResponse, web};
+use bytes::Bytes;
 use ipnet::IpNet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -19,6 +22,60 @@ use crate::caller::{Admitted, RequestInfo};
 use crate::origin;
 use crate::problem::Problem;
 use crate::{Api, HttpOptions};
+
+/// Counts requests from their head to the end of their answer's body, so that a shutdown knows when all is said.
+#[derive(Clone, Default)]
+pub struct InFlight(Arc<Counter>);
+
+#[derive(Default)]
+struct Counter {
+    count: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// One request that is being answered.
+struct Flight(InFlight);
+
+impl InFlight {
+    /// How many requests are being answered.
+    pub fn count(&self) -> usize {
+        self.0.count.load(Ordering::SeqCst)
+    }
+
+    /// From now on every answer closes its connection.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+    }
+
+    fn enter(&self) -> Flight {
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        Flight(self.clone())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A streamed body that counts as long as it streams.
+struct Counted {
+    body: BoxBody,
+    _flight: Flight,
+}
+
+impl MessageBody for Counted {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}
 
 /// The middleware round everything.
 pub struct Edge {
@@ -86,14 +143,22 @@ where
 
         if is_preflight(&request) {
             let answer = preflight(&request, &api.options, &id);
-            let answer = finish(request.into_response(answer), &api, &fixed, &id, begun);
+            let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &id, begun));
             return Box::pin(ready(Ok(answer)));
         }
+        let flight = api.in_flight.enter();
         let answer = self.service.call(request);
         let whole = async move {
             let answer = answer.await?;
             let answer = render_problem(answer, &id);
-            Ok(finish(answer, &api, &fixed, &id, begun))
+            let mut answer = finish(answer, &api, &fixed, &id, begun);
+            if api.in_flight.0.draining.load(Ordering::Relaxed) {
+                answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(match answer.response().body().size() {
+                BodySize::Stream => answer.map_body(|_, body| Counted { body, _flight: flight }.boxed()),
+                _ => answer,
+            })
         };
         Box::pin(whole.instrument(span))
     }
@@ -284,7 +349,7 @@ fn finish(
     metrics::histogram!("anteroom_http_request_seconds").record(elapsed.as_secs_f64());
     let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);
     let user = admitted.and_then(|a| a.user).map(|u| u.to_string());
-    info!(target: "anteroom::access", request_id = id, method = %request.method(), route, status = status.as_u16(), ms, user_id = user);
+    info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, user_id = user);
     answer
 }
 

@@ -22,7 +22,7 @@ pub mod ops;
 pub mod sessions;
 
 pub use connection::watch_connection;
-pub use edge::Edge;
+pub use edge::{Edge, InFlight};
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use route::{Route, mount};
@@ -84,6 +84,8 @@ pub struct Api {
     pub protection: Arc<Protection>,
     /// The main multi-thread runtime.
     pub runtime: tokio::runtime::Handle,
+    /// Requests that are being answered.
+    pub in_flight: InFlight,
     /// Settings of the edge.
     pub options: HttpOptions,
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use anteroom_domain::Timestamp;
 use anteroom_ports::{HashError, StoreError};
 use anteroom_services::accounts::FieldFault;
 use serde::Serialize;
@@ -79,6 +78,11 @@ impl Problem {
     /// 404 for a thing that is not there, or is somebody else's.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    /// 404 for a path that no route has.
+    pub fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path; /docs lists what there is")
     }
 
     /// 422 with what is wrong, field by field.
@@ -265,11 +269,6 @@ impl From<HashError> for Problem {
             HashError::Failed(_) => Self::internal(error.to_string()),
         }
     }
-}
-
-/// Seconds from `now` until `then`, for `Retry-After`.
-pub fn seconds_until(now: Timestamp, then: Timestamp) -> u64 {
-    u64::try_from(then.duration_since(now).as_secs()).unwrap_or(0) + 1
 }
 
 /// The shape of every error outside the OpenAI-compatible routes (RFC 9457).

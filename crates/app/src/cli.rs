@@ -1,0 +1,195 @@
+//! The command line: what there is to say to `anteroom`, and its help. What the commands do is elsewhere.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help texts, read on a terminal"
+)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+/// The room every request passes before it reaches an AI model: accounts, sessions, subscriptions and a relay
+/// to the models, in one server.
+///
+/// Without a command it serves. It starts with nothing set, on http://127.0.0.1:7860, with an embedded
+/// database in ./data and a built-in model that repeats what it is told.
+#[derive(Debug, Parser)]
+#[command(name = "anteroom", version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file to read besides the defaults and the variables [default: ./anteroom.toml, if there is one]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// What to do; `serve` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl Cli {
+    /// The command that was given, or the one that is meant by none.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve)
+    }
+}
+
+/// What `anteroom` can be told to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve the API until SIGTERM or Ctrl-C; brings the database's schema up first
+    Serve,
+    /// Bring the database's schema up, or show where it stands
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Manage administrators
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Print a fresh secret key for SECRET_KEY
+    ///
+    /// Passwords and encrypted values depend on it: set it once, keep it, and give every node the same one.
+    Secret,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the API's description (OpenAPI 3.1, JSON)
+    Openapi,
+    /// Check everything a start needs: configuration, data folder, database and its schema, model provider
+    Doctor,
+    /// Ask a running server whether it is healthy; ends with 0 if it is, else with 1
+    ///
+    /// For container health checks: no other program is needed.
+    #[command(hide = true)]
+    Health(HealthArgs),
+}
+
+/// `anteroom migrate …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum MigrateCommand {
+    /// Apply the migrations that are missing; safe while several nodes start at once
+    Up,
+    /// List the migrations with whether they are applied; ends with 1 if one is missing
+    Status,
+}
+
+/// `anteroom admin …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AdminCommand {
+    /// Create an administrator, or make an existing account one
+    ///
+    /// Asks for a password, unless the account exists (which keeps its own) or --password-stdin is given.
+    Create(AdminCreateArgs),
+}
+
+/// `anteroom admin create …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AdminCreateArgs {
+    /// E-mail address of the account
+    #[arg(long, value_name = "EMAIL")]
+    pub email: String,
+
+    /// Name shown for the account
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Read the password from standard input (one line) instead of asking for it
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// `anteroom config …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and report everything that is wrong with it; ends with 1 if anything is
+    Check,
+    /// Print the effective configuration as TOML, with who set what; secrets are not shown
+    Dump,
+    /// Print .env.example: the variables most deployments set, with their meaning
+    EnvExample,
+}
+
+/// `anteroom health …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct HealthArgs {
+    /// Address of the server [default: http on this machine, at the configured port]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<Url>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(words.split(' ')).map(Cli::into_command)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_serves() {
+        assert_eq!(parse("anteroom").unwrap(), Command::Serve);
+        assert_eq!(parse("anteroom serve").unwrap(), Command::Serve);
+    }
+
+    #[test]
+    fn every_command_parses() {
+        let create = AdminCreateArgs {
+            email: "a@b.example".to_owned(),
+            name: None,
+            password_stdin: true,
+        };
+        let health = HealthArgs {
+            url: Some("http://127.0.0.1:1".parse().unwrap()),
+        };
+        for (words, command) in [
+            ("anteroom migrate up", Command::Migrate(MigrateCommand::Up)),
+            ("anteroom migrate status", Command::Migrate(MigrateCommand::Status)),
+            (
+                "anteroom admin create --email a@b.example --password-stdin",
+                Command::Admin(AdminCommand::Create(create)),
+            ),
+            ("anteroom secret", Command::Secret),
+            ("anteroom config check", Command::Config(ConfigCommand::Check)),
+            ("anteroom config dump", Command::Config(ConfigCommand::Dump)),
+            (
+                "anteroom config env-example",
+                Command::Config(ConfigCommand::EnvExample),
+            ),
+            ("anteroom openapi", Command::Openapi),
+            ("anteroom doctor", Command::Doctor),
+            ("anteroom health --url http://127.0.0.1:1", Command::Health(health)),
+        ] {
+            assert_eq!(parse(words).unwrap(), command, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_file_may_be_named_before_or_after_the_command() {
+        for words in [
+            "anteroom --config a.toml config check",
+            "anteroom config check --config a.toml",
+        ] {
+            let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+            assert_eq!(cli.config.as_deref(), Some(std::path::Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn what_is_unfinished_is_refused() {
+        for words in [
+            "anteroom migrate",
+            "anteroom admin create",
+            "anteroom config",
+            "anteroom health --url x",
+            "anteroom up",
+        ] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `anteroom admin create`
+
+use std::io::{BufRead as _, IsTerminal as _, stdin};
+use std::process::ExitCode;
+
+use anteroom_services::accounts::{MadeAdmin, MakeAdminError, SignUpError};
+use anyhow::bail;
+use secrecy::SecretString;
+use url::Url;
+
+use super::{runtime, say};
+use crate::cli::{AdminCommand, AdminCreateArgs};
+use crate::config::{Loaded, Settings};
+use crate::wiring::{Adapters, Services};
+
+/// Makes the first admin. Works beside a running server.
+pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let AdminCommand::Create(args) = what;
+    runtime()?.block_on(create(args, &loaded.settings))
+}
+
+async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    adapters.store.migrate_up().await?;
+    let services = Services::new(settings, &adapters)?;
+    services.ops.check_key().await?;
+    let accounts = &services.accounts;
+    let password = if accounts.has_account(&args.email).await? { None } else { Some(password(args.password_stdin)?) };
+    match accounts.make_admin(&args.email, args.name.as_deref(), password.as_ref()).await {
+        Ok(MadeAdmin::Created(user)) => say(&format!("created the admin {} ({})", user.email.as_str(), user.id)),
+        Ok(MadeAdmin::Promoted(user)) => say(&format!("{} ({}) is an admin now; the password is unchanged", user.email.as_str(), user.id)),
+        Err(MakeAdminError::SignUp(SignUpError::Refused(faults))) => {
+            let faults: Vec<String> = faults.into_iter().map(|f| format!("{}: {}", f.field, f.detail)).collect();
+            bail!("{}", faults.join("\n"));
+        }
+        Err(e) => return Err(e.into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn password(from_stdin: bool) -> anyhow::Result<SecretString> {
+    if from_stdin {
+        let mut line = String::new();
+        stdin().lock().read_line(&mut line)?;
+        return Ok(SecretString::from(line.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    if !stdin().is_terminal() {
+        bail!("there is no terminal to ask for a password on; use --password-stdin");
+    }
+    let first = rpassword::prompt_password("Password for the new admin: ")?;
+    if first != rpassword::prompt_password("The same again: ")? {
+        bail!("the two passwords differ");
+    }
+    Ok(SecretString::from(first))
+}

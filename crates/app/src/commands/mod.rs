@@ -1,0 +1,76 @@
+//! What the binary does, one file per command.
+
+mod admin;
+mod config;
+mod doctor;
+mod health;
+mod migrate;
+mod openapi;
+mod secret;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::cli::{Cli, Command};
+use crate::config::{LoadInput, Loaded, load};
+use crate::logging::{self, Output};
+
+/// Carries out a command. Errors go to standard error in one line each, with their causes.
+pub fn run(cli: Cli) -> ExitCode {
+    let path = cli.config.clone();
+    match carry_out(cli.into_command(), path) {
+        Ok(code) => code,
+        Err(e) => {
+            say_error(&format!("anteroom: {e:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => serve::run(&settings(path, Output::Stdout)?),
+        Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
+        Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
+        Command::Secret => secret::run(),
+        Command::Config(what) => config::run(what, path),
+        Command::Openapi => openapi::run(),
+        Command::Doctor => doctor::run(path),
+        Command::Health(args) => health::run(args, path),
+    }
+}
+
+/// Reads the configuration, starts the log, and says what should be looked at.
+fn settings(path: Option<PathBuf>, output: Output) -> anyhow::Result<Loaded> {
+    let loaded = read(path)?;
+    logging::start(&loaded.settings, output)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(event = "config.warning", "{warning}");
+    }
+    Ok(loaded)
+}
+
+fn read(path: Option<PathBuf>) -> anyhow::Result<Loaded> {
+    match load(LoadInput::from_process(path)) {
+        Ok(loaded) => Ok(loaded),
+        Err(errors) => bail!("the configuration cannot be used:\n{errors}"),
+    }
+}
+
+/// The runtime that use cases run on. Actix's workers have small ones of their own.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Writes to standard output; a reader that has gone is nobody's error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+fn say_error(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

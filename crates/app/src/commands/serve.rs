@@ -1,0 +1,69 @@
+//! `anteroom serve`, and `anteroom` alone.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{runtime, say};
+use crate::config::{LogFormat, Loaded, Settings};
+use crate::server::{Running, serve};
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let settings = loaded.settings.clone();
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        // Listened for before anything starts, so that an early signal is not lost.
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let text = settings.log.format == LogFormat::Text;
+        let running = serve(settings.clone()).await?;
+        if text {
+            say(&greeting(&settings, &running));
+        }
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        running.stop().await
+    })?;
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a person wants to know first: where it is, what stands behind it, and what to set to change that.
+fn greeting(settings: &Settings, running: &Running) -> String {
+    let p = &running.parts;
+    let url = running.public_url.as_str().trim_end_matches('/');
+    let models = match settings.model_provider() {
+        None => "the built-in `echo`, which repeats what it is told".to_owned(),
+        Some(_) => p.models.clone(),
+    };
+    let payments = match p.payments {
+        "none" => "none: nothing can be bought",
+        "stripe-stub" => "stripe-stub, which takes no money",
+        other => other,
+    };
+    let mail = match p.mailer {
+        "none" => "none: no mail leaves".to_owned(),
+        _ => format!("files in {}", settings.data.dir.join("mail").display()),
+    };
+    let metrics = running.metrics.map_or("off".to_owned(), |a| format!("http://{a}/metrics"));
+    let rows = [
+        ("API", url.to_owned(), "HOST, PORT"),
+        ("API docs", format!("{url}/docs"), ""),
+        ("Metrics", metrics, "METRICS_HOST, METRICS_PORT"),
+        ("Store", settings.database().redacted(), "DATABASE_URL"),
+        ("Models", models, "OPENAI_API_KEY, OPENAI_BASE_URL, AI_MODELS"),
+        ("Payments", payments.to_owned(), "ANTEROOM__BILLING__PROVIDER"),
+        ("Mail", mail, "ANTEROOM__MAIL__TRANSPORT"),
+    ];
+    let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+    let mut text = format!("\nAnteroom {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
+    for (name, value, variable) in rows {
+        let row = if variable.is_empty() { format!("  {name:<9} {value}") } else { format!("  {name:<9} {value:<width$}  set {variable}") };
+        text.push_str(&row);
+        text.push('\n');
+    }
+    text.push_str("\nEvery setting: `anteroom config dump`. The first admin: `anteroom admin create --email you@example.com`.\n");
+    text
+}

@@ -1,0 +1,112 @@
+//! What follows from other keys: defaults nobody wrote down, and questions the settings answer.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::database_target::DatabaseTarget;
+use super::layers::Layers;
+use super::settings::{CookieSecure, Environment, Settings};
+
+const OPENAI: &str = "https://api.openai.com/v1";
+
+/// Fills in the empty keys whose default follows from other keys.
+pub(super) fn fill(layers: &mut Layers) {
+    let is_production = layers.text("env") == "production";
+    let by_env = |development: &'static str, production: &'static str| {
+        if is_production { production } else { development }
+    };
+    let host = layers.text("server.host");
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let port = layers
+        .values
+        .get("server.port")
+        .and_then(|(port, _)| port.as_integer())
+        .unwrap_or_default();
+    layers.fill("server.public_url", &format!("http://{host}:{port}"));
+    layers.fill(
+        "database.url",
+        &format!("sqlite://{}/anteroom.db", layers.text("data.dir").trim_end_matches('/')),
+    );
+    layers.fill("billing.provider", by_env("stripe-stub", "none"));
+    layers.fill("mail.transport", by_env("folder", "none"));
+    layers.fill("log.format", by_env("text", "json"));
+    if !layers.text("ai.openai_api_key").is_empty() {
+        layers.fill("ai.openai_base_url", OPENAI);
+    }
+}
+
+impl Settings {
+    /// Whether unsafe settings are refused.
+    pub fn is_production(&self) -> bool {
+        self.env == Environment::Production
+    }
+
+    /// Where clients reach the server.
+    pub fn public_url(&self) -> Url {
+        self.server.public_url.clone()
+    }
+
+    /// The origins whose pages may call the API with credentials: the public URL's and the frontend's, as
+    /// browsers write them in `Origin` (RFC 6454, section 6.1).
+    pub fn allowed_origins(&self) -> Vec<String> {
+        let urls = [Some(&self.server.public_url), self.server.frontend_url.as_ref()];
+        let mut origins: Vec<String> = urls
+            .into_iter()
+            .flatten()
+            .map(|url| url.origin().ascii_serialization())
+            .collect();
+        origins.dedup();
+        origins
+    }
+
+    /// Whether the session cookie carries `Secure`.
+    pub fn cookie_secure(&self) -> bool {
+        match self.cookie.secure {
+            CookieSecure::True => true,
+            CookieSecure::False => false,
+            // Listening everywhere without a public URL, nobody said which scheme clients use. In production
+            // that is a proxy's https, as on a hosting platform; guessing http would send sessions in the clear.
+            CookieSecure::Auto => {
+                self.server.public_url.scheme() == "https" || (self.is_production() && !self.knows_public_url())
+            }
+        }
+    }
+
+    /// The database.
+    pub fn database(&self) -> DatabaseTarget {
+        self.database.url.clone()
+    }
+
+    /// The model provider's address and key; `None` means the built-in `echo` model.
+    pub fn model_provider(&self) -> Option<(Url, Option<SecretString>)> {
+        let url = self.ai.openai_base_url.clone()?;
+        Some((url, self.ai.openai_api_key.clone()))
+    }
+
+    /// Whether the public URL is one that a client could use: a wildcard address is not.
+    pub(super) fn knows_public_url(&self) -> bool {
+        !self.public_address().is_some_and(|address| address.is_unspecified())
+    }
+
+    /// Whether the public URL is this machine's own, reached by nobody else.
+    pub(super) fn is_loopback(&self) -> bool {
+        match self.public_address() {
+            Some(address) => address.is_loopback(),
+            None => self
+                .server
+                .public_url
+                .domain()
+                .is_some_and(|name| name == "localhost" || name.ends_with(".localhost")),
+        }
+    }
+
+    fn public_address(&self) -> Option<IpAddr> {
+        match self.server.public_url.host()? {
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+            Host::Domain(_) => None,
+        }
+    }
+}

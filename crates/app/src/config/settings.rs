@@ -1,0 +1,280 @@
+//! The settings as plain data, one struct per section of `config/anteroom.default.toml`, where each key's
+//! meaning, unit, default and range stand. Values that follow from other keys are already filled in.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use super::ai::{AiSettings, ChatSettings};
+use super::billing::{BillingSettings, StripeStubSettings};
+use super::database_target::DatabaseTarget;
+
+/// Every setting.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "a section says what it is in its own type")]
+pub struct Settings {
+    /// Development or production.
+    pub env: Environment,
+    pub server: ServerSettings,
+    pub metrics: MetricsSettings,
+    pub data: DataSettings,
+    pub database: DatabaseSettings,
+    pub secret: SecretSettings,
+    pub product: ProductSettings,
+    pub accounts: AccountsSettings,
+    pub passwords: PasswordsSettings,
+    pub sessions: SessionsSettings,
+    pub cookie: CookieSettings,
+    pub protection: ProtectionSettings,
+    pub security: SecuritySettings,
+    pub ai: AiSettings,
+    pub chat: ChatSettings,
+    pub billing: BillingSettings,
+    pub stripe_stub: StripeStubSettings,
+    pub mail: MailSettings,
+    pub log: LogSettings,
+}
+
+/// `env`: what the deployment is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Starts with nothing set.
+    Development,
+    /// Refuses what is unsafe.
+    Production,
+}
+
+/// `[server]`: the listener of the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address to listen on: an IP address (IPv6 without brackets) or a name.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Where clients reach the server; `http://{host}:{port}` when not set.
+    pub public_url: Url,
+    /// Address of the web frontend.
+    #[serde(deserialize_with = "unless_empty")]
+    pub frontend_url: Option<Url>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Threads that serve; 0 is one per core.
+    pub workers: usize,
+    /// Largest body on the chat routes, in bytes.
+    pub max_body_bytes: usize,
+    /// Largest body elsewhere, in bytes.
+    pub max_json_bytes: usize,
+    /// Seconds for running requests to finish at the end.
+    pub shutdown_grace_seconds: u32,
+}
+
+/// `[metrics]`: the Prometheus listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+}
+
+/// `[data]`: what is kept on disk.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSettings {
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+/// `[database]`: the store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// Which database; `{data.dir}/anteroom.db` when not set.
+    pub url: DatabaseTarget,
+    /// Connections at most (SQLite: readers).
+    pub max_connections: u32,
+    /// Milliseconds to wait for a free connection.
+    pub acquire_timeout_ms: u32,
+    /// Milliseconds for one statement.
+    pub statement_timeout_ms: u32,
+    /// Behind a pooler in transaction mode: keep no prepared statements.
+    pub pooler: bool,
+}
+
+/// `[secret]`: the deployment's secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSettings {
+    /// At least 32 characters; `None` in development means "make one and keep it in the data folder".
+    #[serde(deserialize_with = "unless_empty")]
+    pub key: Option<SecretString>,
+}
+
+/// `[product]`: what people read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductSettings {
+    /// The product's name.
+    pub name: String,
+}
+
+/// `[accounts]`: who may have one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountsSettings {
+    /// Whether anyone may sign up.
+    pub signup: Signup,
+}
+
+/// `accounts.signup`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signup {
+    /// Anyone may.
+    Open,
+    /// Only the operator makes accounts.
+    Closed,
+}
+
+/// `[passwords]`: strength and hashing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordsSettings {
+    /// bcrypt's cost.
+    pub bcrypt_cost: u32,
+    /// Least zxcvbn score, 0 to 4.
+    pub min_strength: u8,
+    /// Threads that hash; 0 is one per core.
+    pub hash_threads: usize,
+    /// Milliseconds of expected wait beyond which hashing is refused.
+    pub max_wait_ms: u32,
+}
+
+/// `[sessions]`: how long things live.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsSettings {
+    /// Days a session lasts.
+    pub lifetime_days: u32,
+    /// Minutes an access token is valid.
+    pub access_token_minutes: u32,
+    /// Seconds in which a used refresh token still answers with its successor.
+    pub refresh_grace_seconds: u32,
+}
+
+/// `[cookie]`: the session cookie.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CookieSettings {
+    /// Its `SameSite` attribute.
+    pub same_site: SameSite,
+    /// Its `Secure` attribute; read it through [`Settings::cookie_secure`].
+    pub secure: CookieSecure,
+}
+
+/// `cookie.same_site`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words of RFC 6265bis, section 5.6.7")]
+pub enum SameSite {
+    Lax,
+    Strict,
+    None,
+}
+
+/// `cookie.secure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CookieSecure {
+    /// As the public URL's scheme says.
+    Auto,
+    /// Always.
+    True,
+    /// Never.
+    False,
+}
+
+/// `[protection]`: limits per minute.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectionSettings {
+    /// Whether limits and lockout are on.
+    pub enabled: bool,
+    /// Sign-ups per client address.
+    pub signup_per_minute: u32,
+    /// Logins per client address.
+    pub login_per_minute: u32,
+    /// Changes of password or e-mail and re-authentications per user.
+    pub sensitive_per_minute: u32,
+    /// Everything else, per user or client address.
+    pub default_per_minute: u32,
+}
+
+/// `[security]`: headers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecuritySettings {
+    /// CSP sources that may frame the pages; empty is `'none'`.
+    pub frame_ancestors: Vec<String>,
+}
+
+/// `[mail]`: how mails leave.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSettings {
+    /// The way.
+    pub transport: MailTransport,
+    /// The sender.
+    pub from: String,
+}
+
+/// `mail.transport`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTransport {
+    /// Files under `{data.dir}/mail`.
+    Folder,
+    /// Nowhere.
+    None,
+}
+
+/// `[log]`: what is logged and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// A level, or directives per module.
+    pub level: String,
+    /// The shape of a line.
+    pub format: LogFormat,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// An empty text stands for "not set".
+pub(super) fn unless_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    T::deserialize(serde::de::value::StringDeserializer::new(text)).map(Some)
+}

@@ -1,0 +1,259 @@
+//! The shapes of the keys that hold tables: prices and plans. Checked here rather than left to serde, so
+//! that every mistake is named at once, with its place.
+
+use toml::{Table, Value};
+
+use super::schema::nearest;
+
+/// One key of such a table.
+#[derive(Debug, PartialEq)]
+pub(super) struct Field {
+    pub name: &'static str,
+    pub kind: FieldKind,
+    pub required: bool,
+}
+
+/// What it holds.
+#[derive(Debug, PartialEq)]
+pub(super) enum FieldKind {
+    /// A text that is not empty.
+    Text,
+    /// Zero or more, up to the number.
+    Integer(i64),
+    /// A price: a number, zero or more.
+    Price,
+    Bool,
+    OneOf(&'static [&'static str]),
+    /// `"first"`, `"all"` or a list of texts.
+    Models,
+    /// A boolean, a number or a text.
+    Scalar,
+    /// Three small letters.
+    Currency,
+    Tables(&'static [Field]),
+}
+
+const fn required(name: &'static str, kind: FieldKind) -> Field {
+    Field {
+        name,
+        kind,
+        required: true,
+    }
+}
+
+const fn optional(name: &'static str, kind: FieldKind) -> Field {
+    Field {
+        name,
+        kind,
+        required: false,
+    }
+}
+
+const MODEL_PRICES: &[Field] = &[
+    required("model", FieldKind::Text),
+    required("input_usd_per_million", FieldKind::Price),
+    optional("cached_input_usd_per_million", FieldKind::Price),
+    required("output_usd_per_million", FieldKind::Price),
+];
+
+const PLANS: &[Field] = &[
+    required("key", FieldKind::Text),
+    required("name", FieldKind::Text),
+    required("version", FieldKind::Integer(i32::MAX as i64)),
+    required("models", FieldKind::Models),
+    optional("by_agreement", FieldKind::Bool),
+    optional("prices", FieldKind::Tables(PLAN_PRICES)),
+    optional("entitlements", FieldKind::Tables(ENTITLEMENTS)),
+];
+
+const PLAN_PRICES: &[Field] = &[
+    required("amount", FieldKind::Integer(i64::MAX)),
+    required("currency", FieldKind::Currency),
+    required("interval", FieldKind::OneOf(&["month", "year"])),
+];
+
+const ENTITLEMENTS: &[Field] = &[
+    required("key", FieldKind::Text),
+    required("kind", FieldKind::OneOf(&["boolean", "static", "metered"])),
+    optional("value", FieldKind::Scalar),
+    optional("limit", FieldKind::Integer(i64::MAX)),
+    optional("window", FieldKind::OneOf(&["day"])),
+];
+
+/// The shape of the key at this path, if it holds tables.
+pub(super) fn of(path: &str) -> Option<&'static [Field]> {
+    match path {
+        "ai.prices" => Some(MODEL_PRICES),
+        "billing.plans" => Some(PLANS),
+        _ => None,
+    }
+}
+
+/// Everything that is wrong with a list of tables, each with its place (`prices[0].amount`).
+pub(super) fn check_tables(value: &Value, fields: &[Field]) -> Vec<String> {
+    check_list("", value, fields)
+}
+
+fn check_list(place: &str, value: &Value, fields: &[Field]) -> Vec<String> {
+    let Value::Array(items) = value else {
+        return vec![format!("{place}found {}, expected a list of tables", name_of(value))];
+    };
+    let check = |(index, item): (usize, &Value)| match item {
+        Value::Table(table) => check_table(&format!("{place}[{index}]"), table, fields),
+        other => vec![format!("{place}[{index}]: found {}, expected a table", name_of(other))],
+    };
+    items.iter().enumerate().flat_map(check).collect()
+}
+
+fn check_table(place: &str, table: &Table, fields: &[Field]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for name in table
+        .keys()
+        .filter(|name| !fields.iter().any(|field| field.name == *name))
+    {
+        let known = nearest(name, fields.iter().map(|field| field.name));
+        wrong.push(format!(
+            "{place}: unknown key `{name}`; the nearest known one is `{known}`"
+        ));
+    }
+    for field in fields {
+        match table.get(field.name) {
+            Some(value) => wrong.extend(check_field(&format!("{place}.{}", field.name), value, &field.kind)),
+            None if field.required => wrong.push(format!("{place}: `{}` is missing", field.name)),
+            None => {}
+        }
+    }
+    wrong
+}
+
+fn check_field(place: &str, value: &Value, kind: &FieldKind) -> Vec<String> {
+    let expected = match kind {
+        FieldKind::Tables(fields) => return check_list(place, value, fields),
+        FieldKind::Text => "a text".to_owned(),
+        FieldKind::Integer(i64::MAX) => "an integer, 0 or more".to_owned(),
+        FieldKind::Integer(most) => format!("an integer from 0 to {most}"),
+        FieldKind::Price => "US dollars, 0 or more".to_owned(),
+        FieldKind::Bool => "true or false".to_owned(),
+        FieldKind::OneOf(words) => format!("one of {}", words.join(", ")),
+        FieldKind::Models => r#""first", "all" or a list of model names"#.to_owned(),
+        FieldKind::Scalar => "a boolean, a number or a text".to_owned(),
+        FieldKind::Currency => "a currency as three small letters".to_owned(),
+    };
+    if fits(value, kind) {
+        return Vec::new();
+    }
+    vec![format!("{place}: found {}, expected {expected}", shown(value))]
+}
+
+fn fits(value: &Value, kind: &FieldKind) -> bool {
+    match (kind, value) {
+        (FieldKind::Text, Value::String(text)) => !text.trim().is_empty(),
+        (FieldKind::Integer(most), Value::Integer(number)) => (0..=*most).contains(number),
+        (FieldKind::Price, Value::Integer(number)) => *number >= 0,
+        (FieldKind::Price, Value::Float(number)) => number.is_finite() && *number >= 0.0,
+        (FieldKind::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
+        (FieldKind::Models, Value::String(text)) => text == "first" || text == "all",
+        (FieldKind::Models, Value::Array(names)) => {
+            let is_name = |name: &Value| name.as_str().is_some_and(|name| !name.trim().is_empty());
+            !names.is_empty() && names.iter().all(is_name)
+        }
+        (FieldKind::Currency, Value::String(text)) => {
+            text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_lowercase())
+        }
+        (FieldKind::Scalar, Value::Integer(_) | Value::String(_))
+        | (FieldKind::Bool | FieldKind::Scalar, Value::Boolean(_)) => true,
+        (FieldKind::Scalar, Value::Float(number)) => number.is_finite(),
+        _ => false,
+    }
+}
+
+/// What a value is, for error messages.
+pub(super) fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a float",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// A value itself where it is short, else what it is.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Table(_) => name_of(value).to_owned(),
+        scalar => {
+            let text = scalar.to_string();
+            if text.chars().count() <= 80 {
+                text
+            } else {
+                format!("{} of {} characters", name_of(value), text.len())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(path: &str, toml: &str) -> Vec<String> {
+        let table: Table = toml::from_str(toml).unwrap();
+        check_tables(&table["it"], of(path).unwrap())
+    }
+
+    #[test]
+    fn a_right_plan_and_a_right_price_pass() {
+        let plans = r#"
+            [[it]]
+            key = "a"
+            name = "A"
+            version = 2
+            models = ["m1", "m2"]
+            prices = [{ amount = 1, currency = "eur", interval = "year" }]
+            entitlements = [
+              { key = "messages", kind = "metered", limit = 0, window = "day" },
+              { key = "voice", kind = "boolean", value = true },
+              { key = "seats", kind = "static", value = 3 },
+            ]
+        "#;
+        assert_eq!(problems("billing.plans", plans), [""; 0]);
+        let prices = "it = [{ model = 'm', input_usd_per_million = 1, output_usd_per_million = 2.5 }]";
+        assert_eq!(problems("ai.prices", prices), [""; 0]);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place() {
+        let plans = r#"
+            [[it]]
+            key = ""
+            name = "A"
+            version = -1
+            models = "some"
+            prices = [{ amount = 19.0, currency = "USD", interval = "monthly" }]
+            entitlement = []
+        "#;
+        assert_eq!(
+            problems("billing.plans", plans),
+            [
+                "[0]: unknown key `entitlement`; the nearest known one is `entitlements`",
+                "[0].key: found \"\", expected a text",
+                "[0].version: found -1, expected an integer from 0 to 2147483647",
+                "[0].models: found \"some\", expected \"first\", \"all\" or a list of model names",
+                "[0].prices[0].amount: found 19.0, expected an integer, 0 or more",
+                "[0].prices[0].currency: found \"USD\", expected a currency as three small letters",
+                "[0].prices[0].interval: found \"monthly\", expected one of month, year",
+            ]
+        );
+        assert_eq!(
+            problems("ai.prices", "it = [{ model = 'm', input_usd_per_million = -1 }, 3]"),
+            [
+                "[0].input_usd_per_million: found -1, expected US dollars, 0 or more",
+                "[0]: `output_usd_per_million` is missing",
+                "[1]: found an integer, expected a table",
+            ]
+        );
+    }
+}

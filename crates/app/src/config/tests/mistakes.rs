@@ -1,0 +1,180 @@
+//! What is wrong is named, all of it, with its place and never with a secret.
+
+use super::*;
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    let said = messages(load_file(
+        "unknown",
+        "enviroment = 'x'\n[server]\nprot = 1\n[sever]\nport = 1\n",
+    ));
+    let all = said.join("\n");
+    assert_eq!(said.len(), 3, "{all}");
+    for part in [
+        "server.prot (from ",
+        "the nearest known one is `server.port`",
+        "sever (from ",
+        "section; the nearest known one is `server`",
+        "the nearest known one is `env`",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert_eq!(
+        messages(load_env(&[("ANTEROOM__SERVER__PROT", "1")])),
+        ["server.prot (from ANTEROOM__SERVER__PROT): unknown key; the nearest known one is `server.port`"]
+    );
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_warned_of() {
+    let loaded = load_env(&[
+        ("ANTEROOM_SERVER__PORT", "1"),
+        ("ANTEROOM_PORT_7860_TCP", "tcp://10.0.0.1:7860"),
+    ])
+    .unwrap();
+    assert_eq!(
+        loaded.warnings,
+        ["ANTEROOM_SERVER__PORT is not read: did you mean ANTEROOM__SERVER__PORT?"]
+    );
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_who_said_it() {
+    let said = messages(load_env(&[
+        ("PORT", "abc"),
+        ("METRICS_PORT", "70000"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("SECRET_KEY", "short"),
+    ]));
+    let all = said.join("\n");
+    assert_eq!(said.len(), 4, "{all}");
+    assert!(
+        all.contains("server.port (from PORT): found \"abc\", expected an integer from 0 to 65535"),
+        "{all}"
+    );
+    assert!(all.contains("metrics.port (from METRICS_PORT): found 70000"), "{all}");
+    assert!(
+        all.contains("database.url (from DATABASE_URL)") && all.contains("sqlite://relative/path"),
+        "{all}"
+    );
+    assert!(
+        all.contains("secret.key (from SECRET_KEY): shorter than 32 characters"),
+        "{all}"
+    );
+    assert!(!all.contains("hunter2"), "{all}");
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line_but_never_quoted() {
+    let said = messages(load_file(
+        "broken",
+        "[server]\nport = 1\n[secret]\nkey = \"hunter2hunter2\n",
+    ));
+    assert!(
+        said[0].contains("a.toml: line 4: ") && !said[0].contains("hunter2"),
+        "{said:?}"
+    );
+    let folder = Folder::new("broken-dotenv");
+    let dotenv = folder.write(".env", "PORT=1\nSECRET_KEY=hunter2 hunter2\n");
+    let said = messages(load(LoadInput {
+        dotenv: Some(dotenv),
+        ..LoadInput::default()
+    }));
+    assert!(
+        said[0].contains("the line after PORT") && !said[0].contains("hunter2"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_in_a_file_is_named() {
+    let said = messages(load_file("types", "[server]\nport = '80'\ntrusted_proxies = '10.0.0.1'\n[server.host]\na = 1\n[ai]\nprices = [{ modell = 'm' }]\n")).join("\n");
+    for part in [
+        "server.port",
+        "found \"80\"",
+        "server.trusted_proxies",
+        "server.host",
+        "found a table",
+        "[0]: unknown key `modell`; the nearest known one is `model`",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn plans_that_contradict_themselves_are_refused() {
+    let plan =
+        |words: &str| format!("[[billing.plans]]\nkey = 'free'\nname = 'F'\nversion = 1\nmodels = 'all'\n{words}\n");
+    let refused = |name: &str, text: &str, expected: &str| {
+        let said = messages(load_file(name, text)).join("\n");
+        assert!(said.contains(expected), "{expected} in {said}");
+    };
+    assert!(load_file("plan", &plan("")).is_ok());
+    refused("twice", &plan("").repeat(2), "two plans are called `free`");
+    refused(
+        "paid",
+        &plan("prices = [{ amount = 1, currency = 'usd', interval = 'month' }]"),
+        "cannot cost",
+    );
+    refused(
+        "default",
+        &format!("{}[billing]\n", plan("")).replace("'free'", "'basic'"),
+        "there is no plan `free`",
+    );
+    refused(
+        "boolean",
+        &plan("entitlements = [{ key = 'v', kind = 'boolean' }]"),
+        "`v`: boolean takes",
+    );
+    refused(
+        "static",
+        &plan("entitlements = [{ key = 'v', kind = 'static', limit = 3 }]"),
+        "`v`: static takes",
+    );
+    refused(
+        "metered",
+        &plan("entitlements = [{ key = 'v', kind = 'metered', limit = 3 }]"),
+        "`v`: metered takes",
+    );
+    refused(
+        "same",
+        &plan("entitlements = [{ key = 'v', kind = 'static', value = 3 }, { key = 'v', kind = 'static', value = 4 }]"),
+        "two entitlements",
+    );
+}
+
+#[test]
+fn other_contradictions_are_refused() {
+    for (name, value) in [
+        ("AI_MODELS", "a,b,a"),
+        ("ANTEROOM__AI__TOTAL_TIMEOUT_MS", "1000"),
+        ("ANTEROOM__CHAT__MAX_MESSAGE_BYTES", "10485760"),
+    ] {
+        let extra = [
+            (name, value),
+            ("OPENAI_API_KEY", "x"),
+            ("ANTEROOM__SERVER__MAX_BODY_BYTES", "2048000"),
+        ];
+        assert!(load_env(&extra).is_err(), "{name}");
+    }
+}
+
+/// A number that passes its range but not its field would be reported without a key.
+#[test]
+fn the_ends_of_every_range_fit_the_settings() {
+    for key in Schema::read().unwrap().keys {
+        let ends = match key.kind {
+            schema::Kind::Integer(least, most) => [least.to_string(), most.to_string()],
+            schema::Kind::Float(least, most) => [least.to_string(), most.to_string()],
+            _ => continue,
+        };
+        for end in ends {
+            if let Err(errors) = load_env(&[(&key.own_variable(), &end)]) {
+                assert!(
+                    errors.problems.iter().all(|problem| !problem.key.is_empty()),
+                    "{errors}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Rules over several keys, and what production refuses.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
+use super::errors::{ConfigErrors, Problem, Source};
+use super::settings::{CookieSecure, MailTransport, SameSite, Settings, Signup};
+
+/// Characters a secret key has at least.
+const SECRET_LENGTH: usize = 32;
+
+/// Parts of the keys that examples on the internet carry. Compared in small letters.
+const KNOWN_DEFAULTS: [&str; 8] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "change this",
+    "changethis",
+    "your-secret",
+    "your_secret",
+    "example",
+];
+
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(key, &Source::Default, message));
+    }
+
+    fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(message.into());
+    }
+
+    /// Refused in production, a warning in development.
+    fn unsafe_in(&mut self, is_production: bool, key: &str, message: impl Into<String>) {
+        if is_production {
+            self.refuse(key, message);
+        } else {
+            self.warn(format!("{key}: {}", message.into()));
+        }
+    }
+}
+
+impl Settings {
+    /// Checks the rules that a single key cannot break. Answers with warnings, or with all that is wrong.
+    pub fn validate(&self) -> Result<Vec<String>, ConfigErrors> {
+        let mut findings = Findings::default();
+        self.check_secret(&mut findings);
+        self.check_web(&mut findings);
+        self.check_production(&mut findings);
+        self.check_ai(&mut findings);
+        self.check_plans(&mut findings);
+        if findings.problems.is_empty() {
+            Ok(findings.warnings)
+        } else {
+            Err(findings.problems.into())
+        }
+    }
+
+    fn check_secret(&self, findings: &mut Findings) {
+        let Some(key) = &self.secret.key else {
+            if self.is_production() {
+                findings.refuse(
+                    "secret.key",
+                    "production needs one: set SECRET_KEY to what `anteroom secret` prints",
+                );
+            }
+            return;
+        };
+        if key.expose_secret().chars().count() < SECRET_LENGTH {
+            let message = format!("shorter than {SECRET_LENGTH} characters; `anteroom secret` makes a good one");
+            findings.refuse("secret.key", message);
+        } else if is_known_or_plain(key) {
+            let message = "a known or plain text; `anteroom secret` makes a good one";
+            findings.unsafe_in(self.is_production(), "secret.key", message);
+        }
+    }
+
+    fn check_web(&self, findings: &mut Findings) {
+        let is_http = self.server.public_url.scheme() == "http";
+        if self.cookie.same_site == SameSite::None && !self.cookie_secure() {
+            findings.refuse(
+                "cookie.same_site",
+                "browsers take `none` only with a secure cookie: the public URL must be https",
+            );
+        }
+        if self.cookie.secure == CookieSecure::False && !(is_http && self.is_loopback()) {
+            let message = "`false` sends sessions in the clear; it is for http on this machine only";
+            findings.unsafe_in(self.is_production(), "cookie.secure", message);
+        }
+        if !self.is_production() {
+            return;
+        }
+        if !self.knows_public_url() {
+            findings.warn("server.public_url is not set: links in mails cannot work, and the cookie is taken to travel over https");
+        } else if is_http && !self.is_loopback() {
+            findings.warn("server.public_url is http: passwords and sessions travel in the clear; put https in front");
+        }
+    }
+
+    fn check_production(&self, findings: &mut Findings) {
+        if !self.is_production() {
+            return;
+        }
+        if self.passwords.bcrypt_cost < 10 {
+            findings.refuse("passwords.bcrypt_cost", "production needs 10 or more");
+        }
+        if !self.protection.enabled {
+            findings.refuse("protection.enabled", "production keeps its limits on");
+        }
+        if self.mail.transport == MailTransport::Folder {
+            findings.refuse(
+                "mail.transport",
+                "`folder` keeps mails, with the links in them, as files and sends none: not in production",
+            );
+        }
+        if self.mail.transport == MailTransport::None && self.accounts.signup == Signup::Open {
+            findings.warn("mail.transport is none: no mail leaves, so nobody can be told of a changed password");
+        }
+        if self.billing.provider == PaymentProviderName::StripeStub {
+            findings.warn("billing.provider is stripe-stub: anyone gets any plan for nothing");
+        }
+    }
+
+    fn check_ai(&self, findings: &mut Findings) {
+        let ai = &self.ai;
+        if !ai.models.is_empty() && ai.openai_base_url.is_none() {
+            findings.warn(
+                "ai.models is set without a provider (OPENAI_API_KEY or OPENAI_BASE_URL): only `echo` is offered",
+            );
+        }
+        if let Some(name) = repeated(ai.models.iter()) {
+            findings.refuse("ai.models", format!("`{name}` is there twice"));
+        }
+        if let Some(name) = repeated(ai.prices.iter().map(|price| &price.model)) {
+            findings.refuse("ai.prices", format!("`{name}` has two prices"));
+        }
+        if ai.idle_timeout_ms > ai.total_timeout_ms || ai.first_token_timeout_ms > ai.total_timeout_ms {
+            findings.refuse(
+                "ai.total_timeout_ms",
+                "shorter than the timeout for the first word or between two pieces",
+            );
+        }
+        let has_key = ai.openai_api_key.is_some();
+        let is_http = ai.openai_base_url.as_ref().is_some_and(|url| url.scheme() == "http");
+        if self.is_production() && has_key && is_http {
+            findings.warn("ai.openai_base_url is http: the provider's key travels in the clear");
+        }
+        if self.chat.max_message_bytes > self.server.max_body_bytes {
+            findings.refuse("chat.max_message_bytes", "more than server.max_body_bytes lets through");
+        }
+    }
+
+    fn check_plans(&self, findings: &mut Findings) {
+        let billing = &self.billing;
+        if let Some(key) = repeated(billing.plans.iter().map(|plan| &plan.key)) {
+            findings.refuse("billing.plans", format!("two plans are called `{key}`"));
+        }
+        for plan in &billing.plans {
+            for message in plan.mistakes() {
+                findings.refuse("billing.plans", format!("`{}`: {message}", plan.key));
+            }
+        }
+        match billing.plans.iter().find(|plan| plan.key == billing.default_plan) {
+            None => findings.refuse(
+                "billing.default_plan",
+                format!("there is no plan `{}`", billing.default_plan),
+            ),
+            Some(plan) if plan.by_agreement || !plan.prices.is_empty() => {
+                findings.refuse(
+                    "billing.default_plan",
+                    "everyone without a subscription gets it, so it cannot cost anything",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl PlanSettings {
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.by_agreement && !self.prices.is_empty() {
+            mistakes.push("a plan by agreement has no prices here".to_owned());
+        }
+        if let Some(key) = repeated(self.entitlements.iter().map(|entitlement| &entitlement.key)) {
+            mistakes.push(format!("two entitlements are called `{key}`"));
+        }
+        let wrong = self
+            .entitlements
+            .iter()
+            .filter_map(|it| Some(format!("entitlement `{}`: {}", it.key, it.mistake()?)));
+        mistakes.extend(wrong);
+        mistakes
+    }
+}
+
+impl EntitlementSettings {
+    fn mistake(&self) -> Option<&'static str> {
+        let has_meter = self.limit.is_some() || self.window.is_some();
+        match self.kind {
+            EntitlementKindName::Boolean if has_meter || !matches!(self.value, Some(EntitlementValue::Boolean(_))) => {
+                Some("boolean takes `value` = true or false, and nothing else")
+            }
+            EntitlementKindName::Static if has_meter || self.value.is_none() => {
+                Some("static takes a `value`, and nothing else")
+            }
+            EntitlementKindName::Metered if self.window.is_none() || self.value.is_some() => {
+                Some("metered takes a `window` and perhaps a `limit`, and no `value`")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_known_or_plain(key: &SecretString) -> bool {
+    let key = key.expose_secret().to_lowercase();
+    let mut characters: Vec<char> = key.chars().collect();
+    characters.sort_unstable();
+    characters.dedup();
+    characters.len() < 8 || KNOWN_DEFAULTS.iter().any(|known| key.contains(known))
+}
+
+fn repeated<'a>(mut names: impl Iterator<Item = &'a String> + Clone) -> Option<&'a String> {
+    let all = names.clone();
+    names.find(|name| all.clone().filter(|other| other == name).count() > 1)
+}

@@ -1,0 +1,98 @@
+//! What is done in the background. Every node runs every job: each claims or counts what it works on in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_governor::MemoryLimiter;
+use anteroom_ports::StoreResult;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::wiring::Services;
+
+/// Starts the jobs. They end, each at the end of its round, when `stop` is cancelled.
+pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &CancellationToken) -> TaskTracker {
+    let jobs = TaskTracker::new();
+    every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
+        let s = Arc::clone(services);
+        move || {
+            let s = Arc::clone(&s);
+            async move { s.webhooks.deliver_outbox().await }
+        }
+    });
+    let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
+    let s = Arc::clone(services);
+    job("sessions.flush_seen", 30, boxed(move || { let s = Arc::clone(&s); async move { s.sessions.flush_seen().await } }));
+    let s = Arc::clone(services);
+    job("chat.sweep_calls", 30, boxed(move || { let s = Arc::clone(&s); async move { s.chat.sweep_calls().await } }));
+    let s = Arc::clone(services);
+    job("sessions.purge_expired", 3600, boxed(move || { let s = Arc::clone(&s); async move { s.sessions.purge_expired().await } }));
+    let s = Arc::clone(services);
+    job("ops.purge_answers", 3600, boxed(move || { let s = Arc::clone(&s); async move { s.ops.purge_answers().await } }));
+    let s = Arc::clone(services);
+    job("protection.prune", 60, boxed(move || {
+        limiter.prune();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("anteroom_chat_calls_running").set(s.chat.running() as f64);
+        async { Ok(0) }
+    }));
+    jobs.close();
+    jobs
+}
+
+type Round = std::pin::Pin<Box<dyn Future<Output = StoreResult<usize>> + Send>>;
+type Work = Box<dyn Fn() -> Round + Send + Sync>;
+
+fn boxed<F: Future<Output = StoreResult<usize>> + Send + 'static>(work: impl Fn() -> F + Send + Sync + 'static) -> Work {
+    Box::new(move || Box::pin(work()))
+}
+
+/// When a job runs again.
+enum Waking {
+    /// After a pause.
+    After(Duration),
+    /// When something was queued on this node, and each second for what other nodes left.
+    Outbox(Arc<Services>),
+}
+
+impl Waking {
+    async fn wait(&self) {
+        match self {
+            Self::After(pause) => tokio::time::sleep(*pause).await,
+            Self::Outbox(services) => services.webhooks.wait_due(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+fn every<W, F>(jobs: &TaskTracker, stop: &CancellationToken, name: &'static str, waking: Waking, work: W)
+where
+    W: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = StoreResult<usize>> + Send,
+{
+    let stop = stop.clone();
+    jobs.spawn(async move {
+        let mut failing = false;
+        loop {
+            if stop.run_until_cancelled(waking.wait()).await.is_none() {
+                return;
+            }
+            // A full batch may not have been all; and a failure is said once, not every round.
+            loop {
+                match work().await {
+                    Ok(0) => break failing = false,
+                    Ok(_) => failing = false,
+                    Err(e) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            warn!(event = "job.failed", job = name, reason = %e);
+                        }
+                        break;
+                    }
+                }
+                if name == "sessions.flush_seen" || stop.is_cancelled() {
+                    break;
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,214 @@
+//! A running server: its listeners, its jobs, and its end.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use anteroom_http::{Api, CookieOptions, Edge, HttpOptions, Problem, mount, routes, watch_connection};
+use anteroom_ports::Store;
+use anyhow::{Context as _, bail};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::config::{SameSite, Settings};
+use crate::wiring::{Adapters, Services};
+use crate::{jobs, metrics};
+
+/// A server that listens.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where metrics are, if they are served.
+    pub metrics: Option<SocketAddr>,
+    /// Where clients reach it.
+    pub public_url: Url,
+    /// The kind of store, the model provider, the payment provider and the mailer, for the lines at start.
+    pub parts: Parts,
+    services: Arc<Services>,
+    api: web::Data<Api>,
+    server: ServerHandle,
+    ended: JoinHandle<std::io::Result<()>>,
+    metrics_server: Option<ServerHandle>,
+    stop_jobs: CancellationToken,
+    jobs: TaskTracker,
+    grace: Duration,
+}
+
+/// What stands behind the ports, by name.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// `sqlite` or `postgres`.
+    pub store: &'static str,
+    /// The model provider.
+    pub models: String,
+    /// The payment provider, or `none`.
+    pub payments: &'static str,
+    /// The mailer, or `none`.
+    pub mailer: &'static str,
+}
+
+fn bind(host: &str, port: u16, variable: &str) -> anyhow::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().with_context(|| format!("`{host}` is no address to listen on"))?.collect();
+    let bound = TcpListener::bind(addresses.as_slice());
+    bound.with_context(|| format!("cannot listen on {host} port {port}; set {variable} to a free one"))
+}
+
+/// Starts a server: brings the schema up, checks the key, listens. It must be called on a multi-thread runtime.
+pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
+    let listener = bind(&settings.server.host, settings.server.port, "PORT")?;
+    let address = listener.local_addr()?;
+    if settings.server.public_url.port() == Some(0) {
+        // Port 0 was a wish for any; now it is known which.
+        let _ = settings.server.public_url.set_port(Some(address.port()));
+    }
+    let metrics_listener = match settings.metrics.enabled {
+        true => Some(bind(&settings.metrics.host, settings.metrics.port, "METRICS_PORT")?),
+        false => None,
+    };
+    let adapters = Adapters::new(&settings, &local_url(address)?).await?;
+    bring_schema_up(&*adapters.store).await?;
+    let services = Arc::new(Services::new(&settings, &adapters)?);
+    services.ops.check_key().await?;
+
+    let parts = Parts {
+        store: adapters.store.kind(),
+        models: adapters.models.name().to_owned(),
+        payments: adapters.payments.as_ref().map_or("none", |p| p.name()),
+        mailer: adapters.mailer.as_ref().map_or("none", |m| m.name()),
+    };
+    let api = web::Data::new(api(&settings, &services));
+    let (server, ended) = start_http(&settings, listener, &api)?;
+    let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let metrics_server = metrics_listener.map(metrics::serve).transpose()?;
+    let stop_jobs = CancellationToken::new();
+    let jobs = jobs::start(&services, adapters.limiter, &stop_jobs);
+    let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());
+    let public_url = settings.public_url();
+    info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));
+    Ok(Running { address, metrics: metrics_address, public_url, parts, services, api, server, ended, metrics_server, stop_jobs, jobs, grace })
+}
+
+/// Where this process reaches itself, for the stub's events.
+fn local_url(address: SocketAddr) -> anyhow::Result<Url> {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    Ok(Url::parse(&format!("http://{}", SocketAddr::new(ip, address.port())))?)
+}
+
+async fn bring_schema_up(store: &dyn Store) -> anyhow::Result<()> {
+    let applied = store.migrate_up().await.context("the store's schema could not be brought up")?;
+    let status = store.schema_status().await?;
+    if !status.current() {
+        bail!("the store's schema is not this version's: pending {:?}, unknown {:?}", status.pending, status.unknown);
+    }
+    info!(event = "migration.schema.current", store = store.kind(), applied = applied.len());
+    Ok(())
+}
+
+fn api(settings: &Settings, s: &Services) -> Api {
+    let secure = settings.cookie_secure();
+    let options = HttpOptions {
+        version: env!("CARGO_PKG_VERSION"),
+        allowed_origins: settings.allowed_origins(),
+        cookie: CookieOptions {
+            name: if secure { "__Host-anteroom" } else { "anteroom" }.to_owned(),
+            secure,
+            same_site: match settings.cookie.same_site {
+                SameSite::Lax => "Lax",
+                SameSite::Strict => "Strict",
+                SameSite::None => "None",
+            },
+        },
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        max_json_bytes: settings.server.max_json_bytes,
+        max_chat_bytes: settings.server.max_body_bytes,
+        frame_ancestors: settings.security.frame_ancestors.clone(),
+        hsts: settings.public_url().scheme() == "https",
+    };
+    Api {
+        accounts: Arc::clone(&s.accounts),
+        sessions: Arc::clone(&s.sessions),
+        billing: Arc::clone(&s.billing),
+        chat: Arc::clone(&s.chat),
+        ops: Arc::clone(&s.ops),
+        protection: Arc::clone(&s.protection),
+        runtime: tokio::runtime::Handle::current(),
+        in_flight: anteroom_http::InFlight::default(),
+        options,
+    }
+}
+
+fn start_http(settings: &Settings, listener: TcpListener, api: &web::Data<Api>) -> anyhow::Result<(ServerHandle, JoinHandle<std::io::Result<()>>)> {
+    let api = api.clone();
+    let build = move || {
+        let mut app = App::new().app_data(api.clone());
+        for resource in mount(routes()) {
+            app = app.service(resource);
+        }
+        app.default_service(web::to(|| async { Err::<actix_web::HttpResponse, Problem>(Problem::no_route()) })).wrap(Edge::new(api.clone()))
+    };
+    let workers = match settings.server.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n,
+    };
+    let server = HttpServer::new(build)
+        .workers(workers)
+        .on_connect(watch_connection)
+        // Nagle's algorithm holds a stream's first chunk back for up to 40 ms.
+        .tcp_nodelay(true)
+        .client_request_timeout(Duration::from_secs(10))
+        .shutdown_timeout(settings.server.shutdown_grace_seconds.into())
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    Ok((server.handle(), tokio::spawn(server)))
+}
+
+impl Running {
+    /// The use cases, for tests and for commands that run beside the server.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Takes no more requests, lets running ones (streams included) finish within the grace time, books what ran,
+    /// and ends.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        info!(event = "server.stopping", requests = self.api.in_flight.count(), calls = self.services.chat.running());
+        self.api.in_flight.drain();
+        let graceful = tokio::spawn(self.server.stop(true));
+        while begun.elapsed() < self.grace && !graceful.is_finished() {
+            // Connections that are kept open for a next request are nobody's request; nothing waits for them.
+            if self.api.in_flight.count() == 0 && self.services.chat.running() == 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.server.stop(false).await;
+        // Dropping the workers' streams has cancelled the calls that were left; each books what it used.
+        if tokio::time::timeout(Duration::from_secs(3), self.services.chat.settled()).await.is_err() {
+            warn!(event = "server.stopped.unsettled", calls = self.services.chat.running());
+        }
+        self.stop_jobs.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.jobs.wait()).await;
+        if let Err(e) = self.services.sessions.flush_seen().await {
+            warn!(event = "job.failed", job = "sessions.flush_seen", reason = %e);
+        }
+        if let Some(metrics) = self.metrics_server {
+            metrics.stop(false).await;
+        }
+        graceful.abort();
+        self.ended.abort();
+        info!(event = "server.stopped", ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! Which adapter stands behind which port, and what the services are told of the settings.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_ai_provider::{Echo, OpenAiCompatible, OpenAiOptions};
+use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, Ed25519Signer};
+use anteroom_domain::accounts::PasswordPolicy;
+use anteroom_domain::billing::{
+    Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
+};
+use anteroom_governor::MemoryLimiter;
+use anteroom_mail_folder::MailFolder;
+use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
+//PG use anteroom_postgres::{PostgresOptions, PostgresStore};
+use anteroom_services::accounts::AccountsOptions;
+use anteroom_services::billing::BillingOptions;
+use anteroom_services::chat::ChatOptions;
+use anteroom_services::protection::{Protection, ProtectionOptions};
+use anteroom_services::sessions::SessionsOptions;
+use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions, Webhooks};
+use anteroom_sqlite::{SqliteOptions, SqliteStore};
+use anteroom_stripe_stub::{StripeStub, StubOptions};
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::config::{
+    DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, PaymentProviderName,
+    PlanModels, PlanSettings, Settings, Signup,
+};
+use crate::secret_file::{private_folder, secret_key};
+use crate::system::{SystemClock, SystemIds};
+
+/// The name of the built-in model.
+const ECHO_MODEL: &str = "echo";
+
+/// Opens the store that the settings name. Its schema is left as it is.
+pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    let db = &settings.database;
+    let acquire_timeout = Duration::from_millis(db.acquire_timeout_ms.into());
+    match settings.database() {
+        DatabaseTarget::Sqlite(path) => {
+            if path.starts_with(&settings.data.dir) {
+                private_folder(&settings.data.dir)?;
+            }
+            let name = path.display().to_string();
+            let readers = usize::try_from(db.max_connections).unwrap_or(4).clamp(1, 8);
+            let store = SqliteStore::open(SqliteOptions { path, readers, acquire_timeout }).await;
+            Ok(Arc::new(store.with_context(|| format!("the SQLite database {name} cannot be opened"))?))
+        }
+        DatabaseTarget::Postgres(_) => anyhow::bail!("pg"),
+    }
+}
+
+/// Everything behind the ports.
+pub struct Adapters {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Password hashing.
+    pub hasher: Arc<dyn PasswordHasher>,
+    /// Access tokens.
+    pub signer: Arc<dyn TokenSigner>,
+    /// Digests.
+    pub secrets: Arc<dyn Secrets>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<dyn Ids>,
+    /// Mail, if it can leave.
+    pub mailer: Option<Arc<dyn Mailer>>,
+    /// Models.
+    pub models: Arc<dyn ChatModel>,
+    /// Payment, if anything is sold.
+    pub payments: Option<Arc<dyn PaymentProvider>>,
+    /// Rate limits.
+    pub limiter: Arc<MemoryLimiter>,
+}
+
+impl Adapters {
+    /// Makes the adapters that the settings name. `local` is where this process reaches itself.
+    pub async fn new(settings: &Settings, local: &Url) -> anyhow::Result<Self> {
+        // The first of several in one process (tests) stands.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        anteroom_crypto::install_crypto();
+        let keys = DeploymentKeys::derive(&secret_key(settings)?)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let issuer = settings.public_url().as_str().trim_end_matches('/').to_owned();
+        let hasher = BcryptHasher::new(BcryptOptions {
+            cost: settings.passwords.bcrypt_cost,
+            threads: NonZeroUsize::new(settings.passwords.hash_threads),
+            max_wait: Duration::from_millis(settings.passwords.max_wait_ms.into()),
+            pepper: keys.password_pepper(),
+        })
+        .context("password hashing cannot start")?;
+        Ok(Self {
+            store: open_store(settings).await?,
+            hasher: Arc::new(hasher),
+            signer: Arc::new(Ed25519Signer::new(&keys, &issuer, &issuer)?),
+            mailer: mailer(settings, &clock)?,
+            models: models(settings, &clock)?,
+            payments: payments(settings, &keys, local)?,
+            secrets: Arc::new(keys),
+            clock,
+            ids: Arc::new(SystemIds),
+            limiter: Arc::new(MemoryLimiter::new()),
+        })
+    }
+}
+
+fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
+    match settings.mail.transport {
+        MailTransport::None => Ok(None),
+        MailTransport::Folder => {
+            private_folder(&settings.data.dir)?;
+            let folder = settings.data.dir.join("mail");
+            Ok(Some(Arc::new(MailFolder::new(&folder, &settings.mail.from, Arc::clone(clock))?)))
+        }
+    }
+}
+
+fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn ChatModel>> {
+    let Some((base_url, api_key)) = settings.model_provider() else {
+        return Ok(Arc::new(Echo::new(Arc::clone(clock))));
+    };
+    let ms = |n: u32| Duration::from_millis(n.into());
+    let ai = &settings.ai;
+    let provider = OpenAiCompatible::new(OpenAiOptions {
+        base_url,
+        api_key: api_key.unwrap_or_else(|| SecretString::from("")),
+        connect_timeout: ms(ai.connect_timeout_ms),
+        first_token_timeout: ms(ai.first_token_timeout_ms),
+        idle_timeout: ms(ai.idle_timeout_ms),
+        total_timeout: ms(ai.total_timeout_ms),
+    });
+    Ok(Arc::new(provider.context("the model provider's settings cannot be used")?))
+}
+
+fn payments(settings: &Settings, keys: &DeploymentKeys, local: &Url) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
+    match settings.billing.provider {
+        PaymentProviderName::None => Ok(None),
+        PaymentProviderName::StripeStub => Ok(Some(Arc::new(StripeStub::new(StubOptions {
+            public_url: settings.public_url(),
+            webhook_url: local.join("/v1/billing/webhooks/stripe-stub")?,
+            webhook_secret: settings.stripe_stub.webhook_secret.clone().unwrap_or_else(|| keys.webhook_secret()),
+        })))),
+    }
+}
+
+/// The use cases, wired.
+pub struct Services {
+    /// Users.
+    pub accounts: Arc<Accounts>,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// Plans and payment.
+    pub billing: Arc<Billing>,
+    /// Models and conversations.
+    pub chat: Arc<Chat>,
+    /// Operations.
+    pub ops: Arc<Ops>,
+    /// The outbox.
+    pub webhooks: Arc<Webhooks>,
+    /// Rate limits.
+    pub protection: Arc<Protection>,
+}
+
+impl Services {
+    /// Wires the use cases to the adapters.
+    pub fn new(settings: &Settings, a: &Adapters) -> anyhow::Result<Self> {
+        let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
+        let (store, clock, ids) = (|| Arc::clone(&a.store), || Arc::clone(&a.clock), || Arc::clone(&a.ids));
+        let s = &settings.sessions;
+        let options = SessionsOptions {
+            lifetime: days(s.lifetime_days),
+            access_token: SignedDuration::from_mins(s.access_token_minutes.into()),
+            refresh_grace: SignedDuration::from_secs(s.refresh_grace_seconds.into()),
+        };
+        let sessions = Arc::new(Sessions::new(store(), Arc::clone(&a.signer), Arc::clone(&a.secrets), clock(), ids(), options));
+        let webhooks = Arc::new(Webhooks::new(store(), a.mailer.clone(), clock(), ids(), settings.product.name.clone()));
+        let options = AccountsOptions {
+            signup_open: settings.accounts.signup == Signup::Open,
+            passwords: PasswordPolicy { min_strength: settings.passwords.min_strength },
+        };
+        let accounts = Accounts::new(store(), Arc::clone(&a.hasher), clock(), ids(), Arc::clone(&sessions), Arc::clone(&webhooks), options);
+        let (success_url, cancel_url) = landing_pages(settings)?;
+        let options = BillingOptions { catalogue: catalogue(settings)?, past_due_grace: days(settings.billing.past_due_grace_days), success_url, cancel_url };
+        let billing = Arc::new(Billing::new(store(), a.payments.clone(), clock(), Arc::clone(&sessions), options));
+        let chat = Chat::new(store(), Arc::clone(&a.models), clock(), ids(), Arc::clone(&sessions), Arc::clone(&billing), chat_options(settings));
+        let p = &settings.protection;
+        let limits = ProtectionOptions {
+            enabled: p.enabled,
+            signup_per_minute: p.signup_per_minute,
+            login_per_minute: p.login_per_minute,
+            default_per_minute: p.default_per_minute,
+        };
+        Ok(Self {
+            accounts: Arc::new(accounts),
+            sessions,
+            billing,
+            chat: Arc::new(chat),
+            ops: Arc::new(Ops::new(store(), Arc::clone(&a.secrets), clock(), ids())),
+            webhooks,
+            protection: Arc::new(Protection::new(Arc::<MemoryLimiter>::clone(&a.limiter), limits)),
+        })
+    }
+}
+
+/// Where buyers go when their checkout names no page: the frontend, or the API's reference where there is none.
+fn landing_pages(settings: &Settings) -> anyhow::Result<(String, String)> {
+    let page = |outcome: &str| -> anyhow::Result<String> {
+        let mut url = match &settings.server.frontend_url {
+            Some(frontend) => frontend.clone(),
+            None => settings.public_url().join("/docs")?,
+        };
+        url.query_pairs_mut().append_pair("checkout", outcome);
+        Ok(url.into())
+    };
+    Ok((page("success")?, page("cancelled")?))
+}
+
+fn chat_options(settings: &Settings) -> ChatOptions {
+    let (ai, usd) = (&settings.ai, NanoUsd::from_usd);
+    let mut prices: HashMap<String, ModelPrice> = HashMap::new();
+    let mut models = ai.models.clone();
+    if settings.model_provider().is_none() {
+        models = vec![ECHO_MODEL.to_owned()];
+        prices.insert(ECHO_MODEL.to_owned(), ModelPrice::FREE);
+    }
+    for p in &ai.prices {
+        let cached = p.cached_input_usd_per_million.unwrap_or(p.input_usd_per_million);
+        let price = ModelPrice { input: usd(p.input_usd_per_million), cached_input: usd(cached), output: usd(p.output_usd_per_million) };
+        prices.insert(p.model.clone(), price);
+    }
+    let input = usd(ai.assumed_input_usd_per_million);
+    let assumed = ModelPrice { input, cached_input: input, output: usd(ai.assumed_output_usd_per_million) };
+    ChatOptions {
+        models,
+        prices: PriceBook::new(prices, assumed),
+        daily_spend_cap: usd(ai.daily_spend_cap_usd),
+        max_output_tokens: ai.max_output_tokens.into(),
+        memory_tokens: settings.chat.memory_tokens.into(),
+        max_message_bytes: settings.chat.max_message_bytes,
+        // A minute to book it in.
+        call_lost_after: SignedDuration::from_millis(ai.total_timeout_ms.into()) + SignedDuration::from_mins(1),
+    }
+}
+
+fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
+    let plans = settings.billing.plans.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Catalogue::new(plans, &settings.billing.default_plan)?)
+}
+
+fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
+    let price = |p: &crate::config::PriceSettings| Price { amount: p.amount, currency: p.currency.clone(), interval: p.interval.clone() };
+    Ok(Plan {
+        key: plan.key.clone(),
+        name: plan.name.clone(),
+        version: plan.version,
+        models: match &plan.models {
+            PlanModels::First => ModelRule::First,
+            PlanModels::All => ModelRule::All,
+            PlanModels::Named(names) => ModelRule::Named(names.clone()),
+        },
+        prices: plan.prices.iter().map(price).collect(),
+        by_agreement: plan.by_agreement,
+        entitlements: plan.entitlements.iter().map(entitlement).collect::<anyhow::Result<Vec<_>>>()?,
+    })
+}
+
+fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
+    let value = || match &e.value {
+        Some(EntitlementValue::Boolean(on)) => Ok(serde_json::Value::from(*on)),
+        Some(EntitlementValue::Integer(n)) => Ok((*n).into()),
+        Some(EntitlementValue::Float(n)) => Ok((*n).into()),
+        Some(EntitlementValue::Text(text)) => Ok(text.clone().into()),
+        None => Err(anyhow::anyhow!("the entitlement `{}` has no value", e.key)),
+    };
+    let kind = match e.kind {
+        EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
+        EntitlementKindName::Static => EntitlementKind::Static(value()?),
+        EntitlementKindName::Metered => EntitlementKind::Metered { limit: e.limit, window: Window::Day },
+    };
+    Ok(Entitlement { key: e.key.clone(), kind })
+}
