@@ -23,20 +23,52 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
     });
     let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
     let s = Arc::clone(services);
-    job("sessions.flush_seen", 30, boxed(move || { let s = Arc::clone(&s); async move { s.sessions.flush_seen().await } }));
+    job(
+        "sessions.flush_seen",
+        30,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.sessions.flush_seen().await }
+        }),
+    );
     let s = Arc::clone(services);
-    job("chat.sweep_calls", 30, boxed(move || { let s = Arc::clone(&s); async move { s.chat.sweep_calls().await } }));
+    job(
+        "chat.sweep_calls",
+        30,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.chat.sweep_calls().await }
+        }),
+    );
     let s = Arc::clone(services);
-    job("sessions.purge_expired", 3600, boxed(move || { let s = Arc::clone(&s); async move { s.sessions.purge_expired().await } }));
+    job(
+        "sessions.purge_expired",
+        3600,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.sessions.purge_expired().await }
+        }),
+    );
     let s = Arc::clone(services);
-    job("ops.purge_answers", 3600, boxed(move || { let s = Arc::clone(&s); async move { s.ops.purge_answers().await } }));
+    job(
+        "ops.purge_answers",
+        3600,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.ops.purge_answers().await }
+        }),
+    );
     let s = Arc::clone(services);
-    job("protection.prune", 60, boxed(move || {
-        limiter.prune();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("anteroom_chat_calls_running").set(s.chat.running() as f64);
-        async { Ok(0) }
-    }));
+    job(
+        "protection.prune",
+        60,
+        boxed(move || {
+            limiter.prune();
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            metrics::gauge!("anteroom_chat_calls_running").set(s.chat.running() as f64);
+            async { Ok(0) }
+        }),
+    );
     jobs.close();
     jobs
 }
@@ -44,7 +76,9 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
 type Round = std::pin::Pin<Box<dyn Future<Output = StoreResult<usize>> + Send>>;
 type Work = Box<dyn Fn() -> Round + Send + Sync>;
 
-fn boxed<F: Future<Output = StoreResult<usize>> + Send + 'static>(work: impl Fn() -> F + Send + Sync + 'static) -> Work {
+fn boxed<F: Future<Output = StoreResult<usize>> + Send + 'static>(
+    work: impl Fn() -> F + Send + Sync + 'static,
+) -> Work {
     Box::new(move || Box::pin(work()))
 }
 

@@ -9,7 +9,9 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 
 /// The recorder is the process's; several servers in one process (tests) share it.
 fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
@@ -23,9 +25,18 @@ fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
     if metrics::set_global_recorder(recorder).is_err() {
         return RECORDER.get().context("another metrics recorder is installed");
     }
-    metrics::describe_counter!("anteroom_http_requests_total", "Requests answered, by method and class of status.");
-    metrics::describe_histogram!("anteroom_http_request_seconds", "From a request's head to its answer's head.");
-    metrics::describe_gauge!("anteroom_chat_calls_running", "Calls to models that run or are being booked.");
+    metrics::describe_counter!(
+        "anteroom_http_requests_total",
+        "Requests answered, by method and class of status."
+    );
+    metrics::describe_histogram!(
+        "anteroom_http_request_seconds",
+        "From a request's head to its answer's head."
+    );
+    metrics::describe_gauge!(
+        "anteroom_chat_calls_running",
+        "Calls to models that run or are being booked."
+    );
     Ok(RECORDER.get_or_init(|| handle))
 }
 
@@ -40,7 +51,11 @@ pub fn serve(listener: TcpListener) -> anyhow::Result<ServerHandle> {
         }
     });
     let server = HttpServer::new(move || {
-        let text = move || async move { HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render()) };
+        let text = move || async move {
+            HttpResponse::Ok()
+                .content_type("text/plain; version=0.0.4")
+                .body(handle.render())
+        };
         App::new().route("/metrics", web::get().to(text))
     })
     .workers(1)

@@ -17,7 +17,12 @@ pub fn private_folder(path: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .with_context(|| format!("the data folder {} cannot be made; set DATA_DIR to one that can", path.display()))
+        .with_context(|| {
+            format!(
+                "the data folder {} cannot be made; set DATA_DIR to one that can",
+                path.display()
+            )
+        })
 }
 
 /// The secret key, with a word on where it came from.
@@ -43,7 +48,12 @@ fn make(path: &Path) -> anyhow::Result<SecretString> {
     let secret = generate_secret()?;
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let written = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         writeln!(file, "{}", secret.expose_secret())?;
         file.sync_all()?;
         match fs::hard_link(&draft, path) {

@@ -53,7 +53,10 @@ pub struct Parts {
 }
 
 fn bind(host: &str, port: u16, variable: &str) -> anyhow::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().with_context(|| format!("`{host}` is no address to listen on"))?.collect();
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("`{host}` is no address to listen on"))?
+        .collect();
     let bound = TcpListener::bind(addresses.as_slice());
     bound.with_context(|| format!("cannot listen on {host} port {port}; set {variable} to a free one"))
 }
@@ -90,7 +93,20 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());
     let public_url = settings.public_url();
     info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));
-    Ok(Running { address, metrics: metrics_address, public_url, parts, services, api, server, ended, metrics_server, stop_jobs, jobs, grace })
+    Ok(Running {
+        address,
+        metrics: metrics_address,
+        public_url,
+        parts,
+        services,
+        api,
+        server,
+        ended,
+        metrics_server,
+        stop_jobs,
+        jobs,
+        grace,
+    })
 }
 
 /// Where this process reaches itself, for the stub's events.
@@ -104,12 +120,23 @@ fn local_url(address: SocketAddr) -> anyhow::Result<Url> {
 }
 
 async fn bring_schema_up(store: &dyn Store) -> anyhow::Result<()> {
-    let applied = store.migrate_up().await.context("the store's schema could not be brought up")?;
+    let applied = store
+        .migrate_up()
+        .await
+        .context("the store's schema could not be brought up")?;
     let status = store.schema_status().await?;
     if !status.current() {
-        bail!("the store's schema is not this version's: pending {:?}, unknown {:?}", status.pending, status.unknown);
+        bail!(
+            "the store's schema is not this version's: pending {:?}, unknown {:?}",
+            status.pending,
+            status.unknown
+        );
     }
-    info!(event = "migration.schema.current", store = store.kind(), applied = applied.len());
+    info!(
+        event = "migration.schema.current",
+        store = store.kind(),
+        applied = applied.len()
+    );
     Ok(())
 }
 
@@ -146,14 +173,21 @@ fn api(settings: &Settings, s: &Services) -> Api {
     }
 }
 
-fn start_http(settings: &Settings, listener: TcpListener, api: &web::Data<Api>) -> anyhow::Result<(ServerHandle, JoinHandle<std::io::Result<()>>)> {
+fn start_http(
+    settings: &Settings,
+    listener: TcpListener,
+    api: &web::Data<Api>,
+) -> anyhow::Result<(ServerHandle, JoinHandle<std::io::Result<()>>)> {
     let api = api.clone();
     let build = move || {
         let mut app = App::new().app_data(api.clone());
         for resource in mount(routes()) {
             app = app.service(resource);
         }
-        app.default_service(web::to(|| async { Err::<actix_web::HttpResponse, Problem>(Problem::no_route()) })).wrap(Edge::new(api.clone()))
+        app.default_service(web::to(|| async {
+            Err::<actix_web::HttpResponse, Problem>(Problem::no_route())
+        }))
+        .wrap(Edge::new(api.clone()))
     };
     let workers = match settings.server.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -182,7 +216,11 @@ impl Running {
     /// and ends.
     pub async fn stop(self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        info!(event = "server.stopping", requests = self.api.in_flight.count(), calls = self.services.chat.running());
+        info!(
+            event = "server.stopping",
+            requests = self.api.in_flight.count(),
+            calls = self.services.chat.running()
+        );
         self.api.in_flight.drain();
         let graceful = tokio::spawn(self.server.stop(true));
         while begun.elapsed() < self.grace && !graceful.is_finished() {
@@ -195,7 +233,10 @@ impl Running {
         }
         self.server.stop(false).await;
         // Dropping the workers' streams has cancelled the calls that were left; each books what it used.
-        if tokio::time::timeout(Duration::from_secs(3), self.services.chat.settled()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), self.services.chat.settled())
+            .await
+            .is_err()
+        {
             warn!(event = "server.stopped.unsettled", calls = self.services.chat.running());
         }
         self.stop_jobs.cancel();
@@ -208,7 +249,10 @@ impl Running {
         }
         graceful.abort();
         self.ended.abort();
-        info!(event = "server.stopped", ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        info!(
+            event = "server.stopped",
+            ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        );
         Ok(())
     }
 }

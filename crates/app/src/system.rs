@@ -8,7 +8,10 @@ use uuid::Uuid;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everything else is handed"
+    )]
     fn now(&self) -> Timestamp {
         micros(Timestamp::now())
     }
@@ -18,12 +21,18 @@ impl Clock for SystemClock {
 pub struct SystemIds;
 
 impl Ids for SystemIds {
-    #[expect(clippy::disallowed_methods, reason = "this is the source of identifiers that everything else is handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the source of identifiers that everything else is handed"
+    )]
     fn uuid(&self) -> Uuid {
         Uuid::now_v7()
     }
 
-    #[expect(clippy::panic, reason = "without randomness no secret may be handed out, so nothing may go on")]
+    #[expect(
+        clippy::panic,
+        reason = "without randomness no secret may be handed out, so nothing may go on"
+    )]
     fn secret(&self) -> [u8; 32] {
         let mut secret = [0; 32];
         if aws_lc_rs::rand::fill(&mut secret).is_err() {

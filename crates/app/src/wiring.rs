@@ -49,8 +49,15 @@ pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
             }
             let name = path.display().to_string();
             let readers = usize::try_from(db.max_connections).unwrap_or(4).clamp(1, 8);
-            let store = SqliteStore::open(SqliteOptions { path, readers, acquire_timeout }).await;
-            Ok(Arc::new(store.with_context(|| format!("the SQLite database {name} cannot be opened"))?))
+            let store = SqliteStore::open(SqliteOptions {
+                path,
+                readers,
+                acquire_timeout,
+            })
+            .await;
+            Ok(Arc::new(store.with_context(|| {
+                format!("the SQLite database {name} cannot be opened")
+            })?))
         }
         DatabaseTarget::Postgres(_) => anyhow::bail!("pg"),
     }
@@ -117,7 +124,11 @@ fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<
         MailTransport::Folder => {
             private_folder(&settings.data.dir)?;
             let folder = settings.data.dir.join("mail");
-            Ok(Some(Arc::new(MailFolder::new(&folder, &settings.mail.from, Arc::clone(clock))?)))
+            Ok(Some(Arc::new(MailFolder::new(
+                &folder,
+                &settings.mail.from,
+                Arc::clone(clock),
+            )?)))
         }
     }
 }
@@ -136,16 +147,26 @@ fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn
         idle_timeout: ms(ai.idle_timeout_ms),
         total_timeout: ms(ai.total_timeout_ms),
     });
-    Ok(Arc::new(provider.context("the model provider's settings cannot be used")?))
+    Ok(Arc::new(
+        provider.context("the model provider's settings cannot be used")?,
+    ))
 }
 
-fn payments(settings: &Settings, keys: &DeploymentKeys, local: &Url) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
+fn payments(
+    settings: &Settings,
+    keys: &DeploymentKeys,
+    local: &Url,
+) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
     match settings.billing.provider {
         PaymentProviderName::None => Ok(None),
         PaymentProviderName::StripeStub => Ok(Some(Arc::new(StripeStub::new(StubOptions {
             public_url: settings.public_url(),
             webhook_url: local.join("/v1/billing/webhooks/stripe-stub")?,
-            webhook_secret: settings.stripe_stub.webhook_secret.clone().unwrap_or_else(|| keys.webhook_secret()),
+            webhook_secret: settings
+                .stripe_stub
+                .webhook_secret
+                .clone()
+                .unwrap_or_else(|| keys.webhook_secret()),
         })))),
     }
 }
@@ -179,17 +200,59 @@ impl Services {
             access_token: SignedDuration::from_mins(s.access_token_minutes.into()),
             refresh_grace: SignedDuration::from_secs(s.refresh_grace_seconds.into()),
         };
-        let sessions = Arc::new(Sessions::new(store(), Arc::clone(&a.signer), Arc::clone(&a.secrets), clock(), ids(), options));
-        let webhooks = Arc::new(Webhooks::new(store(), a.mailer.clone(), clock(), ids(), settings.product.name.clone()));
+        let sessions = Arc::new(Sessions::new(
+            store(),
+            Arc::clone(&a.signer),
+            Arc::clone(&a.secrets),
+            clock(),
+            ids(),
+            options,
+        ));
+        let webhooks = Arc::new(Webhooks::new(
+            store(),
+            a.mailer.clone(),
+            clock(),
+            ids(),
+            settings.product.name.clone(),
+        ));
         let options = AccountsOptions {
             signup_open: settings.accounts.signup == Signup::Open,
-            passwords: PasswordPolicy { min_strength: settings.passwords.min_strength },
+            passwords: PasswordPolicy {
+                min_strength: settings.passwords.min_strength,
+            },
         };
-        let accounts = Accounts::new(store(), Arc::clone(&a.hasher), clock(), ids(), Arc::clone(&sessions), Arc::clone(&webhooks), options);
+        let accounts = Accounts::new(
+            store(),
+            Arc::clone(&a.hasher),
+            clock(),
+            ids(),
+            Arc::clone(&sessions),
+            Arc::clone(&webhooks),
+            options,
+        );
         let (success_url, cancel_url) = landing_pages(settings)?;
-        let options = BillingOptions { catalogue: catalogue(settings)?, past_due_grace: days(settings.billing.past_due_grace_days), success_url, cancel_url };
-        let billing = Arc::new(Billing::new(store(), a.payments.clone(), clock(), Arc::clone(&sessions), options));
-        let chat = Chat::new(store(), Arc::clone(&a.models), clock(), ids(), Arc::clone(&sessions), Arc::clone(&billing), chat_options(settings));
+        let options = BillingOptions {
+            catalogue: catalogue(settings)?,
+            past_due_grace: days(settings.billing.past_due_grace_days),
+            success_url,
+            cancel_url,
+        };
+        let billing = Arc::new(Billing::new(
+            store(),
+            a.payments.clone(),
+            clock(),
+            Arc::clone(&sessions),
+            options,
+        ));
+        let chat = Chat::new(
+            store(),
+            Arc::clone(&a.models),
+            clock(),
+            ids(),
+            Arc::clone(&sessions),
+            Arc::clone(&billing),
+            chat_options(settings),
+        );
         let p = &settings.protection;
         let limits = ProtectionOptions {
             enabled: p.enabled,
@@ -232,11 +295,19 @@ fn chat_options(settings: &Settings) -> ChatOptions {
     }
     for p in &ai.prices {
         let cached = p.cached_input_usd_per_million.unwrap_or(p.input_usd_per_million);
-        let price = ModelPrice { input: usd(p.input_usd_per_million), cached_input: usd(cached), output: usd(p.output_usd_per_million) };
+        let price = ModelPrice {
+            input: usd(p.input_usd_per_million),
+            cached_input: usd(cached),
+            output: usd(p.output_usd_per_million),
+        };
         prices.insert(p.model.clone(), price);
     }
     let input = usd(ai.assumed_input_usd_per_million);
-    let assumed = ModelPrice { input, cached_input: input, output: usd(ai.assumed_output_usd_per_million) };
+    let assumed = ModelPrice {
+        input,
+        cached_input: input,
+        output: usd(ai.assumed_output_usd_per_million),
+    };
     ChatOptions {
         models,
         prices: PriceBook::new(prices, assumed),
@@ -250,12 +321,21 @@ fn chat_options(settings: &Settings) -> ChatOptions {
 }
 
 fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
-    let plans = settings.billing.plans.iter().map(plan).collect::<anyhow::Result<Vec<_>>>()?;
+    let plans = settings
+        .billing
+        .plans
+        .iter()
+        .map(plan)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Catalogue::new(plans, &settings.billing.default_plan)?)
 }
 
 fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
-    let price = |p: &crate::config::PriceSettings| Price { amount: p.amount, currency: p.currency.clone(), interval: p.interval.clone() };
+    let price = |p: &crate::config::PriceSettings| Price {
+        amount: p.amount,
+        currency: p.currency.clone(),
+        interval: p.interval.clone(),
+    };
     Ok(Plan {
         key: plan.key.clone(),
         name: plan.name.clone(),
@@ -267,7 +347,11 @@ fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
         },
         prices: plan.prices.iter().map(price).collect(),
         by_agreement: plan.by_agreement,
-        entitlements: plan.entitlements.iter().map(entitlement).collect::<anyhow::Result<Vec<_>>>()?,
+        entitlements: plan
+            .entitlements
+            .iter()
+            .map(entitlement)
+            .collect::<anyhow::Result<Vec<_>>>()?,
     })
 }
 
@@ -282,7 +366,13 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
     let kind = match e.kind {
         EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
         EntitlementKindName::Static => EntitlementKind::Static(value()?),
-        EntitlementKindName::Metered => EntitlementKind::Metered { limit: e.limit, window: Window::Day },
+        EntitlementKindName::Metered => EntitlementKind::Metered {
+            limit: e.limit,
+            window: Window::Day,
+        },
     };
-    Ok(Entitlement { key: e.key.clone(), kind })
+    Ok(Entitlement {
+        key: e.key.clone(),
+        kind,
+    })
 }

@@ -153,7 +153,10 @@ where
             let answer = render_problem(answer, &id);
             let mut answer = finish(answer, &api, &fixed, &id, begun);
             if api.in_flight.0.draining.load(Ordering::Relaxed) {
-                answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                answer
+                    .response_mut()
+                    .head_mut()
+                    .set_connection_type(ConnectionType::Close);
             }
             Ok(match answer.response().body().size() {
                 BodySize::Stream => answer.map_body(|_, body| Counted { body, _flight: flight }.boxed()),

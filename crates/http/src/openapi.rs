@@ -57,7 +57,7 @@ struct Annotations;
 /// The document. Every operation gets its error answer and, from the table, who may call.
 pub fn openapi() -> OpenApi {
     let mut document = Annotations::openapi();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

@@ -23,9 +23,12 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// An error on its way to the client.
+/// An error on its way to the client. Boxed: every endpoint's answer carries room for one.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -43,7 +46,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with a stable code and what to do about it.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             code,
             detail: detail.into(),
@@ -53,16 +56,13 @@ impl Problem {
             param: None,
             upstream: None,
             log: None,
-        }
+        }))
     }
 
     /// A defect or a broken store: the body says nothing, the log everything.
     pub fn internal(log: impl Into<String>) -> Self {
         let detail = "something went wrong on the server; the log has it under this request id";
-        Self {
-            log: Some(log.into()),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
-        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail).logged(log)
     }
 
     /// 401 with the scheme a client should use.
@@ -82,7 +82,11 @@ impl Problem {
 
     /// 404 for a path that no route has.
     pub fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path; /docs lists what there is")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_route",
+            "there is nothing at this path; /docs lists what there is",
+        )
     }
 
     /// 422 with what is wrong, field by field.
@@ -90,10 +94,9 @@ impl Problem {
         let detail = errors
             .first()
             .map_or_else(|| "the request is invalid".to_owned(), |e| e.detail.clone());
-        Self {
-            errors,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail)
-        }
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// 422 for fields that a use case refused.
@@ -121,7 +124,7 @@ impl Problem {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+            self.0.headers.push((name, value));
         }
         self
     }
@@ -129,63 +132,63 @@ impl Problem {
     /// Adds a member of its own to the problem.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(key.to_owned(), value.into());
+        self.0.extra.insert(key.to_owned(), value.into());
         self
     }
 
     /// Names the parameter at fault, for OpenAI's shape.
     #[must_use]
     pub fn param(mut self, param: Option<&str>) -> Self {
-        self.param = param.map(str::to_owned);
+        self.0.param = param.map(str::to_owned);
         self
     }
 
     /// Passes an upstream's own error object on, where OpenAI's shape is spoken.
     #[must_use]
     pub fn upstream(mut self, error: Option<Value>) -> Self {
-        self.upstream = error;
+        self.0.upstream = error;
         self
     }
 
     /// Adds what only the log is told.
     #[must_use]
     pub fn logged(mut self, log: impl Into<String>) -> Self {
-        self.log = Some(log.into());
+        self.0.log = Some(log.into());
         self
     }
 
     /// What the log is told beyond status and code.
     pub fn log(&self) -> Option<&str> {
-        self.log.as_deref()
+        self.0.log.as_deref()
     }
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The body as RFC 9457 wants it.
     pub fn body(&self, request_id: &str) -> Value {
         let mut body = json!({
             "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
+            "title": self.0.status.canonical_reason().unwrap_or("Error"),
+            "status": self.0.status.as_u16(),
+            "detail": self.0.detail,
+            "code": self.0.code,
             "request_id": request_id,
         });
         if let Value::Object(body) = &mut body {
-            if !self.errors.is_empty() {
-                body.insert("errors".into(), json!(self.errors));
+            if !self.0.errors.is_empty() {
+                body.insert("errors".into(), json!(self.0.errors));
             }
-            body.extend(self.extra.clone());
+            body.extend(self.0.extra.clone());
         }
         body
     }
 
     /// The body as OpenAI's SDKs read it.
     pub fn openai_body(&self, request_id: &str) -> Value {
-        let kind = match self.status.as_u16() {
+        let kind = match self.0.status.as_u16() {
             401 => "authentication_error",
             402 => "insufficient_quota",
             403 => "permission_error",
@@ -194,11 +197,11 @@ impl Problem {
             _ => "invalid_request_error",
         };
         let mut error = json!({
-            "message": self.detail, "type": kind, "param": self.param, "code": self.code, "request_id": request_id,
+            "message": self.0.detail, "type": kind, "param": self.0.param, "code": self.0.code, "request_id": request_id,
         });
         if let Value::Object(error) = &mut error {
-            error.extend(self.extra.clone());
-            if let Some(Value::Object(upstream)) = &self.upstream {
+            error.extend(self.0.extra.clone());
+            if let Some(Value::Object(upstream)) = &self.0.upstream {
                 // What the provider says of a refused request helps its caller more than our own words.
                 error.extend(
                     upstream
@@ -213,8 +216,8 @@ impl Problem {
 
     /// The whole answer.
     pub fn response(&self, request_id: &str, openai: bool) -> HttpResponse {
-        let mut builder = HttpResponse::build(self.status);
-        for (name, value) in &self.headers {
+        let mut builder = HttpResponse::build(self.0.status);
+        for (name, value) in &self.0.headers {
             builder.append_header((name.clone(), value.clone()));
         }
         if openai {
@@ -229,13 +232,13 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.code)
+        write!(f, "{} {}", self.0.status.as_u16(), self.0.code)
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// Only a fallback: [`crate::Edge`] renders problems, since it knows the request id and the shape.

@@ -25,12 +25,26 @@ async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<Ex
     let services = Services::new(settings, &adapters)?;
     services.ops.check_key().await?;
     let accounts = &services.accounts;
-    let password = if accounts.has_account(&args.email).await? { None } else { Some(password(args.password_stdin)?) };
-    match accounts.make_admin(&args.email, args.name.as_deref(), password.as_ref()).await {
+    let password = if accounts.has_account(&args.email).await? {
+        None
+    } else {
+        Some(password(args.password_stdin)?)
+    };
+    match accounts
+        .make_admin(&args.email, args.name.as_deref(), password.as_ref())
+        .await
+    {
         Ok(MadeAdmin::Created(user)) => say(&format!("created the admin {} ({})", user.email.as_str(), user.id)),
-        Ok(MadeAdmin::Promoted(user)) => say(&format!("{} ({}) is an admin now; the password is unchanged", user.email.as_str(), user.id)),
+        Ok(MadeAdmin::Promoted(user)) => say(&format!(
+            "{} ({}) is an admin now; the password is unchanged",
+            user.email.as_str(),
+            user.id
+        )),
         Err(MakeAdminError::SignUp(SignUpError::Refused(faults))) => {
-            let faults: Vec<String> = faults.into_iter().map(|f| format!("{}: {}", f.field, f.detail)).collect();
+            let faults: Vec<String> = faults
+                .into_iter()
+                .map(|f| format!("{}: {}", f.field, f.detail))
+                .collect();
             bail!("{}", faults.join("\n"));
         }
         Err(e) => return Err(e.into()),

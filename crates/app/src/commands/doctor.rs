@@ -36,14 +36,21 @@ pub(super) fn run(path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         say(&format!("warn  configuration: {warning}"));
     }
     runtime()?.block_on(look(&loaded.settings, &mut findings));
-    Ok(if findings.bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if findings.bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn look(settings: &Settings, findings: &mut Findings) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match settings.database() {
         DatabaseTarget::Sqlite(file) if !file.exists() => {
-            findings.good("store", &format!("{} does not exist yet; the first start makes it", file.display()));
+            findings.good(
+                "store",
+                &format!("{} does not exist yet; the first start makes it", file.display()),
+            );
         }
         _ => match open_store(settings).await {
             Ok(store) => look_at_store(&store, findings).await,
@@ -62,11 +69,20 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
         Ok(adapters) => match adapters.models.models().await {
             Ok(models) => {
-                let missing: Vec<&str> = settings.ai.models.iter().filter(|m| !models.iter().any(|o| o.id == **m)).map(String::as_str).collect();
+                let missing: Vec<&str> = settings
+                    .ai
+                    .models
+                    .iter()
+                    .filter(|m| !models.iter().any(|o| o.id == **m))
+                    .map(String::as_str)
+                    .collect();
                 if missing.is_empty() {
                     findings.good("models", &format!("{} lists {}", adapters.models.name(), models.len()));
                 } else {
-                    findings.bad("models", &format!("{} does not list {}", adapters.models.name(), missing.join(", ")));
+                    findings.bad(
+                        "models",
+                        &format!("{} does not list {}", adapters.models.name(), missing.join(", ")),
+                    );
                 }
             }
             Err(e) => findings.bad("models", &format!("{}: {}", adapters.models.name(), e.detail)),
@@ -77,8 +93,18 @@ async fn look(settings: &Settings, findings: &mut Findings) {
 async fn look_at_store(store: &Arc<dyn Store>, findings: &mut Findings) {
     match store.schema_status().await {
         Ok(status) if status.current() => findings.good("store", &format!("{}, schema current", store.kind())),
-        Ok(status) if status.unknown.is_empty() => findings.good("store", &format!("{}, {} migrations to apply at the next start", store.kind(), status.pending.len())),
-        Ok(status) => findings.bad("store", &format!("a newer version has been here: {}", status.unknown.join(", "))),
+        Ok(status) if status.unknown.is_empty() => findings.good(
+            "store",
+            &format!(
+                "{}, {} migrations to apply at the next start",
+                store.kind(),
+                status.pending.len()
+            ),
+        ),
+        Ok(status) => findings.bad(
+            "store",
+            &format!("a newer version has been here: {}", status.unknown.join(", ")),
+        ),
         Err(e) => findings.bad("store", &e.to_string()),
     }
 }

@@ -30,12 +30,22 @@ pub(super) fn run(args: HealthArgs, path: Option<PathBuf>) -> anyhow::Result<Exi
     if url.scheme() != "http" {
         bail!("only http is spoken here; give the address of the server itself, not of a proxy");
     }
-    let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port_or_known_default().unwrap_or(80));
-    let address = (host.trim_matches(['[', ']']), port).to_socket_addrs()?.next().with_context(|| format!("`{host}` has no address"))?;
+    let (host, port) = (
+        url.host_str().unwrap_or("127.0.0.1"),
+        url.port_or_known_default().unwrap_or(80),
+    );
+    let address = (host.trim_matches(['[', ']']), port)
+        .to_socket_addrs()?
+        .next()
+        .with_context(|| format!("`{host}` has no address"))?;
     let patience = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, patience).with_context(|| format!("nothing listens at {address}"))?;
+    let mut stream =
+        TcpStream::connect_timeout(&address, patience).with_context(|| format!("nothing listens at {address}"))?;
     stream.set_read_timeout(Some(patience))?;
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).context("no answer")?;
     if &head[9..] != b"200" {

@@ -23,11 +23,19 @@ pub(super) fn run(what: MigrateCommand, loaded: &Loaded) -> anyhow::Result<ExitC
             return Ok(ExitCode::SUCCESS);
         }
         let status = store.schema_status().await?;
-        for (state, versions) in [("applied", &status.applied), ("pending", &status.pending), ("unknown", &status.unknown)] {
+        for (state, versions) in [
+            ("applied", &status.applied),
+            ("pending", &status.pending),
+            ("unknown", &status.unknown),
+        ] {
             for version in versions {
                 say(&format!("{state}  {version}"));
             }
         }
-        Ok(if status.current() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if status.current() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{runtime, say};
-use crate::config::{LogFormat, Loaded, Settings};
+use crate::config::{Loaded, LogFormat, Settings};
 use crate::server::{Running, serve};
 
 /// Serves until SIGTERM or Ctrl-C.
@@ -47,7 +47,9 @@ fn greeting(settings: &Settings, running: &Running) -> String {
         "none" => "none: no mail leaves".to_owned(),
         _ => format!("files in {}", settings.data.dir.join("mail").display()),
     };
-    let metrics = running.metrics.map_or("off".to_owned(), |a| format!("http://{a}/metrics"));
+    let metrics = running
+        .metrics
+        .map_or("off".to_owned(), |a| format!("http://{a}/metrics"));
     let rows = [
         ("API", url.to_owned(), "HOST, PORT"),
         ("API docs", format!("{url}/docs"), ""),
@@ -57,13 +59,23 @@ fn greeting(settings: &Settings, running: &Running) -> String {
         ("Payments", payments.to_owned(), "ANTEROOM__BILLING__PROVIDER"),
         ("Mail", mail, "ANTEROOM__MAIL__TRANSPORT"),
     ];
-    let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(_, value, _)| value.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut text = format!("\nAnteroom {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
     for (name, value, variable) in rows {
-        let row = if variable.is_empty() { format!("  {name:<9} {value}") } else { format!("  {name:<9} {value:<width$}  set {variable}") };
+        let row = if variable.is_empty() {
+            format!("  {name:<9} {value}")
+        } else {
+            format!("  {name:<9} {value:<width$}  set {variable}")
+        };
         text.push_str(&row);
         text.push('\n');
     }
-    text.push_str("\nEvery setting: `anteroom config dump`. The first admin: `anteroom admin create --email you@example.com`.\n");
+    text.push_str(
+        "\nEvery setting: `anteroom config dump`. The first admin: `anteroom admin create --email you@example.com`.\n",
+    );
     text
 }

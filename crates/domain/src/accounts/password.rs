@@ -61,7 +61,10 @@ impl PasswordPolicy {
         }
         let estimate = zxcvbn::zxcvbn(password, known);
         if u8::from(estimate.score()) < self.min_strength {
-            let advice = estimate.feedback().and_then(|f| f.warning()).map(|w| w.to_string());
+            let advice = estimate
+                .feedback()
+                .and_then(zxcvbn::feedback::Feedback::warning)
+                .map(|w| w.to_string());
             return Err(RefusedPassword::TooWeak(advice));
         }
         Ok(())

@@ -170,6 +170,18 @@ impl Subscription {
     pub fn yields_to(&self, next: &Self) -> bool {
         !self.status.terminal() && next.as_of >= self.as_of
     }
+
+    /// The state after `next`: as told, but a payment that is still missing has been missing since it first was, or
+    /// every further event would start the grace time anew.
+    #[must_use]
+    pub fn succeeded_by(&self, next: &Self) -> Self {
+        let still_missing = self.status == SubscriptionStatus::PastDue && next.status == SubscriptionStatus::PastDue;
+        let since = self.past_due_since.filter(|_| still_missing);
+        Self {
+            past_due_since: since.or(next.past_due_since),
+            ..next.clone()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +211,19 @@ mod tests {
         assert!(active.yields_to(&sub(SubscriptionStatus::Canceled, 10)));
         assert!(!active.yields_to(&sub(SubscriptionStatus::Incomplete, 9)));
         assert!(!sub(SubscriptionStatus::Canceled, 10).yields_to(&sub(SubscriptionStatus::Active, 12)));
+    }
+
+    #[test]
+    fn a_payment_is_missing_since_it_first_was() {
+        let since = |second| Some(Timestamp::from_second(second).unwrap());
+        let past_due = |second| Subscription {
+            past_due_since: since(second),
+            ..sub(SubscriptionStatus::PastDue, second)
+        };
+        assert_eq!(past_due(10).succeeded_by(&past_due(20)).past_due_since, since(10));
+        let active = sub(SubscriptionStatus::Active, 15);
+        assert_eq!(past_due(10).succeeded_by(&active).past_due_since, None);
+        assert_eq!(active.succeeded_by(&past_due(20)).past_due_since, since(20));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct CheckoutRequest {
     /// The plan's key.
     #[schema(example = "pro")]
     plan: String,
-    /// Where to go after paying: a page of the public URL or of FRONTEND_URL.
+    /// Where to go after paying: a page of the public URL or of `FRONTEND_URL`.
     success_url: Option<String>,
     /// Where to go after turning back: likewise.
     cancel_url: Option<String>,

@@ -46,7 +46,7 @@ impl Accounts {
         let (user, outcome) = self.try_log_in(ask).await;
         match &outcome {
             Ok(grant) => {
-                info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id)
+                info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
             }
             Err(e) => {
                 let user_id = user.map(|u| u.id.to_string());

@@ -64,7 +64,7 @@ impl Accounts {
         let outcome = self.try_sign_up(ask).await;
         match &outcome {
             Ok(grant) => {
-                info!(event = "account.signup.succeeded", user_id = %grant.user.id, session_id = %grant.session.id)
+                info!(event = "account.signup.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
             }
             Err(e) => info!(event = "account.signup.failed", reason = %e),
         }

@@ -71,13 +71,13 @@ impl Billing {
 
 /// Writes a subscription's state unless a newer or final one is known.
 async fn put_newer(unit: &mut dyn UnitOfWork, next: &Subscription) -> Result<bool, StoreError> {
-    let known = unit.lock_subscription(&next.provider, &next.provider_id).await?;
-    if known
-        .as_ref()
-        .is_some_and(|known| !known.yields_to(next) || known.owner != next.owner)
-    {
+    let Some(known) = unit.lock_subscription(&next.provider, &next.provider_id).await? else {
+        unit.put_subscription(next).await?;
+        return Ok(true);
+    };
+    if !known.yields_to(next) || known.owner != next.owner {
         return Ok(false);
     }
-    unit.put_subscription(next).await?;
+    unit.put_subscription(&known.succeeded_by(next)).await?;
     Ok(true)
 }

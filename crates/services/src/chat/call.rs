@@ -108,6 +108,16 @@ impl Call {
         }
     }
 
+    /// Logs how the call ended, once it is booked.
+    pub(super) fn log(&self, outcome: Outcome) {
+        let (usage, exact) = self.usage();
+        info!(
+            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id = %self.session_id,
+            model = %self.model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
+            first_token_ms = self.first_token_ms, total_ms = elapsed_ms(self.started),
+        );
+    }
+
     pub(super) fn delivered(&self) -> bool {
         self.output_bytes > 0 || self.first_token_ms.is_some()
     }
@@ -255,7 +265,7 @@ impl Chat {
         for _ in 0..9 {
             match self.try_settle(call, outcome).await {
                 Ok(()) => {
-                    self.log_call(call, outcome);
+                    call.log(outcome);
                     return;
                 }
                 Err(e) => warn!(event = "chat.settle.deferred", call_id = %call.request_id, reason = %e),
@@ -264,15 +274,6 @@ impl Chat {
             pause *= 2;
         }
         error!(event = "chat.settle.left_to_sweep", call_id = %call.request_id);
-    }
-
-    pub(super) fn log_call(&self, call: &Call, outcome: Outcome) {
-        let (usage, exact) = call.usage();
-        info!(
-            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %call.request_id, session_id = %call.session_id,
-            model = %call.model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
-            first_token_ms = call.first_token_ms, total_ms = elapsed_ms(call.started),
-        );
     }
 
     async fn try_settle(&self, call: &Call, outcome: Outcome) -> StoreResult<()> {

@@ -366,7 +366,7 @@ impl Answering {
         for _ in 0..9 {
             match self.try_finish(outcome).await {
                 Ok(()) => {
-                    self.chat.log_call(&self.call, outcome);
+                    self.call.log(outcome);
                     return Ok(self.answer.clone());
                 }
                 Err(e) => last = Some(e),

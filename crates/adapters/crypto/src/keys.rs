@@ -1,0 +1,223 @@
+//! Everything that derives from the deployment's one secret, each under its own label.
+//!
+//! HKDF-SHA-256 (RFC 5869): extracted once with a fixed salt, then expanded once per purpose. A label that has been
+//! used must never change its meaning: what it protects could not be read any more.
+
+use std::fmt;
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::{constant_time, digest, hmac, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use anteroom_ports::{Digest, Secrets};
+
+/// The shortest deployment secret. [`generate_secret`] makes longer ones.
+pub const MIN_SECRET_BYTES: usize = 32;
+
+const SALT: &[u8] = b"anteroom/deployment-secret/1";
+const LABEL_PEPPER: &str = "password-pepper/1";
+const LABEL_KEYED: &str = "keyed/1";
+const LABEL_SIGNING: &str = "access-token-ed25519-seed/1";
+const LABEL_WEBHOOK: &str = "stripe-stub-webhook/1";
+const LABEL_CHECK: &str = "check-value/1";
+
+/// Why no keys were derived.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The secret is too short to be one.
+    #[error("the deployment's secret must have at least {MIN_SECRET_BYTES} characters; `anteroom secret` makes one")]
+    TooShort,
+    /// The cryptographic library refused.
+    #[error("no keys could be derived from the deployment's secret")]
+    Failed,
+}
+
+/// The keys of a deployment. Forgets them when dropped, and shows none of them.
+pub struct DeploymentKeys {
+    pepper: Zeroizing<[u8; 32]>,
+    keyed: hmac::Key,
+    signing_seed: Zeroizing<[u8; 32]>,
+    webhook: Zeroizing<[u8; 32]>,
+    check: String,
+}
+
+impl DeploymentKeys {
+    /// Derives all keys. White space around the secret is not part of it: files end in a newline, variables do not.
+    pub fn derive(secret: &SecretString) -> Result<Self, KeyError> {
+        let secret = secret.expose_secret().trim().as_bytes();
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err(KeyError::TooShort);
+        }
+        let root = Salt::new(HKDF_SHA256, SALT).extract(secret);
+        let check_key = hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_CHECK)?.as_slice());
+        Ok(Self {
+            pepper: expand(&root, LABEL_PEPPER)?,
+            keyed: hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_KEYED)?.as_slice()),
+            signing_seed: expand(&root, LABEL_SIGNING)?,
+            webhook: expand(&root, LABEL_WEBHOOK)?,
+            check: hex::encode(hmac::sign(&check_key, b"anteroom")),
+        })
+    }
+
+    /// Tells two secrets apart without telling anything else about them. The store keeps it, so that another secret
+    /// is recognised before it does harm.
+    pub fn check_value(&self) -> &str {
+        &self.check
+    }
+
+    /// What passwords are keyed with before they are hashed.
+    pub fn password_pepper(&self) -> PasswordPepper {
+        PasswordPepper(hmac::Key::new(hmac::HMAC_SHA384, self.pepper.as_slice()))
+    }
+
+    /// What the built-in payment provider signs its events with, unless the operator set something else.
+    pub fn webhook_secret(&self) -> SecretString {
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.webhook.as_slice()));
+        SecretString::from(format!("whsec_{}", text.as_str()))
+    }
+
+    pub(crate) fn signing_seed(&self) -> &[u8; 32] {
+        &self.signing_seed
+    }
+}
+
+impl fmt::Debug for DeploymentKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeploymentKeys(..)")
+    }
+}
+
+impl Secrets for DeploymentKeys {
+    fn digest(&self, secret: &[u8]) -> Digest {
+        bytes32(digest::digest(&digest::SHA256, secret).as_ref())
+    }
+
+    fn keyed(&self, purpose: &str, data: &[u8]) -> Digest {
+        // A key for each purpose first: no data under one purpose can equal data under another.
+        let key = hmac::sign(&self.keyed, purpose.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
+        bytes32(hmac::sign(&key, data).as_ref())
+    }
+}
+
+/// What passwords are keyed with before they are hashed: HMAC-SHA-384.
+#[derive(Clone)]
+pub struct PasswordPepper(pub(crate) hmac::Key);
+
+impl fmt::Debug for PasswordPepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordPepper(..)")
+    }
+}
+
+/// A fresh secret for a deployment: 256 bits, printable (base64url, 43 characters).
+pub fn generate_secret() -> Result<SecretString, KeyError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rand::fill(bytes.as_mut_slice()).map_err(|_| KeyError::Failed)?;
+    Ok(SecretString::from(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+/// Compares two secrets in a time that depends on their lengths only.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+struct Bytes32;
+
+impl KeyType for Bytes32 {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+fn expand(root: &Prk, label: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut key = Zeroizing::new([0; 32]);
+    root.expand(&[label.as_bytes()], Bytes32)
+        .and_then(|okm| okm.fill(key.as_mut_slice()))
+        .map_err(|_| KeyError::Failed)?;
+    Ok(key)
+}
+
+fn bytes32(bytes: &[u8]) -> Digest {
+    let mut value = [0; 32];
+    value.copy_from_slice(bytes);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn derive(secret: &str) -> DeploymentKeys {
+        DeploymentKeys::derive(&SecretString::from(secret)).unwrap()
+    }
+
+    #[test]
+    fn derived_keys_never_change() {
+        // Computed with Python's hmac module. If this fails, no existing deployment can read its data any more.
+        let keys = derive(SECRET);
+        assert_eq!(
+            hex::encode(keys.pepper.as_slice()),
+            "079beda58c16141f78b88ea53285eb253a0094b680d06ad27c89229253f397b9"
+        );
+        assert_eq!(
+            hex::encode(keys.signing_seed.as_slice()),
+            "6b5c1e8f3616c73a9179060cb14c9d6eea89b1b16285728159519caf9201235c"
+        );
+        assert_eq!(
+            keys.check_value(),
+            "1c3f3976899ad368d1e9d420a108878b7a624121dcb7a9493cbf203eec4aa110"
+        );
+        assert_eq!(
+            hex::encode(keys.keyed("refresh", b"token")),
+            "ff76062415ac018289645abc0a49d6b72f138ecd123e91584972d71d9e018ad9"
+        );
+    }
+
+    #[test]
+    fn another_secret_is_recognised_and_white_space_is_none() {
+        assert_ne!(
+            derive(SECRET).check_value(),
+            derive(&SECRET.to_uppercase()).check_value()
+        );
+        let written = format!(" {SECRET}\n");
+        assert_eq!(derive(SECRET).check_value(), derive(&written).check_value());
+        let short = DeploymentKeys::derive(&SecretString::from(format!("{:<40}", "short")));
+        assert_eq!(short.unwrap_err(), KeyError::TooShort);
+    }
+
+    #[test]
+    fn purposes_do_not_meet() {
+        let keys = derive(SECRET);
+        assert_ne!(keys.keyed("a", b"bc"), keys.keyed("ab", b"c"));
+        assert_ne!(keys.keyed("a", b"x"), keys.keyed("b", b"x"));
+        assert_ne!(keys.keyed("a", b"x"), keys.digest(b"x"));
+    }
+
+    #[test]
+    fn fresh_secrets_are_long_enough_and_different() {
+        let (a, b) = (generate_secret().unwrap(), generate_secret().unwrap());
+        assert_ne!(a.expose_secret(), b.expose_secret());
+        assert_eq!(a.expose_secret().len(), 43);
+        assert!(DeploymentKeys::derive(&a).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_shown() {
+        let shown = format!("{:?} {:?}", derive(SECRET), derive(SECRET).password_pepper());
+        assert_eq!(shown, "DeploymentKeys(..) PasswordPepper(..)");
+    }
+
+    #[test]
+    fn comparing_needs_equal_lengths() {
+        assert!(constant_time_eq(b"abc", b"abc"));
+        for other in [&b"ab"[..], b"abcd", b"abd", b""] {
+            assert!(!constant_time_eq(b"abc", other));
+        }
+    }
+}

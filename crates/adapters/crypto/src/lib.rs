@@ -1,0 +1,11 @@
+//! Password hashing on its own pool, token signing, and the keys derived from the deployment's secret.
+
+mod hashing_pool;
+mod keys;
+mod password_hasher;
+mod token_signer;
+
+pub use hashing_pool::PoolStats;
+pub use keys::{DeploymentKeys, KeyError, MIN_SECRET_BYTES, PasswordPepper, constant_time_eq, generate_secret};
+pub use password_hasher::{BcryptHasher, BcryptOptions, MAX_COST, MIN_COST};
+pub use token_signer::{Ed25519Signer, install_crypto};

@@ -1,0 +1,469 @@
+//! Subscriptions, quotas and usage.
+
+use anteroom_domain::billing::{
+    Hold, METER_MESSAGES, METER_SPEND, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
+};
+use anteroom_domain::chat::{TokenUsage, UsageEvent};
+use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::{BillingRead, BillingWrite, StoreError, StoreResult};
+use async_trait::async_trait;
+use diesel::prelude::{Insertable, Queryable, Selectable};
+use diesel::upsert::excluded;
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+};
+use diesel_async::RunQueryDsl as _;
+use tracing::instrument;
+use uuid::Uuid;
+
+use crate::backend::lock_name;
+use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
+use crate::types::{At, Id, text, unknown_word};
+use crate::unit::Unit;
+
+#[derive(Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
+struct SubscriptionRow {
+    provider: String,
+    provider_id: String,
+    owner_kind: String,
+    owner_id: Id,
+    plan: String,
+    plan_version: i32,
+    status: String,
+    current_period_end: Option<At>,
+    cancel_at_period_end: bool,
+    trial_end: Option<At>,
+    past_due_since: Option<At>,
+    as_of: At,
+}
+
+/// One hold of a reservation.
+#[derive(Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = reservations, treat_none_as_default_value = false)]
+struct ReservationRow {
+    id: Id,
+    meter: String,
+    request_id: Id,
+    owner_kind: String,
+    owner_id: Id,
+    session_id: Id,
+    model: String,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    cached_tokens: i64,
+    reasoning_tokens: i64,
+    hold_owner_kind: String,
+    hold_owner_id: Id,
+    window_start: At,
+    amount: i64,
+    quota_limit: Option<i64>,
+    created_at: At,
+    expires_at: At,
+}
+
+#[derive(Debug, Insertable)]
+#[diesel(table_name = usage_events, treat_none_as_default_value = false)]
+struct UsageRow {
+    request_id: Id,
+    owner_kind: &'static str,
+    owner_id: Id,
+    session_id: Id,
+    model: String,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    cached_tokens: i64,
+    reasoning_tokens: i64,
+    exact: bool,
+    cost: Option<i64>,
+    first_token_ms: Option<i64>,
+    total_ms: i64,
+    outcome: &'static str,
+    created_at: At,
+}
+
+impl From<&Subscription> for SubscriptionRow {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            provider: subscription.provider.clone(),
+            provider_id: subscription.provider_id.clone(),
+            owner_kind: subscription.owner.kind.as_str().to_owned(),
+            owner_id: Id(subscription.owner.id),
+            plan: subscription.plan.clone(),
+            plan_version: subscription.plan_version,
+            status: subscription.status.as_str().to_owned(),
+            current_period_end: subscription.current_period_end.map(At),
+            cancel_at_period_end: subscription.cancel_at_period_end,
+            trial_end: subscription.trial_end.map(At),
+            past_due_since: subscription.past_due_since.map(At),
+            as_of: At(subscription.as_of),
+        }
+    }
+}
+
+impl TryFrom<SubscriptionRow> for Subscription {
+    type Error = StoreError;
+
+    fn try_from(row: SubscriptionRow) -> StoreResult<Self> {
+        Ok(Self {
+            provider: row.provider,
+            provider_id: row.provider_id,
+            owner: owner("subscriptions.owner_kind", &row.owner_kind, row.owner_id)?,
+            plan: row.plan,
+            plan_version: row.plan_version,
+            status: SubscriptionStatus::parse(&row.status),
+            current_period_end: row.current_period_end.map(|at| at.0),
+            cancel_at_period_end: row.cancel_at_period_end,
+            trial_end: row.trial_end.map(|at| at.0),
+            past_due_since: row.past_due_since.map(|at| at.0),
+            as_of: row.as_of.0,
+        })
+    }
+}
+
+impl ReservationRow {
+    fn new(reservation: &Reservation, hold: &Hold) -> Self {
+        Self {
+            id: Id(reservation.id.0),
+            meter: hold.key.meter.to_owned(),
+            request_id: Id(reservation.request_id.0),
+            owner_kind: reservation.owner.kind.as_str().to_owned(),
+            owner_id: Id(reservation.owner.id),
+            session_id: Id(reservation.session_id.0),
+            model: text(&reservation.model),
+            prompt_tokens: reservation.at_least.prompt_tokens,
+            completion_tokens: reservation.at_least.completion_tokens,
+            cached_tokens: reservation.at_least.cached_tokens,
+            reasoning_tokens: reservation.at_least.reasoning_tokens,
+            hold_owner_kind: hold.key.owner.kind.as_str().to_owned(),
+            hold_owner_id: Id(hold.key.owner.id),
+            window_start: At(hold.key.window_start),
+            amount: hold.amount,
+            quota_limit: hold.limit,
+            created_at: At(reservation.created_at),
+            expires_at: At(reservation.expires_at),
+        }
+    }
+
+    fn hold(&self) -> StoreResult<Hold> {
+        Ok(Hold {
+            key: QuotaKey {
+                owner: owner(
+                    "reservations.hold_owner_kind",
+                    &self.hold_owner_kind,
+                    self.hold_owner_id,
+                )?,
+                meter: meter(&self.meter)?,
+                window_start: self.window_start.0,
+            },
+            amount: self.amount,
+            limit: self.quota_limit,
+        })
+    }
+
+    /// The reservation, without its holds.
+    fn reservation(&self) -> StoreResult<Reservation> {
+        Ok(Reservation {
+            id: ReservationId(self.id.0),
+            request_id: RequestId(self.request_id.0),
+            owner: owner("reservations.owner_kind", &self.owner_kind, self.owner_id)?,
+            session_id: SessionId(self.session_id.0),
+            model: self.model.clone(),
+            at_least: TokenUsage {
+                prompt_tokens: self.prompt_tokens,
+                completion_tokens: self.completion_tokens,
+                cached_tokens: self.cached_tokens,
+                reasoning_tokens: self.reasoning_tokens,
+            },
+            holds: Vec::new(),
+            created_at: self.created_at.0,
+            expires_at: self.expires_at.0,
+        })
+    }
+}
+
+fn owner(column: &str, kind: &str, id: Id) -> StoreResult<Owner> {
+    Ok(Owner {
+        kind: OwnerKind::parse(kind).ok_or_else(|| unknown_word(column, kind))?,
+        id: id.0,
+    })
+}
+
+fn meter(word: &str) -> StoreResult<&'static str> {
+    [METER_MESSAGES, METER_SPEND]
+        .into_iter()
+        .find(|meter| *meter == word)
+        .ok_or_else(|| unknown_word("reservations.meter", word))
+}
+
+/// The order in which counters are locked everywhere, so that no two units wait for each other in a circle. The
+/// deployment's counter, which every call needs, is the last, so that it is held shortest.
+fn lock_order(key: &QuotaKey) -> (bool, &'static str, Uuid, &'static str, Timestamp) {
+    let shared = key.owner.kind == OwnerKind::Deployment;
+    (
+        shared,
+        key.owner.kind.as_str(),
+        key.owner.id,
+        key.meter,
+        key.window_start,
+    )
+}
+
+#[async_trait]
+impl BillingRead for Unit {
+    #[instrument(level = "debug", name = "store.billing.subscription_of", skip_all)]
+    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>> {
+        let terminal = subscriptions::status
+            .eq(SubscriptionStatus::Canceled.as_str().to_owned())
+            .or(subscriptions::status.eq(SubscriptionStatus::IncompleteExpired.as_str().to_owned()));
+        let row = subscriptions::table
+            .filter(subscriptions::owner_kind.eq(owner.kind.as_str()))
+            .filter(subscriptions::owner_id.eq(Id(owner.id)))
+            .order((
+                terminal.asc(),
+                subscriptions::created_at.desc(),
+                subscriptions::as_of.desc(),
+                subscriptions::provider_id.desc(),
+            ))
+            .select(SubscriptionRow::as_select())
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(row)?.map(Subscription::try_from).transpose()
+    }
+
+    #[instrument(level = "debug", name = "store.billing.quota_level", skip_all)]
+    async fn quota_level(&mut self, key: &QuotaKey) -> StoreResult<QuotaLevel> {
+        let row = quota_windows::table
+            .filter(quota_windows::owner_kind.eq(key.owner.kind.as_str()))
+            .filter(quota_windows::owner_id.eq(Id(key.owner.id)))
+            .filter(quota_windows::meter.eq(key.meter))
+            .filter(quota_windows::window_start.eq(At(key.window_start)))
+            .select((quota_windows::used, quota_windows::reserved))
+            .first::<(i64, i64)>(self.conn()?)
+            .await
+            .optional();
+        let (used, reserved) = self.checked(row)?.unwrap_or_default();
+        Ok(QuotaLevel { used, reserved })
+    }
+}
+
+impl Unit {
+    /// Adds a hold to its counter if there is room.
+    async fn hold(&mut self, hold: &Hold) -> StoreResult<bool> {
+        use diesel::query_dsl::methods::FilterDsl as _;
+        // The counter's first row is inserted without asking for room, so ask here; later ones may not be lower.
+        if hold.limit.is_some_and(|limit| hold.amount > limit) {
+            return Ok(false);
+        }
+        if hold.amount < 0 {
+            return Err(StoreError::Corrupt {
+                reason: "a hold is negative".into(),
+            });
+        }
+        let room = hold.limit.unwrap_or(i64::MAX) - hold.amount;
+        let done = diesel::insert_into(quota_windows::table)
+            .values((
+                quota_windows::owner_kind.eq(hold.key.owner.kind.as_str()),
+                quota_windows::owner_id.eq(Id(hold.key.owner.id)),
+                quota_windows::meter.eq(hold.key.meter),
+                quota_windows::window_start.eq(At(hold.key.window_start)),
+                quota_windows::used.eq(0),
+                quota_windows::reserved.eq(hold.amount),
+            ))
+            .on_conflict((
+                quota_windows::owner_kind,
+                quota_windows::owner_id,
+                quota_windows::meter,
+                quota_windows::window_start,
+            ))
+            .do_update()
+            .set(quota_windows::reserved.eq(quota_windows::reserved + excluded(quota_windows::reserved)))
+            .filter((quota_windows::used + quota_windows::reserved).le(room))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+}
+
+#[async_trait]
+impl BillingWrite for Unit {
+    #[instrument(level = "debug", name = "store.billing.insert_billing_event", skip_all)]
+    async fn insert_billing_event(
+        &mut self,
+        provider: &str,
+        event_id: &str,
+        kind: &str,
+        payload: &str,
+        received_at: Timestamp,
+    ) -> StoreResult<bool> {
+        let done = diesel::insert_into(billing_events::table)
+            .values((
+                billing_events::provider.eq(provider),
+                billing_events::event_id.eq(text(event_id)),
+                billing_events::kind.eq(text(kind)),
+                billing_events::payload.eq(text(payload)),
+                billing_events::received_at.eq(At(received_at)),
+            ))
+            .on_conflict((billing_events::provider, billing_events::event_id))
+            .do_nothing()
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.billing.lock_subscription", skip_all)]
+    async fn lock_subscription(&mut self, provider: &str, provider_id: &str) -> StoreResult<Option<Subscription>> {
+        // By its name, not by its row: the first two events about a subscription meet where there is no row yet.
+        let done = lock_name(self.conn()?, &format!("subscription {provider} {provider_id}")).await;
+        self.checked(done)?;
+        let row = subscriptions::table
+            .find((provider, provider_id))
+            .select(SubscriptionRow::as_select())
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(row)?.map(Subscription::try_from).transpose()
+    }
+
+    #[instrument(level = "debug", name = "store.billing.put_subscription", skip_all)]
+    async fn put_subscription(&mut self, subscription: &Subscription) -> StoreResult<()> {
+        use subscriptions as s;
+        let done = diesel::insert_into(s::table)
+            .values((
+                SubscriptionRow::from(subscription),
+                s::created_at.eq(At(subscription.as_of)),
+            ))
+            .on_conflict((s::provider, s::provider_id))
+            .do_update()
+            .set((
+                s::plan.eq(excluded(s::plan)),
+                s::plan_version.eq(excluded(s::plan_version)),
+                s::status.eq(excluded(s::status)),
+                s::current_period_end.eq(excluded(s::current_period_end)),
+                s::cancel_at_period_end.eq(excluded(s::cancel_at_period_end)),
+                s::trial_end.eq(excluded(s::trial_end)),
+                s::past_due_since.eq(excluded(s::past_due_since)),
+                s::as_of.eq(excluded(s::as_of)),
+            ))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.billing.reserve_quota", skip_all)]
+    async fn reserve_quota(&mut self, reservation: &Reservation) -> StoreResult<Reserved> {
+        if reservation.holds.is_empty() {
+            return Err(StoreError::Corrupt {
+                reason: "a reservation without a hold could never be settled".into(),
+            });
+        }
+        let mut holds: Vec<&Hold> = reservation.holds.iter().collect();
+        holds.sort_unstable_by_key(|hold| lock_order(&hold.key));
+        for hold in holds {
+            if !self.hold(hold).await? {
+                let level = self.quota_level(&hold.key).await?;
+                return Ok(Reserved::Denied {
+                    meter: hold.key.meter,
+                    level,
+                    limit: hold.limit.unwrap_or(i64::MAX),
+                });
+            }
+            let done = diesel::insert_into(reservations::table)
+                .values(ReservationRow::new(reservation, hold))
+                .execute(self.conn()?)
+                .await;
+            self.checked(done)?;
+        }
+        Ok(Reserved::Held)
+    }
+
+    #[instrument(level = "debug", name = "store.billing.settle_quota", skip_all)]
+    async fn settle_quota(&mut self, id: ReservationId, used: &[(&str, i64)]) -> StoreResult<bool> {
+        // Whoever deletes the rows moves the counters; a second settlement finds none.
+        let rows = diesel::delete(reservations::table.filter(reservations::id.eq(Id(id.0))))
+            .returning(ReservationRow::as_returning())
+            .get_results(self.conn()?)
+            .await;
+        let rows = self.checked(rows)?;
+        let mut holds = rows.iter().map(ReservationRow::hold).collect::<StoreResult<Vec<_>>>()?;
+        holds.sort_unstable_by_key(|hold| lock_order(&hold.key));
+        for hold in &holds {
+            let used = used
+                .iter()
+                .find(|(meter, _)| *meter == hold.key.meter)
+                .map_or(0, |(_, used)| *used);
+            let done = diesel::update(quota_windows::table)
+                .filter(quota_windows::owner_kind.eq(hold.key.owner.kind.as_str()))
+                .filter(quota_windows::owner_id.eq(Id(hold.key.owner.id)))
+                .filter(quota_windows::meter.eq(hold.key.meter))
+                .filter(quota_windows::window_start.eq(At(hold.key.window_start)))
+                .set((
+                    quota_windows::used.eq(quota_windows::used + used),
+                    quota_windows::reserved.eq(quota_windows::reserved - hold.amount),
+                ))
+                .execute(self.conn()?)
+                .await;
+            self.checked(done)?;
+        }
+        Ok(!holds.is_empty())
+    }
+
+    #[instrument(level = "debug", name = "store.billing.expired_reservations", skip_all)]
+    async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>> {
+        let ids = reservations::table
+            .filter(reservations::expires_at.le(At(now)))
+            .select((reservations::expires_at, reservations::id))
+            .distinct()
+            .order((reservations::expires_at, reservations::id))
+            .limit(limit)
+            .load::<(At, Id)>(self.conn()?)
+            .await;
+        let ids: Vec<Id> = self.checked(ids)?.into_iter().map(|(_, id)| id).collect();
+        let rows = reservations::table
+            .filter(reservations::id.eq_any(ids))
+            .order((reservations::expires_at, reservations::id, reservations::meter))
+            .select(ReservationRow::as_select())
+            .load(self.conn()?)
+            .await;
+        let mut found: Vec<Reservation> = Vec::new();
+        for row in self.checked(rows)? {
+            if found.last().is_none_or(|last| last.id.0 != row.id.0) {
+                found.push(row.reservation()?);
+            }
+            if let Some(last) = found.last_mut() {
+                last.holds.push(row.hold()?);
+            }
+        }
+        Ok(found)
+    }
+
+    #[instrument(level = "debug", name = "store.billing.insert_usage", skip_all)]
+    async fn insert_usage(&mut self, event: &UsageEvent) -> StoreResult<bool> {
+        let row = UsageRow {
+            request_id: Id(event.request_id.0),
+            owner_kind: event.owner.kind.as_str(),
+            owner_id: Id(event.owner.id),
+            session_id: Id(event.session_id.0),
+            model: text(&event.model),
+            prompt_tokens: event.usage.prompt_tokens,
+            completion_tokens: event.usage.completion_tokens,
+            cached_tokens: event.usage.cached_tokens,
+            reasoning_tokens: event.usage.reasoning_tokens,
+            exact: event.exact,
+            cost: event.cost.map(|cost| cost.0),
+            first_token_ms: event.first_token_ms,
+            total_ms: event.total_ms,
+            outcome: event.outcome.as_str(),
+            created_at: At(event.created_at),
+        };
+        let done = diesel::insert_into(usage_events::table)
+            .values(row)
+            .on_conflict(usage_events::request_id)
+            .do_nothing()
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+}

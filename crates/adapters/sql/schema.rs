@@ -1,0 +1,235 @@
+//! The tables, as the migrations of both databases make them.
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    users (id) {
+        id -> SqlId,
+        email -> Text,
+        email_folded -> Text,
+        email_verified -> Bool,
+        name -> Nullable<Text>,
+        locale -> Text,
+        role -> Text,
+        created_at -> SqlTime,
+        updated_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    password_credentials (user_id) {
+        user_id -> SqlId,
+        hash -> Text,
+        updated_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    sessions (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        transport -> Text,
+        cookie_digest -> Nullable<Binary>,
+        created_at -> SqlTime,
+        expires_at -> SqlTime,
+        last_seen_at -> SqlTime,
+        address -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        ended_at -> Nullable<SqlTime>,
+        end_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    refresh_tokens (id) {
+        id -> SqlId,
+        session_id -> SqlId,
+        digest -> Binary,
+        created_at -> SqlTime,
+        used_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    conversations (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        title -> Nullable<Text>,
+        model -> Nullable<Text>,
+        instructions -> Nullable<Text>,
+        created_at -> SqlTime,
+        updated_at -> SqlTime,
+        busy_until -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    messages (id) {
+        id -> SqlId,
+        conversation_id -> SqlId,
+        role -> Text,
+        content -> Text,
+        status -> Text,
+        model -> Nullable<Text>,
+        prompt_tokens -> Nullable<BigInt>,
+        completion_tokens -> Nullable<BigInt>,
+        cached_tokens -> Nullable<BigInt>,
+        reasoning_tokens -> Nullable<BigInt>,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    subscriptions (provider, provider_id) {
+        provider -> Text,
+        provider_id -> Text,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        plan -> Text,
+        plan_version -> Integer,
+        status -> Text,
+        current_period_end -> Nullable<SqlTime>,
+        cancel_at_period_end -> Bool,
+        trial_end -> Nullable<SqlTime>,
+        past_due_since -> Nullable<SqlTime>,
+        as_of -> SqlTime,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::SqlTime;
+
+    billing_events (provider, event_id) {
+        provider -> Text,
+        event_id -> Text,
+        kind -> Text,
+        payload -> Text,
+        received_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    quota_windows (owner_kind, owner_id, meter, window_start) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        meter -> Text,
+        window_start -> SqlTime,
+        used -> BigInt,
+        reserved -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    reservations (id, meter) {
+        id -> SqlId,
+        meter -> Text,
+        request_id -> SqlId,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        session_id -> SqlId,
+        model -> Text,
+        prompt_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        reasoning_tokens -> BigInt,
+        hold_owner_kind -> Text,
+        hold_owner_id -> SqlId,
+        window_start -> SqlTime,
+        amount -> BigInt,
+        quota_limit -> Nullable<BigInt>,
+        created_at -> SqlTime,
+        expires_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    usage_events (request_id) {
+        request_id -> SqlId,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        session_id -> SqlId,
+        model -> Text,
+        prompt_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        reasoning_tokens -> BigInt,
+        exact -> Bool,
+        cost -> Nullable<BigInt>,
+        first_token_ms -> Nullable<BigInt>,
+        total_ms -> BigInt,
+        outcome -> Text,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    outbox (id) {
+        id -> SqlId,
+        topic -> Text,
+        payload -> Text,
+        attempts -> Integer,
+        due_at -> SqlTime,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    idempotency_keys (user_id, key) {
+        user_id -> SqlId,
+        key -> Text,
+        fingerprint -> Binary,
+        created_at -> SqlTime,
+        running_until -> SqlTime,
+        status -> Nullable<Integer>,
+        body -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    deployment (name) {
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::joinable!(password_credentials -> users (user_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(messages -> conversations (conversation_id));
+diesel::allow_tables_to_appear_in_same_query!(users, password_credentials, sessions);
+diesel::allow_tables_to_appear_in_same_query!(conversations, messages);

@@ -1,0 +1,215 @@
+//! Sessions and their refresh tokens.
+
+use anteroom_domain::accounts::User;
+use anteroom_domain::sessions::{EndReason, RefreshToken, Session, Transport};
+use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
+use anteroom_ports::{Digest, SessionsRead, SessionsWrite, StoreError, StoreResult};
+use async_trait::async_trait;
+use diesel::prelude::{Insertable, Queryable, Selectable};
+use diesel::sql_types::{BigInt, Bool};
+use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
+use diesel_async::RunQueryDsl as _;
+use tracing::instrument;
+
+use crate::accounts::UserRow;
+use crate::backend::{locked, touch};
+use crate::schema::{refresh_tokens, sessions, users};
+use crate::types::{At, Id, SqlTime, text, unknown_word};
+use crate::unit::Unit;
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    id: Id,
+    user_id: Id,
+    transport: String,
+    created_at: At,
+    expires_at: At,
+    last_seen_at: At,
+    address: Option<String>,
+    user_agent: Option<String>,
+    ended_at: Option<At>,
+    end_reason: Option<String>,
+}
+
+#[derive(Debug, Insertable)]
+#[diesel(table_name = sessions, treat_none_as_default_value = false)]
+struct NewSession<'a> {
+    id: Id,
+    user_id: Id,
+    transport: &'static str,
+    cookie_digest: Option<&'a [u8]>,
+    created_at: At,
+    expires_at: At,
+    last_seen_at: At,
+    address: Option<&'a str>,
+    user_agent: Option<String>,
+    ended_at: Option<At>,
+    end_reason: Option<&'static str>,
+}
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = refresh_tokens)]
+struct RefreshTokenRow {
+    id: Id,
+    session_id: Id,
+    created_at: At,
+    used_at: Option<At>,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> StoreResult<Self> {
+        let reason = |word: String| EndReason::parse(&word).ok_or_else(|| unknown_word("sessions.end_reason", &word));
+        Ok(Self {
+            id: SessionId(row.id.0),
+            user_id: UserId(row.user_id.0),
+            transport: Transport::parse(&row.transport)
+                .ok_or_else(|| unknown_word("sessions.transport", &row.transport))?,
+            created_at: row.created_at.0,
+            expires_at: row.expires_at.0,
+            last_seen_at: row.last_seen_at.0,
+            address: row.address,
+            user_agent: row.user_agent,
+            ended: row.ended_at.map(|at| at.0).zip(row.end_reason.map(reason).transpose()?),
+        })
+    }
+}
+
+#[async_trait]
+impl SessionsRead for Unit {
+    #[instrument(level = "debug", name = "store.sessions.session", skip_all)]
+    async fn session(&mut self, id: SessionId) -> StoreResult<Option<(Session, User)>> {
+        let row = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::id.eq(Id(id.0)))
+            .select((SessionRow::as_select(), UserRow::as_select()))
+            .first(self.conn()?)
+            .await
+            .optional();
+        pair(self.checked(row)?)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.session_by_cookie", skip_all)]
+    async fn session_by_cookie(&mut self, digest: &Digest) -> StoreResult<Option<(Session, User)>> {
+        let row = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::cookie_digest.eq(digest.as_slice()))
+            .select((SessionRow::as_select(), UserRow::as_select()))
+            .first(self.conn()?)
+            .await
+            .optional();
+        pair(self.checked(row)?)
+    }
+}
+
+fn pair(row: Option<(SessionRow, UserRow)>) -> StoreResult<Option<(Session, User)>> {
+    row.map(|(session, user)| Ok((session.try_into()?, user.try_into()?)))
+        .transpose()
+}
+
+#[async_trait]
+impl SessionsWrite for Unit {
+    #[instrument(level = "debug", name = "store.sessions.insert_session", skip_all)]
+    async fn insert_session(&mut self, session: &Session, cookie: Option<&Digest>) -> StoreResult<()> {
+        let row = NewSession {
+            id: Id(session.id.0),
+            user_id: Id(session.user_id.0),
+            transport: session.transport.as_str(),
+            cookie_digest: cookie.map(|digest| digest.as_slice()),
+            created_at: At(session.created_at),
+            expires_at: At(session.expires_at),
+            last_seen_at: At(session.last_seen_at),
+            address: session.address.as_deref(),
+            user_agent: session.user_agent.as_deref().map(text),
+            ended_at: session.ended.map(|(at, _)| At(at)),
+            end_reason: session.ended.map(|(_, reason)| reason.as_str()),
+        };
+        let done = diesel::insert_into(sessions::table)
+            .values(row)
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.end_session", skip_all)]
+    async fn end_session(&mut self, id: SessionId, at: Timestamp, reason: EndReason) -> StoreResult<bool> {
+        let done = diesel::update(sessions::table.find(Id(id.0)))
+            .filter(sessions::ended_at.is_null())
+            .set((
+                sessions::ended_at.eq(Some(At(at))),
+                sessions::end_reason.eq(Some(reason.as_str())),
+            ))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.touch_sessions", skip_all)]
+    async fn touch_sessions(&mut self, seen: &[(SessionId, Timestamp)]) -> StoreResult<()> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        // One time for each session, in one order, so that two nodes that saw the same sessions do not wait for each
+        // other in a circle.
+        let mut rows: Vec<_> = seen.iter().map(|(id, at)| (Id(id.0), At(*at))).collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        rows.dedup_by_key(|row| row.0);
+        let done = touch(self.conn()?, rows).await;
+        self.checked(done)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.insert_refresh_token", skip_all)]
+    async fn insert_refresh_token(&mut self, token: &RefreshToken, digest: &Digest) -> StoreResult<()> {
+        let done = diesel::insert_into(refresh_tokens::table)
+            .values((
+                refresh_tokens::id.eq(Id(token.id.0)),
+                refresh_tokens::session_id.eq(Id(token.session_id.0)),
+                refresh_tokens::digest.eq(digest.as_slice()),
+                refresh_tokens::created_at.eq(At(token.created_at)),
+                refresh_tokens::used_at.eq(token.used_at.map(At)),
+            ))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.lock_refresh_token", skip_all)]
+    async fn lock_refresh_token(&mut self, digest: &Digest) -> StoreResult<Option<RefreshToken>> {
+        let query = refresh_tokens::table
+            .filter(refresh_tokens::digest.eq(digest.as_slice()))
+            .select(RefreshTokenRow::as_select());
+        let row = locked!(query).first(self.conn()?).await.optional();
+        Ok(self.checked(row)?.map(|row| RefreshToken {
+            id: RefreshTokenId(row.id.0),
+            session_id: SessionId(row.session_id.0),
+            created_at: row.created_at.0,
+            used_at: row.used_at.map(|at| at.0),
+        }))
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.use_refresh_token", skip_all)]
+    async fn use_refresh_token(&mut self, id: RefreshTokenId, at: Timestamp) -> StoreResult<bool> {
+        let done = diesel::update(refresh_tokens::table.find(Id(id.0)))
+            .filter(refresh_tokens::used_at.is_null())
+            .set(refresh_tokens::used_at.eq(Some(At(at))))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.purge_sessions", skip_all)]
+    async fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize> {
+        let oldest = diesel::dsl::sql::<Bool>("id IN (SELECT id FROM sessions WHERE expires_at < ")
+            .bind::<SqlTime, _>(At(before))
+            .sql(" ORDER BY expires_at LIMIT ")
+            .bind::<BigInt, _>(limit)
+            .sql(")");
+        let done = diesel::delete(sessions::table)
+            .filter(oldest)
+            .execute(self.conn()?)
+            .await;
+        self.checked(done)
+    }
+}

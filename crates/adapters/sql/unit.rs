@@ -1,0 +1,104 @@
+//! One unit of work, or one connection that only reads: the type that every context's methods are written on.
+
+use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult, UnitOfWork};
+use async_trait::async_trait;
+use diesel::QueryResult;
+use tokio::runtime::Handle;
+
+use crate::backend::{Conn, Link, store_error};
+use crate::pool::Lease;
+
+/// A leased connection, and what is known about its transaction.
+pub(crate) struct Unit {
+    lease: Option<Lease>,
+    runtime: Handle,
+    /// A transaction is open, and undone unless it is committed.
+    open: bool,
+    /// A statement was sent and has not succeeded: it runs, it was cancelled, or it failed. PostgreSQL accepts nothing
+    /// more on the transaction then (and answers its COMMIT with a silent rollback); on SQLite it may be gone, and
+    /// later statements would stand alone. So nothing more is sent, and the commit is refused.
+    unsettled: bool,
+}
+
+impl Unit {
+    /// Opens a transaction. If this fails or is dropped halfway, what it may have opened is undone.
+    pub(crate) async fn begin(lease: Lease, runtime: Handle, durability: Durability) -> StoreResult<Self> {
+        let mut unit = Self {
+            lease: Some(lease),
+            runtime,
+            open: true,
+            unsettled: true,
+        };
+        let done = unit.held()?.begin(durability).await;
+        unit.checked(done)?;
+        Ok(unit)
+    }
+
+    /// A connection without a transaction.
+    pub(crate) fn reading(lease: Lease, runtime: Handle) -> Self {
+        Self {
+            lease: Some(lease),
+            runtime,
+            open: false,
+            unsettled: false,
+        }
+    }
+
+    fn held(&mut self) -> StoreResult<&mut Conn> {
+        let lease = self.lease.as_mut().ok_or_else(|| StoreError::Unavailable {
+            reason: "the connection is gone".into(),
+        })?;
+        lease.conn()
+    }
+
+    /// The connection, for one statement, whose result goes through [`Unit::checked`].
+    pub(crate) fn conn(&mut self) -> StoreResult<&mut Link> {
+        if self.unsettled {
+            return Err(StoreError::Corrupt {
+                reason: "the unit of work failed before and can only be dropped".into(),
+            });
+        }
+        self.unsettled = true;
+        Ok(self.held()?.link())
+    }
+
+    /// The result of a statement.
+    pub(crate) fn checked<T>(&mut self, result: QueryResult<T>) -> StoreResult<T> {
+        let value = result.map_err(store_error)?;
+        self.unsettled = false;
+        Ok(value)
+    }
+}
+
+impl ReadUnit for Unit {}
+
+#[async_trait]
+impl UnitOfWork for Unit {
+    #[tracing::instrument(level = "debug", name = "store.commit", skip_all)]
+    async fn commit(mut self: Box<Self>) -> StoreResult<()> {
+        use diesel_async::SimpleAsyncConnection as _;
+        let done = self.conn()?.batch_execute("COMMIT").await;
+        self.checked(done)?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Unit {
+    /// Gives the connection back. Undoing what was not committed takes a round trip, which a destructor must not wait
+    /// for: a task does it, and the connection is nobody's until it is done.
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.take() else { return };
+        if !self.open && !self.unsettled {
+            return;
+        }
+        lease.distrust();
+        let cut_off = self.unsettled;
+        self.runtime.spawn(async move {
+            let Ok(conn) = lease.conn() else { return };
+            if conn.undo(cut_off).await {
+                lease.trust();
+            }
+        });
+    }
+}

@@ -1,0 +1,282 @@
+//! What a connection is on SQLite, how ids and times are stored, and what its errors mean.
+
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anteroom_domain::Timestamp;
+use anteroom_ports::{Durability, StoreError, StoreResult};
+use diesel::backend::Backend;
+use diesel::connection::SimpleConnection as _;
+use diesel::deserialize::{self, FromSql};
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::{BigInt, Binary};
+use diesel::sqlite::Sqlite;
+use diesel::{Connection as _, ExpressionMethods as _, QueryDsl as _, QueryResult, SqliteConnection};
+use diesel_async::SimpleAsyncConnection as _;
+use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::schema::sessions;
+use crate::types::{At, Id, SqlId, SqlTime};
+
+/// What queries run on.
+pub(crate) type Link = SyncConnectionWrapper<SqliteConnection, Offload>;
+
+/// Runs statements on the runtime's threads for blocking work.
+///
+/// Diesel-async's own way waits in a destructor for a statement whose future was dropped, which panics on a
+/// current-thread runtime. A statement cannot be stopped anyway: it runs to its end by itself, and whatever comes next
+/// on the connection waits for the lock that it holds.
+pub(crate) struct Offload(Handle);
+
+impl SpawnBlocking for Offload {
+    fn spawn_blocking<'a, R>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> BoxFuture<'a, Result<R, Box<dyn StdError + Send + Sync + 'static>>>
+    where
+        R: Send + 'static,
+    {
+        let running = self.0.spawn_blocking(task);
+        async move { running.await.map_err(Box::from) }.boxed()
+    }
+
+    fn get_runtime() -> Self {
+        Self(Handle::current())
+    }
+}
+
+/// Makes connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub(crate) path: PathBuf,
+    /// How long a statement waits for another process that writes.
+    pub(crate) patience: Duration,
+    pub(crate) writes: bool,
+    /// Whether the file outlives a power cut; not so for a temporary one.
+    pub(crate) durable: bool,
+    pub(crate) runtime: Handle,
+}
+
+impl Connector {
+    pub(crate) async fn connect(&self) -> StoreResult<Conn> {
+        let options = self.clone();
+        let opened = self.runtime.spawn_blocking(move || options.open()).await;
+        let conn = opened.map_err(|_| StoreError::Unavailable {
+            reason: "the runtime is shutting down".into(),
+        })??;
+        Ok(Conn {
+            link: SyncConnectionWrapper::with_runtime(conn, Offload(self.runtime.clone())),
+            durable: self.durable,
+            waits_for_disk: true,
+        })
+    }
+
+    /// Opens the file and sets what holds for a connection.
+    pub(crate) fn open(&self) -> StoreResult<SqliteConnection> {
+        let path = self.path.to_str().ok_or_else(|| StoreError::Unavailable {
+            reason: "the database's path is not UTF-8".into(),
+        })?;
+        // A URI, since a bare name with odd characters would be taken for one.
+        let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let mut conn =
+            SqliteConnection::establish(&format!("file:{escaped}")).map_err(|e| StoreError::Unavailable {
+                reason: format!("cannot open the database: {e}"),
+            })?;
+        let synchronous = if self.durable { "FULL" } else { "OFF" };
+        let settings = [
+            format!("busy_timeout = {}", self.patience.as_millis()),
+            "journal_mode = WAL".into(),
+            format!("synchronous = {synchronous}"),
+            "foreign_keys = ON".into(),
+            // Temporary indexes and the like never need the disk.
+            "temp_store = MEMORY".into(),
+            format!("query_only = {}", if self.writes { "OFF" } else { "ON" }),
+        ];
+        for setting in settings {
+            conn.batch_execute(&format!("PRAGMA {setting}")).map_err(store_error)?;
+        }
+        Ok(conn)
+    }
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    link: Link,
+    durable: bool,
+    /// What `synchronous` is set to: FULL, or NORMAL.
+    waits_for_disk: bool,
+}
+
+impl Conn {
+    pub(crate) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    /// A file has no other side that could have gone away.
+    #[expect(clippy::unused_async, reason = "the other database has to ask")]
+    pub(crate) async fn alive(&mut self) -> bool {
+        true
+    }
+
+    /// Takes the write lock. `synchronous` cannot change inside a transaction, so it is set before.
+    pub(crate) async fn begin(&mut self, durability: Durability) -> QueryResult<()> {
+        let wait = durability == Durability::Full;
+        let sql = match (self.durable && self.waits_for_disk != wait, wait) {
+            (false, _) => "BEGIN IMMEDIATE",
+            (true, true) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (true, false) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+        };
+        self.waits_for_disk = wait;
+        self.link.batch_execute(sql).await
+    }
+
+    /// Takes an open transaction back. `false` if the connection must not be used again.
+    pub(crate) async fn undo(&mut self, _cut_off: bool) -> bool {
+        match self.link.batch_execute("ROLLBACK").await {
+            Ok(()) => true,
+            // A COMMIT whose future was dropped ran to its end, or SQLite took the transaction back by itself.
+            Err(Error::DatabaseError(_, info)) => info.message().contains("no transaction is active"),
+            Err(_) => false,
+        }
+    }
+}
+
+/// A lock on a row that was read: the write lock covers everything.
+macro_rules! locked {
+    ($query:expr) => {
+        $query
+    };
+}
+pub(crate) use locked;
+pub(crate) use locked as locked_or_skipped;
+
+/// A lock on a name: the write lock covers everything.
+#[expect(clippy::unused_async, reason = "the other database has to ask")]
+pub(crate) async fn lock_name(_link: &mut Link, _name: &str) -> QueryResult<()> {
+    Ok(())
+}
+
+/// Moves sessions' `last_seen_at` forward.
+pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<()> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        for (id, at) in seen {
+            diesel::update(sessions::table.find(id))
+                .filter(sessions::last_seen_at.lt(at))
+                .set(sessions::last_seen_at.eq(at))
+                .execute(conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+impl ToSql<SqlId, Sqlite> for Id {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.0.as_bytes().as_slice());
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<SqlId, Sqlite> for Id {
+    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let bytes = <Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(bytes)?;
+        Ok(Self(Uuid::from_slice(&bytes)?))
+    }
+}
+
+impl ToSql<SqlTime, Sqlite> for At {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.0.as_microsecond());
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<SqlTime, Sqlite> for At {
+    fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let micros = <i64 as FromSql<BigInt, Sqlite>>::from_sql(bytes)?;
+        Ok(Self(Timestamp::from_microsecond(micros)?))
+    }
+}
+
+/// What an error of Diesel or SQLite means to the services.
+pub(crate) fn store_error(error: Error) -> StoreError {
+    use DatabaseErrorKind as Kind;
+    match error {
+        Error::DatabaseError(Kind::UniqueViolation, info) => StoreError::Conflict {
+            constraint: unique_constraint(info.message()),
+        },
+        // SQLite does not say which.
+        Error::DatabaseError(Kind::ForeignKeyViolation, _) => StoreError::Conflict {
+            constraint: "foreign_key".into(),
+        },
+        // "CHECK constraint failed: sessions_end_check"
+        Error::DatabaseError(Kind::CheckViolation, info) => StoreError::Conflict {
+            constraint: info.message().rsplit(": ").next().unwrap_or_default().to_owned(),
+        },
+        Error::DatabaseError(_, info) => {
+            let reason = info.message().to_owned();
+            if ["malformed", "not a database", "no such"]
+                .iter()
+                .any(|sign| reason.contains(sign))
+            {
+                StoreError::Corrupt { reason }
+            } else {
+                StoreError::Unavailable { reason }
+            }
+        }
+        other => StoreError::Corrupt {
+            reason: other.to_string(),
+        },
+    }
+}
+
+/// Makes the constraint's name from what SQLite says: `UNIQUE constraint failed: users.email_folded`.
+fn unique_constraint(message: &str) -> String {
+    let columns: Vec<(&str, &str)> = message
+        .rsplit(": ")
+        .next()
+        .unwrap_or_default()
+        .split(", ")
+        .filter_map(|column| column.split_once('.'))
+        .collect();
+    let Some((table, _)) = columns.first() else {
+        return message.to_owned();
+    };
+    let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
+    match names.as_slice() {
+        ["id" | "user_id" | "request_id" | "name"]
+        | ["provider", _]
+        | ["id", "meter"]
+        | ["user_id", "key"]
+        | ["owner_kind", ..] => format!("{table}_pkey"),
+        names => format!("{table}_{}_key", names.join("_")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constraints_are_named_as_on_postgresql() {
+        for (message, name) in [
+            ("UNIQUE constraint failed: users.email_folded", "users_email_folded_key"),
+            ("UNIQUE constraint failed: users.id", "users_pkey"),
+            (
+                "UNIQUE constraint failed: subscriptions.provider, subscriptions.provider_id",
+                "subscriptions_pkey",
+            ),
+            ("UNIQUE constraint failed: t.a, t.b", "t_a_b_key"),
+            ("odd", "odd"),
+        ] {
+            assert_eq!(unique_constraint(message), name);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What every store must do.
+//!
+//! An adapter's test implements [`TestDatabase`] and names [`store_contract!`](crate::store_contract), which writes one
+//! test for each case.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a suite fails by panicking; that is what it is for"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_ports::{Durability, Store, UnitOfWork};
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+
+pub mod accounts;
+pub mod billing;
+pub mod chat;
+pub mod migrations;
+pub mod ops;
+pub mod quotas;
+mod samples;
+pub mod sessions;
+pub mod units;
+pub mod webhooks;
+
+/// A database of a test's own, empty at first.
+#[async_trait]
+pub trait TestDatabase: Send + Sync {
+    /// A store on it, as one more node would open it. Does not touch the schema. It has at least two and at most eight
+    /// connections, and waits for one as long as is said.
+    async fn open(&self, acquire_timeout: Duration) -> Arc<dyn Store>;
+
+    /// Runs SQL that both databases understand, past the store.
+    async fn execute(&self, sql: &str);
+
+    /// Every table's columns, keys and indexes, in words that are the same for every database: see
+    /// [`migrations::shape_line`].
+    async fn shape(&self) -> Vec<String>;
+
+    /// Removes it.
+    async fn remove(&self);
+}
+
+/// How many try at once where a race is tested.
+pub const RACERS: usize = 64;
+
+/// A store with its schema on it.
+pub async fn ready(database: &dyn TestDatabase) -> Arc<dyn Store> {
+    let store = database.open(Duration::from_secs(20)).await;
+    store.migrate_up().await.unwrap();
+    store
+}
+
+async fn begin(store: &Arc<dyn Store>) -> Box<dyn UnitOfWork> {
+    store.begin(Durability::Full).await.unwrap()
+}
+
+/// Runs `act` [`RACERS`] times at once and answers what each came to.
+async fn race<T, F>(act: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let mut racers = JoinSet::new();
+    for number in 0..RACERS {
+        racers.spawn(act(number));
+    }
+    racers.join_all().await
+}
+
+/// Writes a test for each case of the store's suite. `$open` is an expression that is awaited for an
+/// `Option<impl TestDatabase>`; with `None` the tests are skipped.
+#[macro_export]
+macro_rules! store_contract {
+    ($open:expr) => {
+        $crate::store_contract!(@cases $open;
+            accounts {
+                users_survive_a_round_trip, an_address_belongs_to_one_user, profiles_change_and_the_rest_stays,
+                password_hashes_are_set_and_replaced, users_are_paged_newest_first,
+                of_parallel_signups_with_one_address_one_succeeds, what_postgresql_cannot_hold_is_replaced,
+                an_unknown_word_is_corrupt,
+            }
+            sessions {
+                sessions_survive_a_round_trip, a_cookie_belongs_to_one_session, a_session_needs_its_user,
+                a_session_ends_once, last_seen_moves_forward_only, a_refresh_token_is_used_once,
+                expired_sessions_are_purged_with_their_tokens,
+            }
+            chat {
+                conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,
+                messages_are_paged_oldest_first, messages_are_finished, recent_messages_have_text,
+                deleting_a_conversation_deletes_its_messages, a_conversation_is_claimed_by_one_answer,
+            }
+            billing {
+                an_event_is_known_after_the_first_time, subscriptions_survive_a_round_trip,
+                the_subscription_in_force_comes_first, events_about_one_subscription_take_turns, usage_is_booked_once,
+            }
+            quotas {
+                an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,
+                a_denied_reservation_leaves_nothing, settling_turns_holds_into_use, a_reservation_is_settled_once,
+                reservations_survive_a_round_trip, expired_reservations_are_found_oldest_first,
+                a_limit_holds_exactly_under_parallel_calls, open_holds_are_what_is_reserved,
+            }
+            webhooks {
+                items_are_claimed_oldest_first_and_hidden, a_failed_item_comes_back, items_wait_for_the_commit,
+                parallel_claims_never_share_an_item,
+            }
+            ops {
+                an_idempotency_key_is_claimed_answered_and_given_back, a_dead_claim_is_taken_over,
+                of_parallel_claims_one_is_fresh, old_keys_are_purged, a_deployment_value_is_written_once,
+            }
+            units {
+                what_is_committed_is_seen_by_others, a_dropped_unit_leaves_nothing_and_holds_nothing,
+                a_unit_that_failed_cannot_be_committed, a_cancelled_statement_is_undone, a_cancelled_begin_holds_nothing,
+                reads_do_not_wait_for_a_writer, waiting_for_a_connection_ends, a_relaxed_unit_is_seen_by_others,
+                a_store_answers_a_ping,
+            }
+            migrations {
+                the_schema_goes_up_down_and_up, a_newer_versions_schema_is_refused,
+                nodes_that_start_together_migrate_once, asking_for_the_status_changes_nothing,
+            }
+        );
+
+        /// On a runtime with one thread nothing may wait in a destructor.
+        #[tokio::test(flavor = "current_thread")]
+        async fn units_are_dropped_on_a_current_thread_runtime() {
+            let Some(database) = $open.await else { return };
+            $crate::store::units::a_dropped_unit_leaves_nothing_and_holds_nothing(&database).await;
+            $crate::store::TestDatabase::remove(&database).await;
+            let Some(database) = $open.await else { return };
+            $crate::store::units::a_cancelled_statement_is_undone(&database).await;
+            $crate::store::TestDatabase::remove(&database).await;
+        }
+    };
+    (@cases $open:expr; $($context:ident { $($case:ident),+ $(,)? })+) => {$(
+        mod $context {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let Some(database) = $open.await else { return };
+                    $crate::store::$context::$case(&database).await;
+                    $crate::store::TestDatabase::remove(&database).await;
+                }
+            )+
+        }
+    )+};
+}

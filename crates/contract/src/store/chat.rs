@@ -1,0 +1,176 @@
+//! Conversations and their messages.
+
+use anteroom_domain::chat::{MessageStatus, Speaker};
+
+use super::samples::{at, conversation, message, stored_user, usage};
+use super::{TestDatabase, begin, race, ready};
+
+/// For everybody else they do not exist, whatever they try.
+pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (ada, eve) = (stored_user(&store).await, stored_user(&store).await);
+    let mut mine = conversation(&ada);
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_message(&message(&mine, "hello")).await.unwrap();
+    let mut stolen = mine.clone();
+    stolen.user_id = eve.id;
+    assert!(!unit.update_conversation(&stolen).await.unwrap());
+    assert!(!unit.delete_conversation(eve.id, mine.id).await.unwrap());
+    assert!(!unit.claim_conversation(eve.id, mine.id, at(1), at(2)).await.unwrap());
+    assert_eq!(unit.conversation(eve.id, mine.id).await.unwrap(), None);
+    assert_eq!(unit.page_conversations(eve.id, None, 9).await.unwrap(), []);
+    assert_eq!(unit.page_messages(eve.id, mine.id, None, 9).await.unwrap(), []);
+    assert_eq!(unit.recent_messages(eve.id, mine.id, 9).await.unwrap(), []);
+    assert_eq!(unit.conversation(ada.id, mine.id).await.unwrap(), Some(mine.clone()));
+
+    mine.title = None;
+    mine.model = Some("gpt-4o".into());
+    mine.instructions = Some("Be brief.\nNo jokes.".into());
+    mine.updated_at = at(3);
+    assert!(unit.update_conversation(&mine).await.unwrap());
+    unit.commit().await.unwrap();
+    let mut read = store.read().await.unwrap();
+    assert_eq!(read.conversation(ada.id, mine.id).await.unwrap(), Some(mine));
+}
+
+/// Pages neither repeat nor miss one.
+pub async fn conversations_are_paged_newest_first(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mut unit = begin(&store).await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let next = conversation(&ada);
+        unit.insert_conversation(&next).await.unwrap();
+        all.insert(0, next);
+    }
+    assert_eq!(unit.page_conversations(ada.id, None, 9).await.unwrap(), all);
+    assert_eq!(unit.page_conversations(ada.id, None, 3).await.unwrap(), all[..3]);
+    assert_eq!(
+        unit.page_conversations(ada.id, Some(all[2].id), 3).await.unwrap(),
+        all[3..]
+    );
+}
+
+/// In the order they were said.
+pub async fn messages_are_paged_oldest_first(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (mine, other) = (conversation(&ada), conversation(&ada));
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_conversation(&other).await.unwrap();
+    let mut all = Vec::new();
+    for number in 0..4 {
+        let next = message(&mine, &format!("message {number}"));
+        unit.insert_message(&next).await.unwrap();
+        unit.insert_message(&message(&other, "elsewhere")).await.unwrap();
+        all.push(next);
+    }
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), all);
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 2).await.unwrap(), all[..2]);
+    assert_eq!(
+        unit.page_messages(ada.id, mine.id, Some(all[1].id), 9).await.unwrap(),
+        all[2..]
+    );
+}
+
+/// An answer is written in progress, then whole.
+pub async fn messages_are_finished(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = conversation(&ada);
+    let mut answer = message(&mine, "");
+    answer.role = Speaker::Assistant;
+    answer.status = MessageStatus::InProgress;
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_message(&answer).await.unwrap();
+    answer.content = "An answer — 答え\u{0}".replace('\0', "");
+    answer.status = MessageStatus::Partial;
+    answer.model = Some("gpt-4o".into());
+    answer.usage = Some(usage(1));
+    assert!(unit.finish_message(&answer).await.unwrap());
+    assert_eq!(
+        unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(),
+        [answer.clone()]
+    );
+    answer.usage = None;
+    answer.model = None;
+    assert!(unit.finish_message(&answer).await.unwrap());
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), [answer]);
+    assert!(!unit.finish_message(&message(&mine, "never stored")).await.unwrap());
+}
+
+/// The newest first; what is being written or stayed empty is left out.
+pub async fn recent_messages_have_text(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = conversation(&ada);
+    let first = message(&mine, "first");
+    let empty = message(&mine, "");
+    let mut running = message(&mine, "so far");
+    running.status = MessageStatus::InProgress;
+    let mut partial = message(&mine, "broken off");
+    partial.status = MessageStatus::Partial;
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    for message in [&first, &empty, &partial, &running] {
+        unit.insert_message(message).await.unwrap();
+    }
+    let recent = unit.recent_messages(ada.id, mine.id, 9).await.unwrap();
+    assert_eq!(recent, [partial.clone(), first]);
+    assert_eq!(unit.recent_messages(ada.id, mine.id, 1).await.unwrap(), [partial]);
+}
+
+/// An answer that is still being written finds nothing to finish.
+pub async fn deleting_a_conversation_deletes_its_messages(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = conversation(&ada);
+    let answer = message(&mine, "hello");
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_message(&answer).await.unwrap();
+    assert!(unit.delete_conversation(ada.id, mine.id).await.unwrap());
+    assert!(!unit.delete_conversation(ada.id, mine.id).await.unwrap());
+    assert!(!unit.finish_message(&answer).await.unwrap());
+    unit.release_conversation(mine.id).await.unwrap();
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), []);
+    let error = unit.insert_message(&answer).await.unwrap_err();
+    assert!(
+        matches!(error, anteroom_ports::StoreError::Conflict { .. }),
+        "{error:?}"
+    );
+}
+
+/// Until it ends its claim, or its claim ends by itself.
+pub async fn a_conversation_is_claimed_by_one_answer(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = conversation(&ada);
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.commit().await.unwrap();
+    let claims = race(|_| {
+        let (store, user, id) = (store.clone(), ada.id, mine.id);
+        async move {
+            let mut unit = begin(&store).await;
+            let claimed = unit.claim_conversation(user, id, at(10), at(20)).await.unwrap();
+            unit.commit().await.unwrap();
+            claimed
+        }
+    })
+    .await;
+    assert_eq!(claims.iter().filter(|claimed| **claimed).count(), 1);
+    let mut unit = begin(&store).await;
+    let found = unit.conversation(ada.id, mine.id).await.unwrap().unwrap();
+    assert_eq!(found.updated_at, at(10));
+    assert!(!unit.claim_conversation(ada.id, mine.id, at(19), at(29)).await.unwrap());
+    assert!(unit.claim_conversation(ada.id, mine.id, at(20), at(30)).await.unwrap());
+    unit.release_conversation(mine.id).await.unwrap();
+    assert!(unit.claim_conversation(ada.id, mine.id, at(21), at(31)).await.unwrap());
+    let unknown = conversation(&ada).id;
+    assert!(!unit.claim_conversation(ada.id, unknown, at(21), at(31)).await.unwrap());
+}

@@ -1,0 +1,89 @@
+//! The schema.
+
+use std::time::Duration;
+
+use anteroom_ports::StoreError;
+use anteroom_ports::migrations::SchemaStatus;
+use tokio::task::JoinSet;
+
+use super::samples::stored_user;
+use super::{TestDatabase, ready};
+
+/// How [`TestDatabase::shape`] spells a column: `kind` is `bytes`, `integer` or `text`, and `key` its place in the
+/// primary key, from 1.
+pub fn shape_line(table: &str, column: &str, kind: &str, nullable: bool, key: Option<usize>) -> String {
+    let null = if nullable { "nullable" } else { "required" };
+    let key = key.map_or_else(String::new, |place| format!(" key {place}"));
+    format!("{table}.{column} {kind} {null}{key}")
+}
+
+/// With rows in it; what is taken back leaves nothing behind.
+pub async fn the_schema_goes_up_down_and_up(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    stored_user(&store).await;
+    let shape = database.shape().await;
+    assert!(shape.len() > 100, "{shape:?}");
+    let status = store.schema_status().await.unwrap();
+    assert!(status.current(), "{status:?}");
+    assert_eq!(store.migrate_up().await.unwrap(), Vec::<String>::new());
+
+    let mut taken_back = Vec::new();
+    while let Some(version) = store.migrate_down().await.unwrap() {
+        let status = store.schema_status().await.unwrap();
+        assert_eq!(status.pending.first(), Some(&version));
+        taken_back.insert(0, version);
+    }
+    assert_eq!(taken_back, status.applied);
+    assert_eq!(database.shape().await, Vec::<String>::new());
+    assert_eq!(store.migrate_up().await.unwrap(), taken_back);
+    assert_eq!(database.shape().await, shape);
+    stored_user(&store).await;
+}
+
+/// An old binary must not write into what it does not understand.
+pub async fn a_newer_versions_schema_is_refused(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    database
+        .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')")
+        .await;
+    let status = store.schema_status().await.unwrap();
+    assert_eq!(status.unknown, ["99990101000000"]);
+    assert!(!status.current());
+    for error in [
+        store.migrate_up().await.unwrap_err(),
+        store.migrate_down().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    }
+}
+
+/// Each migration is applied by one of them, and all succeed.
+pub async fn nodes_that_start_together_migrate_once(database: &dyn TestDatabase) {
+    const NODES: usize = 16;
+    let mut nodes = JoinSet::new();
+    for _ in 0..NODES {
+        let store = database.open(Duration::from_secs(20)).await;
+        nodes.spawn(async move { store.migrate_up().await.unwrap() });
+    }
+    let mut applied: Vec<String> = nodes.join_all().await.into_iter().flatten().collect();
+    applied.sort_unstable();
+    let store = database.open(Duration::from_secs(20)).await;
+    let status = store.schema_status().await.unwrap();
+    assert!(status.current(), "{status:?}");
+    assert_eq!(applied, status.applied);
+}
+
+/// Not even by a table of its own.
+pub async fn asking_for_the_status_changes_nothing(database: &dyn TestDatabase) {
+    let store = database.open(Duration::from_secs(20)).await;
+    let SchemaStatus {
+        applied,
+        pending,
+        unknown,
+    } = store.schema_status().await.unwrap();
+    assert_eq!((applied.len(), unknown.len()), (0, 0));
+    assert!(!pending.is_empty());
+    database
+        .execute("CREATE TABLE __diesel_schema_migrations (version TEXT PRIMARY KEY)")
+        .await;
+}

@@ -1,0 +1,138 @@
+//! Answers kept for repeated requests, and the deployment's values.
+
+use anteroom_domain::UserId;
+use anteroom_ports::ops::{Claim, IdempotentRequest};
+
+use super::samples::{at, stored_user};
+use super::{TestDatabase, begin, race, ready};
+
+fn request(user_id: UserId, key: &str, second: i64) -> IdempotentRequest {
+    IdempotentRequest {
+        user_id,
+        key: key.into(),
+        fingerprint: [7; 32],
+        created_at: at(second),
+        running_until: at(second + 60),
+    }
+}
+
+/// In every order that can happen.
+pub async fn an_idempotency_key_is_claimed_answered_and_given_back(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (ada, eve) = (stored_user(&store).await.id, stored_user(&store).await.id);
+    let mut unit = begin(&store).await;
+    let mine = request(ada, "key", 0);
+    let mut other = mine.clone();
+    other.fingerprint = [8; 32];
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Fresh);
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Running);
+    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
+    // Another user's key, and another key, are others.
+    assert_eq!(
+        unit.claim_idempotent(&request(eve, "key", 0)).await.unwrap(),
+        Claim::Fresh
+    );
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "KEY", 0)).await.unwrap(),
+        Claim::Fresh
+    );
+
+    unit.drop_idempotent(ada, "key").await.unwrap();
+    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Fresh);
+    unit.drop_idempotent(ada, "key").await.unwrap();
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Fresh);
+    unit.finish_idempotent(ada, "key", 201, r#"{"id":1}"#).await.unwrap();
+    let answered = Claim::Answered {
+        status: 201,
+        body: r#"{"id":1}"#.into(),
+    };
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), answered);
+    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
+    // An answer is not given back.
+    unit.drop_idempotent(ada, "key").await.unwrap();
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), answered);
+}
+
+/// By the same request, once its process must be dead.
+pub async fn a_dead_claim_is_taken_over(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await.id;
+    let mut unit = begin(&store).await;
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "key", 0)).await.unwrap(),
+        Claim::Fresh
+    );
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "key", 59)).await.unwrap(),
+        Claim::Running
+    );
+    let mut other = request(ada, "key", 60);
+    other.fingerprint = [8; 32];
+    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "key", 60)).await.unwrap(),
+        Claim::Fresh
+    );
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "key", 61)).await.unwrap(),
+        Claim::Running
+    );
+}
+
+/// Of a new key, and of a dead claim.
+pub async fn of_parallel_claims_one_is_fresh(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await.id;
+    for second in [0, 100] {
+        let claims = race(|_| {
+            let store = store.clone();
+            async move {
+                let mut unit = begin(&store).await;
+                let claim = unit.claim_idempotent(&request(ada, "key", second)).await.unwrap();
+                unit.commit().await.unwrap();
+                claim
+            }
+        })
+        .await;
+        let fresh = claims.iter().filter(|claim| **claim == Claim::Fresh).count();
+        let running = claims.iter().filter(|claim| **claim == Claim::Running).count();
+        assert_eq!((fresh, running), (1, claims.len() - 1));
+    }
+}
+
+/// At most as many as asked for.
+pub async fn old_keys_are_purged(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await.id;
+    let mut unit = begin(&store).await;
+    for second in 0..5 {
+        unit.claim_idempotent(&request(ada, &format!("key {second}"), second))
+            .await
+            .unwrap();
+    }
+    assert_eq!(unit.purge_idempotent(at(4), 3).await.unwrap(), 3);
+    assert_eq!(unit.purge_idempotent(at(4), 3).await.unwrap(), 1);
+    assert_eq!(unit.purge_idempotent(at(4), 3).await.unwrap(), 0);
+    assert_eq!(
+        unit.claim_idempotent(&request(ada, "key 4", 9)).await.unwrap(),
+        Claim::Running
+    );
+}
+
+/// Of parallel writers all get what one wrote.
+pub async fn a_deployment_value_is_written_once(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let values = race(|number| {
+        let store = store.clone();
+        async move {
+            let mut unit = begin(&store).await;
+            let value = unit.deployment_value("name", &number.to_string()).await.unwrap();
+            unit.commit().await.unwrap();
+            value
+        }
+    })
+    .await;
+    assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.deployment_value("other", "own").await.unwrap(), "own");
+}

@@ -1,0 +1,141 @@
+//! Things to store.
+
+use anteroom_domain::accounts::{Email, Role, User};
+use anteroom_domain::billing::{Hold, METER_MESSAGES, Owner, QuotaKey};
+use anteroom_domain::chat::{Conversation, Message, MessageStatus, Speaker, TokenUsage};
+use anteroom_domain::sessions::{RefreshToken, Session, Transport};
+use anteroom_domain::{
+    ConversationId, MessageId, RefreshTokenId, RequestId, ReservationId, SessionId, Timestamp, UserId,
+};
+use anteroom_ports::billing::Reservation;
+use anteroom_ports::{Ids as _, Store};
+use anteroom_testkit::SeededIds;
+use std::sync::{Arc, LazyLock};
+use uuid::Uuid;
+
+static IDS: LazyLock<SeededIds> = LazyLock::new(SeededIds::default);
+
+/// A new identifier; later ones sort after it.
+pub(crate) fn id() -> Uuid {
+    IDS.uuid()
+}
+
+/// A digest of nothing else.
+pub(crate) fn digest() -> [u8; 32] {
+    IDS.secret()
+}
+
+/// A time with microseconds: noon, and so many seconds.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_800_000_000_123_457 + second * 1_000_000).unwrap()
+}
+
+pub(crate) fn user(email: &str) -> User {
+    User {
+        id: UserId(id()),
+        email: Email::parse(email).unwrap(),
+        email_verified: false,
+        name: Some("Ada Lovelace — ädá 🌲".into()),
+        locale: "en".into(),
+        role: Role::User,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+/// A user in the store, with an address of their own.
+pub(crate) async fn stored_user(store: &Arc<dyn Store>) -> User {
+    let user = user(&format!("{}@example.com", id().simple()));
+    let mut unit = super::begin(store).await;
+    unit.insert_user(&user).await.unwrap();
+    unit.commit().await.unwrap();
+    user
+}
+
+pub(crate) fn session(user: &User) -> Session {
+    Session {
+        id: SessionId(id()),
+        user_id: user.id,
+        transport: Transport::Token,
+        created_at: at(1),
+        expires_at: at(1000),
+        last_seen_at: at(2),
+        address: Some("2001:db8::1".into()),
+        user_agent: Some("curl/8".into()),
+        ended: None,
+    }
+}
+
+pub(crate) fn refresh_token(session: &Session) -> RefreshToken {
+    RefreshToken {
+        id: RefreshTokenId(id()),
+        session_id: session.id,
+        created_at: at(3),
+        used_at: None,
+    }
+}
+
+pub(crate) fn conversation(user: &User) -> Conversation {
+    Conversation {
+        id: ConversationId(id()),
+        user_id: user.id,
+        title: Some("Title".into()),
+        model: None,
+        instructions: None,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+pub(crate) fn message(conversation: &Conversation, content: &str) -> Message {
+    Message {
+        id: MessageId(id()),
+        conversation_id: conversation.id,
+        role: Speaker::User,
+        content: content.into(),
+        status: MessageStatus::Complete,
+        model: None,
+        usage: None,
+        created_at: at(4),
+    }
+}
+
+pub(crate) fn usage(prompt_tokens: i64) -> TokenUsage {
+    TokenUsage {
+        prompt_tokens,
+        completion_tokens: 2,
+        cached_tokens: 3,
+        reasoning_tokens: 4,
+    }
+}
+
+/// A counter of somebody's messages.
+pub(crate) fn counter() -> QuotaKey {
+    QuotaKey {
+        owner: Owner::account(UserId(id())),
+        meter: METER_MESSAGES,
+        window_start: at(0),
+    }
+}
+
+pub(crate) fn hold(key: &QuotaKey, amount: i64, limit: Option<i64>) -> Hold {
+    Hold {
+        key: key.clone(),
+        amount,
+        limit,
+    }
+}
+
+pub(crate) fn reservation(holds: Vec<Hold>) -> Reservation {
+    Reservation {
+        id: ReservationId(id()),
+        request_id: RequestId(id()),
+        owner: holds[0].key.owner,
+        session_id: SessionId(id()),
+        model: "gpt-4o".into(),
+        at_least: usage(11),
+        holds,
+        created_at: at(0),
+        expires_at: at(100),
+    }
+}

@@ -1,0 +1,182 @@
+//! Sessions and their refresh tokens.
+
+use anteroom_domain::SessionId;
+use anteroom_domain::sessions::{EndReason, Transport};
+use anteroom_ports::StoreError;
+
+use super::samples::{at, digest, id, refresh_token, session, stored_user, user};
+use super::{TestDatabase, begin, race, ready};
+
+/// Every field, with and without what may be missing, by id and by cookie.
+pub async fn sessions_survive_a_round_trip(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let cookie = digest();
+    let mut by_cookie = session(&ada);
+    by_cookie.transport = Transport::Cookie;
+    let mut ended = session(&ada);
+    ended.address = None;
+    ended.user_agent = None;
+    ended.ended = Some((at(5), EndReason::RefreshTokenReuse));
+    let mut unit = begin(&store).await;
+    unit.insert_session(&by_cookie, Some(&cookie)).await.unwrap();
+    unit.insert_session(&ended, None).await.unwrap();
+    unit.commit().await.unwrap();
+
+    let mut read = store.read().await.unwrap();
+    let found = read.session_by_cookie(&cookie).await.unwrap();
+    assert_eq!(found, Some((by_cookie.clone(), ada.clone())));
+    assert_eq!(
+        read.session(by_cookie.id).await.unwrap(),
+        Some((by_cookie, ada.clone()))
+    );
+    // Ended ones are found too.
+    assert_eq!(read.session(ended.id).await.unwrap(), Some((ended, ada)));
+    assert_eq!(read.session(SessionId(id())).await.unwrap(), None);
+    assert_eq!(read.session_by_cookie(&digest()).await.unwrap(), None);
+}
+
+/// And a session without one meets no other.
+pub async fn a_cookie_belongs_to_one_session(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let cookie = digest();
+    let mut unit = begin(&store).await;
+    unit.insert_session(&session(&ada), None).await.unwrap();
+    unit.insert_session(&session(&ada), None).await.unwrap();
+    unit.insert_session(&session(&ada), Some(&cookie)).await.unwrap();
+    let error = unit.insert_session(&session(&ada), Some(&cookie)).await.unwrap_err();
+    assert!(error.conflicts_on("sessions_cookie_digest_key"), "{error:?}");
+}
+
+/// The database knows what belongs to what.
+pub async fn a_session_needs_its_user(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let mut unit = begin(&store).await;
+    let stranger = session(&user("stranger@example.com"));
+    let error = unit.insert_session(&stranger, None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
+}
+
+/// Of parallel ends one counts, and it stays.
+pub async fn a_session_ends_once(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = session(&ada);
+    let mut unit = begin(&store).await;
+    unit.insert_session(&mine, None).await.unwrap();
+    assert!(
+        !unit
+            .end_session(SessionId(id()), at(5), EndReason::Logout)
+            .await
+            .unwrap()
+    );
+    unit.commit().await.unwrap();
+    let outcomes = race(|number| {
+        let (store, id) = (store.clone(), mine.id);
+        async move {
+            let mut unit = begin(&store).await;
+            let when = at(5 + i64::try_from(number).unwrap());
+            let ended = unit.end_session(id, when, EndReason::Logout).await.unwrap();
+            unit.commit().await.unwrap();
+            ended.then_some(when)
+        }
+    })
+    .await;
+    let ended: Vec<_> = outcomes.into_iter().flatten().collect();
+    assert_eq!(ended.len(), 1);
+    let (found, _) = store.read().await.unwrap().session(mine.id).await.unwrap().unwrap();
+    assert_eq!(found.ended, Some((ended[0], EndReason::Logout)));
+}
+
+/// Whatever order the news come in.
+pub async fn last_seen_moves_forward_only(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (early, late) = (session(&ada), session(&ada));
+    let mut unit = begin(&store).await;
+    unit.insert_session(&early, None).await.unwrap();
+    unit.insert_session(&late, None).await.unwrap();
+    unit.touch_sessions(&[]).await.unwrap();
+    let seen = [
+        (late.id, at(20)),
+        (SessionId(id()), at(30)),
+        (early.id, at(-20)),
+        (late.id, at(25)),
+        (late.id, at(21)),
+    ];
+    unit.touch_sessions(&seen).await.unwrap();
+    unit.commit().await.unwrap();
+    let mut read = store.read().await.unwrap();
+    let mut last_seen = Vec::new();
+    for id in [early.id, late.id] {
+        last_seen.push(read.session(id).await.unwrap().unwrap().0.last_seen_at);
+    }
+    assert_eq!(last_seen, [early.last_seen_at, at(25)]);
+}
+
+/// Of parallel refreshes one exchanges the token; the others see that it was.
+pub async fn a_refresh_token_is_used_once(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = session(&ada);
+    let (token, secret) = (refresh_token(&mine), digest());
+    let mut unit = begin(&store).await;
+    unit.insert_session(&mine, None).await.unwrap();
+    unit.insert_refresh_token(&token, &secret).await.unwrap();
+    assert_eq!(unit.lock_refresh_token(&digest()).await.unwrap(), None);
+    assert_eq!(unit.lock_refresh_token(&secret).await.unwrap(), Some(token.clone()));
+    unit.commit().await.unwrap();
+    let outcomes = race(|_| {
+        let (store, id, mine) = (store.clone(), token.id, mine.clone());
+        async move {
+            let mut unit = begin(&store).await;
+            let found = unit.lock_refresh_token(&secret).await.unwrap().unwrap();
+            let fresh = found.used_at.is_none();
+            assert_eq!(unit.use_refresh_token(id, at(9)).await.unwrap(), fresh);
+            if fresh {
+                unit.insert_refresh_token(&refresh_token(&mine), &digest())
+                    .await
+                    .unwrap();
+            }
+            unit.commit().await.unwrap();
+            fresh
+        }
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|fresh| **fresh).count(), 1);
+    let mut unit = begin(&store).await;
+    let error = unit
+        .insert_refresh_token(&refresh_token(&mine), &secret)
+        .await
+        .unwrap_err();
+    assert!(error.conflicts_on("refresh_tokens_digest_key"), "{error:?}");
+}
+
+/// The oldest first, at most as many as asked for.
+pub async fn expired_sessions_are_purged_with_their_tokens(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mut unit = begin(&store).await;
+    let mut ids = Vec::new();
+    let mut secrets = Vec::new();
+    for expires in [30, 10, 20, 40] {
+        let mut mine = session(&ada);
+        mine.expires_at = at(expires);
+        unit.insert_session(&mine, None).await.unwrap();
+        let secret = digest();
+        unit.insert_refresh_token(&refresh_token(&mine), &secret).await.unwrap();
+        ids.push(mine.id);
+        secrets.push(secret);
+    }
+    assert_eq!(unit.purge_sessions(at(40), 2).await.unwrap(), 2);
+    let mut left = Vec::new();
+    for (id, secret) in ids.iter().zip(&secrets) {
+        let stands = unit.session(*id).await.unwrap().is_some();
+        assert_eq!(unit.lock_refresh_token(secret).await.unwrap().is_some(), stands);
+        left.push(stands);
+    }
+    assert_eq!(left, [true, false, false, true]);
+    assert_eq!(unit.purge_sessions(at(40), 10).await.unwrap(), 1);
+    assert_eq!(unit.purge_sessions(at(40), 10).await.unwrap(), 0);
+}

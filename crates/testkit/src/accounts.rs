@@ -1,0 +1,124 @@
+//! A password hasher that hashes nothing.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use anteroom_ports::{HashError, PasswordHasher, Verified};
+
+use crate::lock;
+use crate::store::assert_no_open_unit;
+
+/// How often a hasher was asked for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HasherCalls {
+    /// Hashes made.
+    pub hashed: usize,
+    /// Comparisons with a stored hash.
+    pub verified: usize,
+    /// Comparisons with the decoy, for an unknown address.
+    pub decoys: usize,
+    /// Calls refused as busy.
+    pub refused: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: HasherCalls,
+    busy: Option<u64>,
+}
+
+/// Keeps passwords in plain text, `plain$<number>$<password>`: fast, and wrong anywhere but in a test.
+#[derive(Debug, Default)]
+pub struct PlainHasher {
+    state: Mutex<State>,
+}
+
+impl PlainHasher {
+    /// A hasher that was never asked.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on answers [`HashError::Busy`] with these seconds; `None` ends that.
+    pub fn set_busy(&self, retry_after_seconds: Option<u64>) {
+        lock(&self.state).busy = retry_after_seconds;
+    }
+
+    /// How often it was asked.
+    pub fn calls(&self) -> HasherCalls {
+        lock(&self.state).calls
+    }
+
+    /// A stored hash of this password with weaker parameters than today's.
+    pub fn outdated_hash(password: &str) -> String {
+        format!("plain$old${password}")
+    }
+
+    fn admit(&self, what: &str, count: impl FnOnce(&mut HasherCalls) -> &mut usize) -> Result<usize, HashError> {
+        assert_no_open_unit(what);
+        let mut state = lock(&self.state);
+        if let Some(retry_after_seconds) = state.busy {
+            state.calls.refused += 1;
+            return Err(HashError::Busy { retry_after_seconds });
+        }
+        let count = count(&mut state.calls);
+        *count += 1;
+        Ok(*count)
+    }
+}
+
+#[async_trait]
+impl PasswordHasher for PlainHasher {
+    async fn hash(&self, password: &SecretString) -> Result<String, HashError> {
+        let number = self.admit("hashing a password", |calls| &mut calls.hashed)?;
+        Ok(format!("plain${number}${}", password.expose_secret()))
+    }
+
+    async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<Verified, HashError> {
+        let Some(stored) = stored else {
+            self.admit("checking a password", |calls| &mut calls.decoys)?;
+            return Ok(Verified {
+                matches: false,
+                outdated: false,
+            });
+        };
+        self.admit("checking a password", |calls| &mut calls.verified)?;
+        let mut parts = stored.splitn(3, '$');
+        let (Some("plain"), Some(number), Some(known)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(HashError::Failed("not a stored hash".to_owned()));
+        };
+        Ok(Verified {
+            matches: known == password.expose_secret(),
+            outdated: number == "old",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_counts_and_refuses() {
+        let hasher = PlainHasher::new();
+        let password = SecretString::from("with$dollar");
+        let hash = hasher.hash(&password).await.unwrap();
+        assert_ne!(hash, hasher.hash(&password).await.unwrap());
+        assert!(hasher.verify(&password, Some(&hash)).await.unwrap().matches);
+        let old = PlainHasher::outdated_hash("with$dollar");
+        let verified = hasher.verify(&password, Some(&old)).await.unwrap();
+        assert!(verified.matches && verified.outdated);
+        assert!(!hasher.verify(&password, None).await.unwrap().matches);
+        assert!(hasher.verify(&password, Some("x")).await.is_err());
+        hasher.set_busy(Some(3));
+        let busy = hasher.hash(&password).await.unwrap_err();
+        assert_eq!(busy, HashError::Busy { retry_after_seconds: 3 });
+        let calls = hasher.calls();
+        assert_eq!(
+            (calls.hashed, calls.verified, calls.decoys, calls.refused),
+            (2, 3, 1, 1)
+        );
+    }
+}

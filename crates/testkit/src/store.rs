@@ -1,0 +1,274 @@
+//! Watches that nothing slow happens while a unit of work is open.
+//!
+//! [`GuardedStore`] marks a unit of work as open for as long as it lives; the other fakes call
+//! [`assert_no_open_unit`]. Open units are counted per task (per thread outside of one): that another task of the
+//! same test has one open is no fault.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::ThreadId;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use anteroom_domain::accounts::User;
+use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
+use anteroom_domain::chat::{Conversation, Message, UsageEvent};
+use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
+use anteroom_domain::{ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::migrations::SchemaStatus;
+use anteroom_ports::ops::{Claim, IdempotentRequest};
+use anteroom_ports::webhooks::OutboxItem;
+use anteroom_ports::{
+    AccountsRead, AccountsWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest, Durability, Migrator,
+    OpsWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
+};
+
+use crate::lock;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Task(tokio::task::Id),
+    // What `block_on` runs is no task, and stays on its thread.
+    Thread(ThreadId),
+}
+
+impl Place {
+    fn here() -> Self {
+        tokio::task::try_id().map_or_else(|| Self::Thread(std::thread::current().id()), Self::Task)
+    }
+}
+
+static OPEN: LazyLock<Mutex<HashMap<Place, usize>>> = LazyLock::new(Mutex::default);
+
+/// Marks a unit of work of this task as open for as long as it lives.
+#[derive(Debug)]
+pub struct OpenUnit {
+    place: Place,
+}
+
+impl OpenUnit {
+    /// A unit of work was begun here.
+    #[expect(clippy::new_without_default, reason = "making one is an act")]
+    pub fn new() -> Self {
+        let place = Place::here();
+        *lock(&OPEN).entry(place).or_default() += 1;
+        Self { place }
+    }
+}
+
+impl Drop for OpenUnit {
+    fn drop(&mut self) {
+        let mut open = lock(&OPEN);
+        if let Some(count) = open.get_mut(&self.place) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.place);
+            }
+        }
+    }
+}
+
+/// For what is slow: `what` is about to happen.
+///
+/// # Panics
+/// If a unit of work of this task is open.
+pub fn assert_no_open_unit(what: &str) {
+    let open = lock(&OPEN).contains_key(&Place::here());
+    assert!(
+        !open,
+        "{what} while a unit of work is open: nothing slow may happen inside one"
+    );
+}
+
+/// A store whose open units of work are watched. It is the store it wraps otherwise.
+pub struct GuardedStore {
+    inner: Arc<dyn Store>,
+}
+
+impl GuardedStore {
+    /// Watches this store's units of work.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner }
+    }
+}
+
+#[async_trait]
+impl Store for GuardedStore {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn begin(&self, durability: Durability) -> StoreResult<Box<dyn UnitOfWork>> {
+        let inner = self.inner.begin(durability).await?;
+        Ok(Box::new(GuardedUnit {
+            inner,
+            _open: OpenUnit::new(),
+        }))
+    }
+
+    async fn read(&self) -> StoreResult<Box<dyn ReadUnit>> {
+        self.inner.read().await
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        self.inner.ping().await
+    }
+}
+
+#[async_trait]
+impl Migrator for GuardedStore {
+    async fn schema_status(&self) -> StoreResult<SchemaStatus> {
+        self.inner.schema_status().await
+    }
+
+    async fn migrate_up(&self) -> StoreResult<Vec<String>> {
+        self.inner.migrate_up().await
+    }
+
+    async fn migrate_down(&self) -> StoreResult<Option<String>> {
+        self.inner.migrate_down().await
+    }
+}
+
+struct GuardedUnit {
+    inner: Box<dyn UnitOfWork>,
+    _open: OpenUnit,
+}
+
+#[async_trait]
+impl UnitOfWork for GuardedUnit {
+    async fn commit(self: Box<Self>) -> StoreResult<()> {
+        self.inner.commit().await
+    }
+}
+
+impl ReadUnit for GuardedUnit {}
+
+/// Hands each method of a context's trait on to the wrapped unit.
+macro_rules! delegate {
+    ($context:ident { $(fn $method:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)+ }) => {
+        #[async_trait]
+        impl $context for GuardedUnit {
+            $(async fn $method(&mut self, $($arg: $kind),*) -> StoreResult<$answer> {
+                self.inner.$method($($arg),*).await
+            })+
+        }
+    };
+}
+
+delegate! {
+    AccountsRead {
+        fn user(id: UserId) -> Option<User>;
+        fn user_by_email(folded: &str) -> Option<(User, Option<String>)>;
+        fn page_users(before: Option<UserId>, limit: i64) -> Vec<User>;
+    }
+}
+
+delegate! {
+    AccountsWrite {
+        fn insert_user(user: &User) -> ();
+        fn update_user(user: &User) -> bool;
+        fn put_password_hash(user: UserId, hash: &str, at: Timestamp) -> ();
+    }
+}
+
+delegate! {
+    SessionsRead {
+        fn session(id: SessionId) -> Option<(Session, User)>;
+        fn session_by_cookie(digest: &Digest) -> Option<(Session, User)>;
+    }
+}
+
+delegate! {
+    SessionsWrite {
+        fn insert_session(session: &Session, cookie: Option<&Digest>) -> ();
+        fn end_session(id: SessionId, at: Timestamp, reason: EndReason) -> bool;
+        fn touch_sessions(seen: &[(SessionId, Timestamp)]) -> ();
+        fn insert_refresh_token(token: &RefreshToken, digest: &Digest) -> ();
+        fn lock_refresh_token(digest: &Digest) -> Option<RefreshToken>;
+        fn use_refresh_token(id: RefreshTokenId, at: Timestamp) -> bool;
+        fn purge_sessions(before: Timestamp, limit: i64) -> usize;
+    }
+}
+
+delegate! {
+    ChatRead {
+        fn conversation(user: UserId, id: ConversationId) -> Option<Conversation>;
+        fn page_conversations(user: UserId, before: Option<ConversationId>, limit: i64) -> Vec<Conversation>;
+        fn page_messages(user: UserId, conversation: ConversationId, after: Option<MessageId>, limit: i64) -> Vec<Message>;
+        fn recent_messages(user: UserId, conversation: ConversationId, limit: i64) -> Vec<Message>;
+    }
+}
+
+delegate! {
+    ChatWrite {
+        fn insert_conversation(conversation: &Conversation) -> ();
+        fn update_conversation(conversation: &Conversation) -> bool;
+        fn delete_conversation(user: UserId, id: ConversationId) -> bool;
+        fn claim_conversation(user: UserId, id: ConversationId, now: Timestamp, until: Timestamp) -> bool;
+        fn release_conversation(id: ConversationId) -> ();
+        fn insert_message(message: &Message) -> ();
+        fn finish_message(message: &Message) -> bool;
+    }
+}
+
+delegate! {
+    BillingRead {
+        fn subscription_of(owner: Owner) -> Option<Subscription>;
+        fn quota_level(key: &QuotaKey) -> QuotaLevel;
+    }
+}
+
+delegate! {
+    BillingWrite {
+        fn insert_billing_event(provider: &str, event_id: &str, kind: &str, payload: &str, received_at: Timestamp) -> bool;
+        fn lock_subscription(provider: &str, provider_id: &str) -> Option<Subscription>;
+        fn put_subscription(subscription: &Subscription) -> ();
+        fn reserve_quota(reservation: &Reservation) -> Reserved;
+        fn settle_quota(id: ReservationId, used: &[(&str, i64)]) -> bool;
+        fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
+        fn insert_usage(event: &UsageEvent) -> bool;
+    }
+}
+
+delegate! {
+    WebhooksWrite {
+        fn insert_outbox(item: &OutboxItem) -> ();
+        fn claim_outbox(now: Timestamp, lease_until: Timestamp, limit: i64) -> Vec<OutboxItem>;
+        fn finish_outbox(id: Uuid) -> ();
+        fn retry_outbox(id: Uuid, at: Timestamp) -> ();
+    }
+}
+
+delegate! {
+    OpsWrite {
+        fn claim_idempotent(request: &IdempotentRequest) -> Claim;
+        fn finish_idempotent(user: UserId, key: &str, status: u16, body: &str) -> ();
+        fn drop_idempotent(user: UserId, key: &str) -> ();
+        fn purge_idempotent(before: Timestamp, limit: i64) -> usize;
+        fn deployment_value(name: &str, value: &str) -> String;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_own_task_is_watched() {
+        let unit = OpenUnit::new();
+        let other = tokio::spawn(async {
+            assert_no_open_unit("hashing");
+            let unit = OpenUnit::new();
+            let caught = std::panic::catch_unwind(|| assert_no_open_unit("hashing")).is_err();
+            drop(unit);
+            caught
+        });
+        assert!(other.await.unwrap());
+        assert!(std::panic::catch_unwind(|| assert_no_open_unit("hashing")).is_err());
+        drop(unit);
+        assert_no_open_unit("hashing");
+    }
+}

@@ -1,0 +1,86 @@
+//! A mailer that keeps what it is given.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use anteroom_ports::{Mail, MailError, Mailer};
+
+use crate::lock;
+use crate::store::assert_no_open_unit;
+
+#[derive(Debug, Default)]
+struct State {
+    sent: Vec<Mail>,
+    failures: VecDeque<MailError>,
+}
+
+/// Records every mail that it took; fails as often as it was told to.
+#[derive(Debug, Default)]
+pub struct RecordingMailer {
+    state: Mutex<State>,
+}
+
+impl RecordingMailer {
+    /// A mailer that takes everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next mail that is not failed already fails so. Failures queue up.
+    pub fn fail_next(&self, error: MailError) {
+        lock(&self.state).failures.push_back(error);
+    }
+
+    /// What was taken, oldest first. A mail that was sent twice is here twice.
+    pub fn sent(&self) -> Vec<Mail> {
+        lock(&self.state).sent.clone()
+    }
+
+    /// The same, leaving none behind.
+    pub fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut lock(&self.state).sent)
+    }
+}
+
+#[async_trait]
+impl Mailer for RecordingMailer {
+    fn name(&self) -> &'static str {
+        "recording"
+    }
+
+    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+        assert_no_open_unit("sending mail");
+        let mut state = lock(&self.state);
+        if let Some(error) = state.failures.pop_front() {
+            return Err(error);
+        }
+        state.sent.push(mail.clone());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_fails_as_told_then_records() {
+        let mailer = RecordingMailer::new();
+        let mail = Mail {
+            id: Uuid::nil(),
+            to: "ada@example.com".into(),
+            subject: "Hello".into(),
+            text: "Hi\n".into(),
+        };
+        mailer.fail_next(MailError::Temporary("busy".into()));
+        assert!(mailer.send(&mail).await.is_err());
+        assert!(mailer.sent().is_empty());
+        mailer.send(&mail).await.unwrap();
+        assert_eq!(mailer.take(), [mail]);
+        assert!(mailer.sent().is_empty());
+    }
+}

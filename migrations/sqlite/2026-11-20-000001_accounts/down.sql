@@ -1,0 +1,2 @@
+DROP TABLE password_credentials;
+DROP TABLE users;

@@ -1,0 +1,1 @@
+//! End-to-end tests over real HTTP; the tree mirrors the URLs.
