@@ -11,7 +11,7 @@ use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Chat;
 use crate::sessions::{AuthenticateError, LiveSession};
@@ -123,6 +123,25 @@ impl Call {
     }
 }
 
+/// A call that has ended, as it is to be written down: holds become use, and the usage row is written once.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) reservation: ReservationId,
+    messages: i64,
+    spend: i64,
+    event: UsageEvent,
+}
+
+impl Record {
+    /// Writes it within the unit of work. Again has no effect.
+    pub(super) async fn write(&self, unit: &mut dyn UnitOfWork) -> StoreResult<()> {
+        let used = [(METER_MESSAGES, self.messages), (METER_SPEND, self.spend)];
+        unit.settle_quota(self.reservation, &used).await?;
+        unit.insert_usage(&self.event).await?;
+        Ok(())
+    }
+}
+
 /// How often a running call looks whether its session is still live.
 pub(super) const WATCH: Duration = Duration::from_millis(500);
 
@@ -230,17 +249,14 @@ impl Chat {
         }
     }
 
-    /// Books the call within the unit of work: holds become use, and the usage row is written once.
-    pub(super) async fn book(&self, unit: &mut dyn UnitOfWork, call: &Call, outcome: Outcome) -> StoreResult<()> {
+    /// What is to be written down of a call that has ended.
+    pub(super) fn record(&self, call: &Call, outcome: Outcome) -> Record {
         let spared = outcome == Outcome::Failed && !call.delivered();
         let (usage, exact) = if spared {
             (TokenUsage::default(), true)
         } else {
             call.usage()
         };
-        let spend = self.options.prices.capped(&call.model, usage).0;
-        let used = [(METER_MESSAGES, i64::from(!spared)), (METER_SPEND, spend)];
-        unit.settle_quota(call.reservation_id, &used).await?;
         let event = UsageEvent {
             request_id: call.request_id,
             owner: call.owner,
@@ -254,32 +270,13 @@ impl Chat {
             outcome,
             created_at: self.clock.now(),
         };
-        unit.insert_usage(&event).await?;
-        Ok(())
-    }
-
-    /// Books the call on its own, off the answer's path, again and again while the store is away; if that lasts, the
-    /// sweep finds the reservation.
-    pub(super) async fn settle(&self, call: &Call, outcome: Outcome) {
-        let mut pause = Duration::from_millis(100);
-        for _ in 0..9 {
-            match self.try_settle(call, outcome).await {
-                Ok(()) => {
-                    call.log(outcome);
-                    return;
-                }
-                Err(e) => warn!(event = "chat.settle.deferred", call_id = %call.request_id, reason = %e),
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+        let spend = self.options.prices.capped(&call.model, usage).0;
+        Record {
+            reservation: call.reservation_id,
+            messages: i64::from(!spared),
+            spend,
+            event,
         }
-        error!(event = "chat.settle.left_to_sweep", call_id = %call.request_id);
-    }
-
-    async fn try_settle(&self, call: &Call, outcome: Outcome) -> StoreResult<()> {
-        let mut unit = self.store.begin(anteroom_ports::Durability::Full).await?;
-        self.book(&mut *unit, call, outcome).await?;
-        unit.commit().await
     }
 
     /// Returns when the session is no longer live. While the store is away nobody can say, so the call goes on.

@@ -5,6 +5,7 @@ mod complete_chat;
 mod conversations;
 mod list_models;
 mod send_message;
+mod settle_calls;
 mod sweep_calls;
 
 pub use call::CallRefused;
@@ -56,6 +57,7 @@ pub struct Chat {
     listed: Mutex<Option<(Instant, Arc<Vec<OfferedModel>>)>>,
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
+    settlements: settle_calls::Settlements,
 }
 
 impl Chat {
@@ -69,7 +71,11 @@ impl Chat {
         billing: Arc<Billing>,
         options: ChatOptions,
     ) -> Self {
-        let (listed, calls) = (Mutex::new(None), TaskTracker::new());
+        let (listed, calls, settlements) = (
+            Mutex::new(None),
+            TaskTracker::new(),
+            settle_calls::Settlements::default(),
+        );
         Self {
             store,
             provider,
@@ -80,6 +86,7 @@ impl Chat {
             options,
             listed,
             calls,
+            settlements,
         }
     }
 

@@ -383,7 +383,7 @@ impl Answering {
         let mut unit = self.chat.store.begin(Durability::Full).await?;
         unit.finish_message(&self.answer).await?;
         unit.release_conversation(self.answer.conversation_id).await?;
-        self.chat.book(&mut *unit, &self.call, outcome).await?;
+        self.chat.record(&self.call, outcome).write(&mut *unit).await?;
         unit.commit().await
     }
 }
