@@ -1,0 +1,248 @@
+//! Signing up, logging in, changing oneself, the first admin.
+
+use anteroom_domain::accounts::Role;
+use anteroom_domain::billing::NanoUsd;
+use anteroom_domain::sessions::Transport;
+use anteroom_ports::Durability;
+use anteroom_services::Client;
+use anteroom_services::accounts::{
+    ChangeProfile, ChangeProfileError, LogIn, LogInError, MadeAdmin, MakeAdminError, SignUp, SignUpError,
+};
+use anteroom_testkit::accounts::PlainHasher;
+
+use crate::house::{House, PASSWORD};
+
+fn asking(email: &str, password: &str) -> SignUp {
+    SignUp {
+        email: email.into(),
+        password: password.into(),
+        name: Some("Ada".into()),
+        transport: Transport::Token,
+        client: Client::default(),
+    }
+}
+
+fn log_in(email: &str, password: &str) -> LogIn {
+    LogIn {
+        email: email.into(),
+        password: password.into(),
+        transport: Transport::Cookie,
+        client: Client::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_who_sign_up_with_one_address_one_does() {
+    let house = House::new().await;
+    let tries = (0..64).map(|i| {
+        let accounts = house.accounts.clone();
+        let email = if i % 2 == 0 {
+            "ada@example.com"
+        } else {
+            "ADA@Example.com"
+        };
+        tokio::spawn(async move { accounts.sign_up(asking(email, PASSWORD)).await })
+    });
+    let mut made = 0;
+    for outcome in futures_util::future::join_all(tries).await {
+        match outcome.unwrap() {
+            Ok(_) => made += 1,
+            Err(SignUpError::EmailTaken) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+    assert_eq!(made, 1);
+    house.webhooks.deliver_outbox().await.unwrap();
+    assert_eq!(house.mailer.sent().len(), 1, "one welcome");
+}
+
+#[tokio::test]
+async fn all_faults_are_told_at_once_and_nothing_is_hashed() {
+    let house = House::new().await;
+    let mut ask = asking("no address", "short");
+    ask.name = Some("\n".into());
+    let SignUpError::Refused(faults) = house.accounts.sign_up(ask).await.unwrap_err() else {
+        panic!("not refused")
+    };
+    assert_eq!(
+        faults.iter().map(|f| (f.field, f.code)).collect::<Vec<_>>(),
+        [
+            ("email", "invalid_email"),
+            ("password", "password_too_short"),
+            ("name", "invalid_name"),
+        ]
+    );
+    assert_eq!(house.hasher.calls().hashed, 0);
+    let closed = House::with(false, NanoUsd(0), &[]).await;
+    assert!(matches!(
+        closed.accounts.sign_up(asking("a@example.com", PASSWORD)).await,
+        Err(SignUpError::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn an_unknown_address_costs_what_a_wrong_password_costs() {
+    let house = House::new().await;
+    house.sign_up("ada@example.com", Transport::Token).await;
+    for (email, password) in [
+        ("ada@example.com", "wrong"),
+        ("nobody@example.com", "wrong"),
+        ("not an address", "wrong"),
+    ] {
+        let before = house.hasher.calls().verified + house.hasher.calls().decoys;
+        assert!(matches!(
+            house.accounts.log_in_with_password(log_in(email, password)).await,
+            Err(LogInError::InvalidCredentials)
+        ));
+        assert_eq!(
+            house.hasher.calls().verified + house.hasher.calls().decoys,
+            before + 1,
+            "{email}"
+        );
+    }
+    assert_eq!(house.hasher.calls().decoys, 2);
+    // What was never accepted is not worth hashing.
+    let before = house.hasher.calls().verified;
+    assert!(
+        house
+            .accounts
+            .log_in_with_password(log_in("ada@example.com", &"x".repeat(1025)))
+            .await
+            .is_err()
+    );
+    assert_eq!(house.hasher.calls().verified, before);
+    assert!(
+        house
+            .accounts
+            .log_in_with_password(log_in(" ADA@example.com ", PASSWORD))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_busy_pool_refuses_and_writes_nothing() {
+    let house = House::new().await;
+    house.hasher.set_busy(Some(3));
+    assert!(matches!(
+        house.accounts.sign_up(asking("ada@example.com", PASSWORD)).await,
+        Err(SignUpError::Hash(_))
+    ));
+    house.hasher.set_busy(None);
+    assert!(
+        house
+            .accounts
+            .sign_up(asking("ada@example.com", PASSWORD))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_weaker_hash_is_replaced_at_login() {
+    let house = House::new().await;
+    let grant = house.sign_up("ada@example.com", Transport::Token).await;
+    let old = PlainHasher::outdated_hash(PASSWORD);
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
+    unit.put_password_hash(grant.user.id, &old, grant.user.created_at)
+        .await
+        .unwrap();
+    unit.commit().await.unwrap();
+    house
+        .accounts
+        .log_in_with_password(log_in("ada@example.com", PASSWORD))
+        .await
+        .unwrap();
+    let (_, hash) = house
+        .store
+        .read()
+        .await
+        .unwrap()
+        .user_by_email("ada@example.com")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_ne!(hash.unwrap(), old);
+    assert!(
+        house
+            .accounts
+            .log_in_with_password(log_in("ada@example.com", PASSWORD))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_profile_is_changed_member_by_member() {
+    let house = House::new().await;
+    let id = house.sign_up("ada@example.com", Transport::Token).await.user.id;
+    house.clock.advance_seconds(5);
+    let change = ChangeProfile {
+        name: Some(Some(" Ada ".into())),
+        locale: Some("de-AT".into()),
+    };
+    let user = house.accounts.change_profile(id, change).await.unwrap();
+    assert_eq!((user.name.as_deref(), user.locale.as_str()), (Some("Ada"), "de-AT"));
+    assert!(user.updated_at > user.created_at);
+    let user = house
+        .accounts
+        .change_profile(
+            id,
+            ChangeProfile {
+                name: Some(None),
+                locale: None,
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!((user.name, user.locale.as_str()), (None, "de-AT"));
+    let bad = ChangeProfile {
+        name: Some(Some(" ".into())),
+        locale: Some("!".into()),
+    };
+    let ChangeProfileError::Refused(faults) = house.accounts.change_profile(id, bad).await.unwrap_err() else {
+        panic!("not refused")
+    };
+    assert_eq!(faults.len(), 2);
+    assert_eq!(house.accounts.get_user(id).await.unwrap().unwrap().locale, "de-AT");
+    let gone = anteroom_domain::UserId(uuid::Uuid::nil());
+    assert!(matches!(
+        house.accounts.change_profile(gone, ChangeProfile::default()).await,
+        Err(ChangeProfileError::NotFound)
+    ));
+}
+
+#[tokio::test]
+async fn the_operator_makes_admins() {
+    let house = House::new().await;
+    house.sign_up("ada@example.com", Transport::Token).await;
+    assert!(house.accounts.has_account("Ada@example.com").await.unwrap());
+    let MadeAdmin::Promoted(ada) = house.accounts.make_admin("ada@example.com", None, None).await.unwrap() else {
+        panic!("not promoted")
+    };
+    assert_eq!(ada.role, Role::Admin);
+    assert!(!house.accounts.has_account("root@example.com").await.unwrap());
+    assert!(matches!(
+        house.accounts.make_admin("root@example.com", None, None).await,
+        Err(MakeAdminError::PasswordNeeded)
+    ));
+    let password = PASSWORD.into();
+    let made = house
+        .accounts
+        .make_admin("root@example.com", Some("Root"), Some(&password))
+        .await
+        .unwrap();
+    assert!(matches!(made, MadeAdmin::Created(user) if user.role == Role::Admin));
+    assert!(
+        house
+            .accounts
+            .log_in_with_password(log_in("root@example.com", PASSWORD))
+            .await
+            .is_ok()
+    );
+    let page = house.accounts.list_users(None, 1).await.unwrap();
+    assert!(page.more);
+    assert_eq!(page.items[0].email.as_str(), "root@example.com");
+    let rest = house.accounts.list_users(Some(page.items[0].id), 10).await.unwrap();
+    assert_eq!((rest.items.len(), rest.more), (1, false));
+}

@@ -1,0 +1,619 @@
+//! The relay, quotas and conversations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, NanoUsd, Owner, SubscriptionStatus};
+use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEvent};
+use anteroom_domain::{ConversationId, RequestId};
+use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
+use anteroom_ports::{Clock as _, Durability};
+use anteroom_services::chat::{
+    CallRefused, ChangeConversation, ChatAnswer, ChatError, ConversationError, MessageAnswer, MessageEvent,
+    NewConversation, Relayed, SendMessage, SendMessageError,
+};
+use anteroom_services::sessions::LiveSession;
+use anteroom_testkit::chat::{Step, StreamEnd, done_step, provider_error, reply, text_step, usage_step};
+use tokio_util::sync::CancellationToken;
+
+use crate::house::{FREE_LIMIT, House};
+
+const USAGE: TokenUsage = TokenUsage {
+    prompt_tokens: 7,
+    completion_tokens: 2,
+    cached_tokens: 0,
+    reasoning_tokens: 0,
+};
+
+fn body(model: &str, stream: bool) -> String {
+    format!(r#"{{"model":"{model}","stream":{stream},"max_tokens":100,"messages":[{{"role":"user","content":"hi"}}]}}"#)
+}
+
+async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAnswer, ChatError> {
+    house
+        .chat
+        .complete_chat(who, body.as_bytes(), CancellationToken::new())
+        .await
+}
+
+async fn drain(answer: ChatAnswer) -> (String, Result<(), ChatError>) {
+    let ChatAnswer::Stream(mut events) = answer else {
+        panic!("not a stream")
+    };
+    let mut text = String::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            Relayed::Chunk(data) => text.push_str(std::str::from_utf8(&data).unwrap()),
+            Relayed::Done => return (text, Ok(())),
+            Relayed::Failed(e) => return (text, Err(e)),
+        }
+    }
+    panic!("the stream just ended")
+}
+
+/// Whether the call is booked: a second booking under its id is refused.
+async fn booked(house: &House, call: &ChatCall, who: &LiveSession) -> bool {
+    let event = UsageEvent {
+        request_id: call.request_id,
+        owner: Owner::account(who.user.id),
+        session_id: who.session.id,
+        model: "x".into(),
+        usage: USAGE,
+        exact: true,
+        cost: None,
+        first_token_ms: None,
+        total_ms: 0,
+        outcome: Outcome::Complete,
+        created_at: house.clock.now(),
+    };
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
+    !unit.insert_usage(&event).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_at_once_exactly_the_limit_get_through() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let tries = (0..64).map(|i| {
+        let (chat, who) = (house.chat.clone(), who.clone());
+        tokio::spawn(async move {
+            chat.complete_chat(&who, body("small", i % 2 == 0).as_bytes(), CancellationToken::new())
+                .await
+        })
+    });
+    let (mut through, mut denied) = (Vec::new(), 0);
+    for outcome in futures_util::future::join_all(tries).await {
+        match outcome.unwrap() {
+            Ok(answer) => through.push(answer),
+            Err(ChatError::Refused(CallRefused::QuotaExceeded { limit, used, .. })) => {
+                assert_eq!((limit, used), (FREE_LIMIT, FREE_LIMIT));
+                denied += 1;
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+    assert_eq!(
+        (i64::try_from(through.len()).unwrap(), denied),
+        (FREE_LIMIT, 64 - FREE_LIMIT)
+    );
+    for answer in through {
+        if matches!(answer, ChatAnswer::Stream(_)) {
+            drain(answer).await.1.unwrap();
+        }
+    }
+    house.chat.settled().await;
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (FREE_LIMIT, 0));
+    house.clock.advance_seconds(86_400);
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_MESSAGES).await.used,
+        0,
+        "a new day"
+    );
+}
+
+#[tokio::test]
+async fn what_a_call_used_is_booked_in_every_ending() {
+    let failed = || provider_error(ProviderErrorKind::Upstream { status: 500 });
+    // What the provider does, how much text comes, whether it counts as a message
+    let endings: Vec<(Vec<Step>, bool, i64)> = vec![
+        (
+            vec![text_step("small", "Hello"), usage_step("small", USAGE), done_step()],
+            true,
+            1,
+        ),
+        (vec![text_step("small", "Hel"), Step::Fail(failed())], false, 1),
+        (vec![Step::Fail(failed())], false, 0),
+    ];
+    for (steps, whole, counted) in endings {
+        let house = House::new().await;
+        let who = house.somebody("ada@example.com").await;
+        house.model.script_stream(steps);
+        let ended = match complete(&house, &who, &body("small", true)).await {
+            Ok(answer) => drain(answer).await.1,
+            Err(e) => Err(e),
+        };
+        assert_eq!(ended.is_ok(), whole);
+        house.chat.settled().await;
+        let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+        assert_eq!((level.used, level.reserved), (counted, 0));
+        let spend = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
+        assert_eq!(spend.reserved, 0);
+        if whole {
+            assert_eq!(spend.used, 9 * 1000, "nine tokens at a dollar a million");
+        } else {
+            assert_eq!(spend.used > 0, counted == 1);
+        }
+        assert!(booked(&house, &house.model.calls()[0].call, &who).await);
+    }
+}
+
+#[tokio::test]
+async fn a_usage_chunk_goes_to_who_asked_for_it() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let steps = || [text_step("small", "Hello"), usage_step("small", USAGE), done_step()];
+    house.model.script_stream(steps());
+    let (silent, _) = drain(complete(&house, &who, &body("small", true)).await.unwrap()).await;
+    assert!(!silent.contains("prompt_tokens"), "{silent}");
+    house.model.script_stream(steps());
+    let asking = body("small", true).replace(
+        "\"max_tokens\"",
+        "\"stream_options\":{\"include_usage\":true},\"max_tokens\"",
+    );
+    let (told, _) = drain(complete(&house, &who, &asking).await.unwrap()).await;
+    assert!(told.contains("prompt_tokens"), "{told}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_call() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    // A stream whose reader is dropped, one whose connection is gone, and a whole answer.
+    house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
+    let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    drop(answer);
+    assert_eq!(house.model.ended(0).await, StreamEnd::Dropped);
+    for stream in [true, false] {
+        let gone = CancellationToken::new();
+        if stream {
+            house.model.script_stream([Step::Hang]);
+        } else {
+            house
+                .model
+                .script_reply_after(Duration::from_secs(3600), Ok(reply("small", "late", None)));
+        }
+        let number = house.model.calls().len();
+        let (chat, who, leaving) = (house.chat.clone(), who.clone(), gone.clone());
+        let call = tokio::spawn(async move {
+            chat.complete_chat(&who, body("small", stream).as_bytes(), leaving)
+                .await
+        });
+        while house.model.calls().len() == number {
+            tokio::task::yield_now().await;
+        }
+        gone.cancel();
+        assert!(matches!(call.await.unwrap(), Err(ChatError::ClientGone)));
+        assert_eq!(house.model.ended(number).await, StreamEnd::Dropped);
+    }
+    house.chat.settled().await;
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (3, 0), "what was sent upstream was used");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_ends_its_streams() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
+    let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    house.sessions.log_out(&who.session).await.unwrap();
+    let (_, ended) = drain(answer).await;
+    assert!(matches!(ended, Err(ChatError::SessionEnded)));
+    assert_eq!(house.model.ended(0).await, StreamEnd::Dropped);
+}
+
+#[tokio::test]
+async fn plans_decide_which_models_answer() {
+    let house = House::new().await;
+    let free = house.somebody("ada@example.com").await;
+    let refused = |outcome: Result<ChatAnswer, ChatError>| match outcome.unwrap_err() {
+        ChatError::Refused(refused) => refused,
+        e => panic!("{e}"),
+    };
+    assert!(matches!(
+        refused(complete(&house, &free, &body("large", false)).await),
+        CallRefused::ModelNotInPlan { .. }
+    ));
+    assert!(matches!(
+        refused(complete(&house, &free, &body("none", false)).await),
+        CallRefused::ModelNotInPlan { .. }
+    ));
+    let payer = house.payer("bob@example.com", SubscriptionStatus::Active).await;
+    assert!(complete(&house, &payer, &body("large", false)).await.is_ok());
+    assert_eq!(house.chat.list_models(&payer).await.unwrap().len(), 2);
+    assert_eq!(house.chat.list_models(&free).await.unwrap().len(), 1);
+    let house = House::new().await;
+    let lapsed = house.payer("bob@example.com", SubscriptionStatus::Canceled).await;
+    let refusal = refused(complete(&house, &lapsed, &body("large", false)).await);
+    assert!(matches!(refusal, CallRefused::SubscriptionInactive { plan, .. } if plan == "pro"));
+    assert!(matches!(
+        complete(&house, &lapsed, "{}").await,
+        Err(ChatError::Invalid(_))
+    ));
+}
+
+#[tokio::test]
+async fn the_spend_cap_guards_the_bill() {
+    // 100 output tokens and the prompt at a dollar a million: one call fits, two do not.
+    let house = House::with(true, NanoUsd(200_000), &["small"]).await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
+    let running = complete(&house, &who, &body("small", true)).await.unwrap();
+    let refused = complete(&house, &who, &body("small", true)).await;
+    assert!(matches!(
+        refused,
+        Err(ChatError::Refused(CallRefused::SpendCapReached { .. }))
+    ));
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
+        1,
+        "the refused call holds nothing"
+    );
+    drop(running);
+    house.chat.settled().await;
+    assert!(
+        house.level(Owner::DEPLOYMENT, METER_SPEND).await.used < 100_000,
+        "the running call used less than it held"
+    );
+}
+
+#[tokio::test]
+async fn the_providers_list_is_asked_once_and_outlives_its_absence() {
+    let house = House::with(true, NanoUsd::from_usd(1.0), &[]).await;
+    house
+        .model
+        .set_models(Err(provider_error(ProviderErrorKind::Transport)));
+    let who = house.somebody("ada@example.com").await;
+    assert!(house.chat.list_models(&who).await.is_err());
+    house.model.set_models(Ok(&["a", "b"]));
+    assert_eq!(house.chat.list_models(&who).await.unwrap()[0].id, "a");
+    house
+        .model
+        .set_models(Err(provider_error(ProviderErrorKind::Transport)));
+    assert_eq!(house.chat.offered_names().await.unwrap(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_call_whose_process_died_is_swept() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
+    let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 0);
+    house.clock.advance_seconds(11 * 60 + 1);
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (1, 0));
+    // The process was not dead after all: its own booking changes nothing any more.
+    drop(answer);
+    house.chat.settled().await;
+    assert_eq!(house.level(Owner::account(who.user.id), METER_MESSAGES).await.used, 1);
+}
+
+async fn talk(
+    house: &House,
+    who: &LiveSession,
+    id: ConversationId,
+    content: &str,
+) -> Result<Message, SendMessageError> {
+    let ask = SendMessage {
+        conversation_id: id,
+        content: content.into(),
+        stream: false,
+    };
+    match house.chat.send_message(who, ask, CancellationToken::new()).await? {
+        MessageAnswer::Whole(message) => Ok(message),
+        MessageAnswer::Stream(_) => panic!("a stream"),
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_remembers_its_recent_turns() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation {
+        title: Some("T".into()),
+        model: None,
+        instructions: Some("Be brief.".into()),
+    };
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    house.model.script_stream([
+        text_step("small", "Hel"),
+        text_step("small", "lo"),
+        usage_step("small", USAGE),
+        done_step(),
+    ]);
+    let answer = talk(&house, &who, id, "Hi").await.unwrap();
+    assert_eq!(
+        (answer.content.as_str(), answer.status, answer.usage),
+        ("Hello", MessageStatus::Complete, Some(USAGE))
+    );
+    talk(&house, &who, id, "Again").await.unwrap();
+    let sent: serde_json::Value = serde_json::from_slice(&house.model.calls()[1].call.body).unwrap();
+    let said: Vec<(&str, &str)> = sent["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| (m["role"].as_str().unwrap(), m["content"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("system", "Be brief."),
+            ("user", "Hi"),
+            ("assistant", "Hello"),
+            ("user", "Again")
+        ]
+    );
+    let page = house.chat.list_messages(who.user.id, id, None, 3).await.unwrap();
+    assert!(page.more);
+    assert_eq!(
+        page.items.iter().map(|m| m.role.as_str()).collect::<Vec<_>>(),
+        ["user", "assistant", "user"]
+    );
+    let rest = house
+        .chat
+        .list_messages(who.user.id, id, Some(page.items[2].id), 3)
+        .await
+        .unwrap();
+    assert_eq!((rest.items.len(), rest.more), (1, false));
+}
+
+#[tokio::test]
+async fn an_answer_is_stored_in_every_ending() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let id = house
+        .chat
+        .create_conversation(who.user.id, NewConversation::default())
+        .await
+        .unwrap()
+        .id;
+    let failed = || provider_error(ProviderErrorKind::Upstream { status: 500 });
+    house
+        .model
+        .script_stream([text_step("small", "Hal\0f"), Step::Fail(failed())]);
+    assert!(matches!(
+        talk(&house, &who, id, "one").await,
+        Err(SendMessageError::Chat(ChatError::Provider(_)))
+    ));
+    house.model.script_stream([Step::Fail(failed())]);
+    assert!(talk(&house, &who, id, "two").await.is_err());
+    house.model.script_stream([text_step("small", "Some"), Step::Hang]);
+    let ask = SendMessage {
+        conversation_id: id,
+        content: "three".into(),
+        stream: true,
+    };
+    let MessageAnswer::Stream(mut events) = house
+        .chat
+        .send_message(&who, ask, CancellationToken::new())
+        .await
+        .unwrap()
+    else {
+        panic!("whole")
+    };
+    assert!(matches!(events.recv().await, Some(MessageEvent::Started(m)) if m.status == MessageStatus::InProgress));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Delta(_, text)) if text == "Some"));
+    assert!(matches!(
+        talk(&house, &who, id, "at once").await,
+        Err(SendMessageError::Busy)
+    ));
+    drop(events);
+    house.chat.settled().await;
+    let stored: Vec<(String, MessageStatus)> = house
+        .chat
+        .list_messages(who.user.id, id, None, 100)
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .filter(|m| m.role.as_str() == "assistant")
+        .map(|m| (m.content, m.status))
+        .collect();
+    let expected = [
+        ("Hal\u{fffd}f", MessageStatus::Partial),
+        ("", MessageStatus::Failed),
+        ("Some", MessageStatus::Cancelled),
+    ];
+    assert_eq!(stored, expected.map(|(text, status)| (text.to_owned(), status)));
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!(
+        (level.used, level.reserved),
+        (2, 0),
+        "the one that failed before anything came is not counted"
+    );
+}
+
+#[tokio::test]
+async fn a_streamed_answer_ends_with_the_stored_message() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let id = house
+        .chat
+        .create_conversation(who.user.id, NewConversation::default())
+        .await
+        .unwrap()
+        .id;
+    let ask = SendMessage {
+        conversation_id: id,
+        content: "Hi".into(),
+        stream: true,
+    };
+    let MessageAnswer::Stream(mut events) = house
+        .chat
+        .send_message(&who, ask, CancellationToken::new())
+        .await
+        .unwrap()
+    else {
+        panic!("whole")
+    };
+    let (mut text, mut last) = (String::new(), None);
+    while let Some(event) = events.recv().await {
+        match event {
+            MessageEvent::Delta(_, more) => text.push_str(&more),
+            other => last = Some(other),
+        }
+    }
+    let Some(MessageEvent::Completed(message)) = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!(message.content, text);
+    let stored = house.chat.list_messages(who.user.id, id, None, 10).await.unwrap().items;
+    assert_eq!(stored[1], message);
+    // A provider that fails in the middle of a stream ends it with an error.
+    house.model.script_stream([
+        text_step("small", "Hal"),
+        Step::Fail(provider_error(ProviderErrorKind::Transport)),
+    ]);
+    let ask = SendMessage {
+        conversation_id: id,
+        content: "Hi".into(),
+        stream: true,
+    };
+    let MessageAnswer::Stream(mut events) = house
+        .chat
+        .send_message(&who, ask, CancellationToken::new())
+        .await
+        .unwrap()
+    else {
+        panic!("whole")
+    };
+    let mut last = None;
+    while let Some(event) = events.recv().await {
+        last = Some(event);
+    }
+    assert!(matches!(last, Some(MessageEvent::Failed(ChatError::Provider(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_messages_at_once_one_is_answered() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let id = house
+        .chat
+        .create_conversation(who.user.id, NewConversation::default())
+        .await
+        .unwrap()
+        .id;
+    house.model.script_stream([
+        text_step("small", "Hello"),
+        Step::Wait(Duration::from_secs(3)),
+        done_step(),
+    ]);
+    let house = Arc::new(house);
+    let tries = (0..64).map(|_| {
+        let (house, who) = (house.clone(), who.clone());
+        tokio::spawn(async move { talk(&house, &who, id, "Hi").await })
+    });
+    let (mut answered, mut busy) = (0, 0);
+    for outcome in futures_util::future::join_all(tries).await {
+        match outcome.unwrap() {
+            Ok(_) => answered += 1,
+            Err(SendMessageError::Busy) => busy += 1,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    assert_eq!((answered, busy), (1, 63));
+    assert!(
+        talk(&house, &who, id, "and now").await.is_ok(),
+        "the claim ends with the answer"
+    );
+}
+
+#[tokio::test]
+async fn bad_conversations_are_refused_and_strangers_find_nothing() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let (ada, eve) = (who.user.id, house.somebody("eve@example.com").await);
+    let bad = NewConversation {
+        title: Some(" ".into()),
+        model: Some(String::new()),
+        instructions: Some("x".repeat(20_000)),
+    };
+    let ConversationError::Refused(faults) = house.chat.create_conversation(ada, bad).await.unwrap_err() else {
+        panic!("not refused")
+    };
+    assert_eq!(
+        faults.iter().map(|f| f.field).collect::<Vec<_>>(),
+        ["title", "model", "instructions"]
+    );
+    let id = house
+        .chat
+        .create_conversation(ada, NewConversation::default())
+        .await
+        .unwrap()
+        .id;
+    let stranger = eve.user.id;
+    assert!(matches!(
+        house.chat.get_conversation(stranger, id).await,
+        Err(ConversationError::NotFound)
+    ));
+    assert!(matches!(
+        house
+            .chat
+            .change_conversation(stranger, id, ChangeConversation::default())
+            .await,
+        Err(ConversationError::NotFound)
+    ));
+    assert!(matches!(
+        house.chat.delete_conversation(stranger, id).await,
+        Err(ConversationError::NotFound)
+    ));
+    assert!(matches!(
+        house.chat.list_messages(stranger, id, None, 10).await,
+        Err(ConversationError::NotFound)
+    ));
+    assert!(matches!(
+        talk(&house, &eve, id, "hi").await,
+        Err(SendMessageError::NotFound)
+    ));
+    for content in ["", "  \n", "a\0b", &"x".repeat(1001)] {
+        assert!(matches!(
+            talk(&house, &who, id, content).await,
+            Err(SendMessageError::Refused(_))
+        ));
+    }
+    let change = ChangeConversation {
+        title: Some(Some("New".into())),
+        model: Some(Some("large".into())),
+        instructions: None,
+    };
+    assert_eq!(
+        house
+            .chat
+            .change_conversation(ada, id, change)
+            .await
+            .unwrap()
+            .title
+            .as_deref(),
+        Some("New")
+    );
+    assert!(matches!(
+        talk(&house, &who, id, "hi").await,
+        Err(SendMessageError::Chat(ChatError::Refused(
+            CallRefused::ModelNotInPlan { .. }
+        )))
+    ));
+    assert_eq!(
+        house.chat.list_conversations(ada, None, 10).await.unwrap().items.len(),
+        1
+    );
+    house.chat.delete_conversation(ada, id).await.unwrap();
+    assert!(matches!(
+        house.chat.get_conversation(ada, id).await,
+        Err(ConversationError::NotFound)
+    ));
+    assert_eq!(RequestId(uuid::Uuid::nil()).to_string().len(), 36);
+}

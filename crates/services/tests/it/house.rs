@@ -1,0 +1,285 @@
+//! The services, wired to fakes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anteroom_domain::accounts::PasswordPolicy;
+use anteroom_domain::billing::{
+    Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
+    Subscription, SubscriptionStatus, Window,
+};
+use anteroom_domain::sessions::Transport;
+use anteroom_domain::{Timestamp, UserId};
+use anteroom_ports::billing::QuotaLevel;
+use anteroom_ports::{Clock as _, Durability, Store};
+use anteroom_services::accounts::{AccountsOptions, SignUp};
+use anteroom_services::billing::BillingOptions;
+use anteroom_services::chat::ChatOptions;
+use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
+use anteroom_services::{Accounts, Billing, Chat, Client, Ops, Sessions, Webhooks};
+use anteroom_sqlite::SqliteStore;
+use anteroom_testkit::accounts::PlainHasher;
+use anteroom_testkit::billing::FakePayments;
+use anteroom_testkit::chat::ScriptedModel;
+use anteroom_testkit::ops::{FixedClock, SeededIds};
+use anteroom_testkit::sessions::{FakeSecrets, FakeSigner};
+use anteroom_testkit::store::GuardedStore;
+use anteroom_testkit::webhooks::RecordingMailer;
+use jiff::SignedDuration;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// Messages a day on the free plan.
+pub const FREE_LIMIT: i64 = 10;
+/// A password that is accepted.
+pub const PASSWORD: &str = "correct horse battery";
+
+pub struct House {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<FixedClock>,
+    pub hasher: Arc<PlainHasher>,
+    pub mailer: Arc<RecordingMailer>,
+    pub model: Arc<ScriptedModel>,
+    pub payments: Arc<FakePayments>,
+    pub accounts: Arc<Accounts>,
+    pub sessions: Arc<Sessions>,
+    pub billing: Arc<Billing>,
+    pub chat: Arc<Chat>,
+    pub ops: Arc<Ops>,
+    pub webhooks: Arc<Webhooks>,
+}
+
+fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -> Plan {
+    let price = |amount| Price {
+        amount,
+        currency: "usd".into(),
+        interval: "month".into(),
+    };
+    Plan {
+        key: key.into(),
+        name: key.to_uppercase(),
+        version: 1,
+        models,
+        prices: amount.map(price).into_iter().collect(),
+        by_agreement: false,
+        entitlements: vec![
+            Entitlement {
+                key: "messages".into(),
+                kind: EntitlementKind::Metered {
+                    limit,
+                    window: Window::Day,
+                },
+            },
+            Entitlement {
+                key: "exports".into(),
+                kind: EntitlementKind::Metered {
+                    limit: Some(3),
+                    window: Window::Day,
+                },
+            },
+            Entitlement {
+                key: "support".into(),
+                kind: EntitlementKind::Boolean(true),
+            },
+            Entitlement {
+                key: "seats".into(),
+                kind: EntitlementKind::Static(3.into()),
+            },
+        ],
+    }
+}
+
+impl House {
+    pub async fn new() -> Self {
+        Self::with(true, NanoUsd::from_usd(1000.0), &["small", "large"]).await
+    }
+
+    pub async fn with(signup_open: bool, daily_spend_cap: NanoUsd, models: &[&str]) -> Self {
+        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(Arc::new(
+            SqliteStore::open_temporary().await.unwrap(),
+        )));
+        let clock = Arc::new(FixedClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
+        let (ids, hasher, mailer) = (
+            Arc::new(SeededIds::new(7)),
+            Arc::new(PlainHasher::new()),
+            Arc::new(RecordingMailer::new()),
+        );
+        let (model, payments) = (
+            Arc::new(ScriptedModel::new(&["small", "large"])),
+            Arc::new(FakePayments::new()),
+        );
+        let options = SessionsOptions {
+            lifetime: SignedDuration::from_hours(24 * 7),
+            access_token: SignedDuration::from_mins(15),
+            refresh_grace: SignedDuration::from_secs(10),
+        };
+        let sessions = Arc::new(Sessions::new(
+            store.clone(),
+            Arc::new(FakeSigner),
+            Arc::new(FakeSecrets),
+            clock.clone(),
+            ids.clone(),
+            options,
+        ));
+        let webhooks = Arc::new(Webhooks::new(
+            store.clone(),
+            Some(mailer.clone()),
+            clock.clone(),
+            ids.clone(),
+            "Anteroom".into(),
+        ));
+        let options = AccountsOptions {
+            signup_open,
+            passwords: PasswordPolicy { min_strength: 2 },
+        };
+        let accounts = Arc::new(Accounts::new(
+            store.clone(),
+            hasher.clone(),
+            clock.clone(),
+            ids.clone(),
+            sessions.clone(),
+            webhooks.clone(),
+            options,
+        ));
+        let plans = vec![
+            plan("free", ModelRule::First, Some(FREE_LIMIT), None),
+            plan("pro", ModelRule::All, None, Some(1900)),
+        ];
+        let options = BillingOptions {
+            catalogue: Catalogue::new(plans, "free").unwrap(),
+            past_due_grace: SignedDuration::from_hours(24 * 7),
+            success_url: "https://app.example/ok".into(),
+            cancel_url: "https://app.example/back".into(),
+        };
+        let billing = Arc::new(Billing::new(
+            store.clone(),
+            Some(payments.clone()),
+            clock.clone(),
+            sessions.clone(),
+            options,
+        ));
+        let million = NanoUsd::from_usd(1.0);
+        let price = ModelPrice {
+            input: million,
+            cached_input: million,
+            output: million,
+        };
+        let options = ChatOptions {
+            models: models.iter().map(|m| (*m).to_owned()).collect(),
+            prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
+            daily_spend_cap,
+            max_output_tokens: 1000,
+            memory_tokens: 4000,
+            max_message_bytes: 1000,
+            call_lost_after: SignedDuration::from_mins(11),
+        };
+        let chat = Arc::new(Chat::new(
+            store.clone(),
+            model.clone(),
+            clock.clone(),
+            ids.clone(),
+            sessions.clone(),
+            billing.clone(),
+            options,
+        ));
+        let ops = Arc::new(Ops::new(
+            store.clone(),
+            Arc::new(FakeSecrets),
+            clock.clone(),
+            ids.clone(),
+        ));
+        Self {
+            store,
+            clock,
+            hasher,
+            mailer,
+            model,
+            payments,
+            accounts,
+            sessions,
+            billing,
+            chat,
+            ops,
+            webhooks,
+        }
+    }
+
+    pub async fn sign_up(&self, email: &str, transport: Transport) -> Grant {
+        let ask = SignUp {
+            email: email.into(),
+            password: PASSWORD.into(),
+            name: None,
+            transport,
+            client: Client::default(),
+        };
+        self.accounts.sign_up(ask).await.unwrap()
+    }
+
+    /// Somebody signed in by token, as the edge hands them to use cases.
+    pub async fn somebody(&self, email: &str) -> Arc<LiveSession> {
+        let grant = self.sign_up(email, Transport::Token).await;
+        self.sessions.live_session(grant.session.id).await.unwrap()
+    }
+
+    /// Somebody who pays for `pro`.
+    pub async fn payer(&self, email: &str, status: SubscriptionStatus) -> Arc<LiveSession> {
+        let live = self.somebody(email).await;
+        let mut unit = self.store.begin(Durability::Full).await.unwrap();
+        unit.put_subscription(&self.subscription(live.user.id, "sub_1", status))
+            .await
+            .unwrap();
+        unit.commit().await.unwrap();
+        self.sessions.forget_cached_state();
+        self.sessions.live_session(live.session.id).await.unwrap()
+    }
+
+    pub fn subscription(&self, user: UserId, id: &str, status: SubscriptionStatus) -> Subscription {
+        Subscription {
+            provider: "fake".into(),
+            provider_id: id.into(),
+            owner: Owner::account(user),
+            plan: "pro".into(),
+            plan_version: 1,
+            status,
+            current_period_end: None,
+            cancel_at_period_end: false,
+            trial_end: None,
+            past_due_since: None,
+            as_of: self.clock.now(),
+        }
+    }
+
+    pub async fn level(&self, owner: Owner, meter: &'static str) -> QuotaLevel {
+        let window_start: Timestamp = Window::Day.start(self.clock.now());
+        self.store
+            .read()
+            .await
+            .unwrap()
+            .quota_level(&QuotaKey {
+                owner,
+                meter,
+                window_start,
+            })
+            .await
+            .unwrap()
+    }
+}
+
+/// The access and refresh tokens of a grant.
+pub fn tokens(grant: &Grant) -> (String, SecretString) {
+    match &grant.credential {
+        GrantedCredential::Token {
+            access_token,
+            refresh_token,
+            ..
+        } => (access_token.expose_secret().to_owned(), refresh_token.clone()),
+        GrantedCredential::Cookie(_) => panic!("a cookie"),
+    }
+}
+
+/// The cookie of a grant.
+pub fn cookie(grant: &Grant) -> String {
+    match &grant.credential {
+        GrantedCredential::Cookie(value) => value.expose_secret().to_owned(),
+        GrantedCredential::Token { .. } => panic!("tokens"),
+    }
+}

@@ -1,0 +1,10 @@
+//! The use cases on a real store (SQLite in a temporary file), with fakes behind every other port: what needs a clock
+//! that can be set, a provider that fails on cue, or 64 callers at once.
+
+mod accounts;
+mod billing;
+mod chat;
+mod house;
+mod ops;
+mod sessions;
+mod webhooks;
