@@ -260,7 +260,7 @@ impl ChatWrite for Unit {
     async fn delete_conversation(&mut self, user: UserId, id: ConversationId) -> StoreResult<bool> {
         let done = diesel::delete(conversations::table.find(Id(id.0)))
             .filter(conversations::user_id.eq(Id(user.0)))
-            .execute(self.conn()?)
+            .execute(self.conn_for_long()?)
             .await;
         Ok(self.checked(done)? == 1)
     }

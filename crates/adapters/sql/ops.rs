@@ -100,7 +100,10 @@ impl OpsWrite for Unit {
         .sql(" ORDER BY created_at LIMIT ")
         .bind::<BigInt, _>(limit)
         .sql(")");
-        let done = diesel::delete(keys::table).filter(oldest).execute(self.conn()?).await;
+        let done = diesel::delete(keys::table)
+            .filter(oldest)
+            .execute(self.conn_for_long()?)
+            .await;
         self.checked(done)
     }
 

@@ -156,7 +156,7 @@ impl SessionsWrite for Unit {
         let mut rows: Vec<_> = seen.iter().map(|(id, at)| (Id(id.0), At(*at))).collect();
         rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         rows.dedup_by_key(|row| row.0);
-        let done = touch(self.conn()?, rows).await;
+        let done = touch(self.conn_for_long()?, rows).await;
         self.checked(done)
     }
 

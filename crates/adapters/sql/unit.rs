@@ -8,16 +8,26 @@ use tokio::runtime::Handle;
 use crate::backend::{Conn, Link, store_error};
 use crate::pool::Lease;
 
+/// What became of the last statement.
+///
+/// After one that did not succeed PostgreSQL accepts nothing more on the transaction (and answers its COMMIT with a
+/// silent rollback); on SQLite the transaction may be gone, and later statements would stand alone. So nothing more is
+/// sent then, and the commit is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Statement {
+    Succeeded,
+    /// It runs, or its future was dropped while it did.
+    Sent,
+    Failed,
+}
+
 /// A leased connection, and what is known about its transaction.
 pub(crate) struct Unit {
     lease: Option<Lease>,
     runtime: Handle,
     /// A transaction is open, and undone unless it is committed.
     open: bool,
-    /// A statement was sent and has not succeeded: it runs, it was cancelled, or it failed. PostgreSQL accepts nothing
-    /// more on the transaction then (and answers its COMMIT with a silent rollback); on SQLite it may be gone, and
-    /// later statements would stand alone. So nothing more is sent, and the commit is refused.
-    unsettled: bool,
+    last: Statement,
 }
 
 impl Unit {
@@ -27,7 +37,7 @@ impl Unit {
             lease: Some(lease),
             runtime,
             open: true,
-            unsettled: true,
+            last: Statement::Sent,
         };
         let done = unit.held()?.begin(durability).await;
         unit.checked(done)?;
@@ -40,7 +50,7 @@ impl Unit {
             lease: Some(lease),
             runtime,
             open: false,
-            unsettled: false,
+            last: Statement::Succeeded,
         }
     }
 
@@ -53,20 +63,32 @@ impl Unit {
 
     /// The connection, for one statement, whose result goes through [`Unit::checked`].
     pub(crate) fn conn(&mut self) -> StoreResult<&mut Link> {
-        if self.unsettled {
+        Ok(self.ready()?.link())
+    }
+
+    /// The same, for a statement that may touch many rows.
+    pub(crate) fn conn_for_long(&mut self) -> StoreResult<&mut Link> {
+        Ok(self.ready()?.link_for_long())
+    }
+
+    fn ready(&mut self) -> StoreResult<&mut Conn> {
+        if self.last != Statement::Succeeded {
             return Err(StoreError::Corrupt {
                 reason: "the unit of work failed before and can only be dropped".into(),
             });
         }
-        self.unsettled = true;
-        Ok(self.held()?.link())
+        self.last = Statement::Sent;
+        self.held()
     }
 
     /// The result of a statement.
     pub(crate) fn checked<T>(&mut self, result: QueryResult<T>) -> StoreResult<T> {
-        let value = result.map_err(store_error)?;
-        self.unsettled = false;
-        Ok(value)
+        self.last = if result.is_ok() {
+            Statement::Succeeded
+        } else {
+            Statement::Failed
+        };
+        result.map_err(store_error)
     }
 }
 
@@ -76,8 +98,7 @@ impl ReadUnit for Unit {}
 impl UnitOfWork for Unit {
     #[tracing::instrument(level = "debug", name = "store.commit", skip_all)]
     async fn commit(mut self: Box<Self>) -> StoreResult<()> {
-        use diesel_async::SimpleAsyncConnection as _;
-        let done = self.conn()?.batch_execute("COMMIT").await;
+        let done = self.ready()?.commit().await;
         self.checked(done)?;
         self.open = false;
         Ok(())
@@ -89,11 +110,11 @@ impl Drop for Unit {
     /// for: a task does it, and the connection is nobody's until it is done.
     fn drop(&mut self) {
         let Some(mut lease) = self.lease.take() else { return };
-        if !self.open && !self.unsettled {
+        if !self.open && self.last == Statement::Succeeded {
             return;
         }
         lease.distrust();
-        let cut_off = self.unsettled;
+        let cut_off = self.last == Statement::Sent;
         self.runtime.spawn(async move {
             let Ok(conn) = lease.conn() else { return };
             if conn.undo(cut_off).await {

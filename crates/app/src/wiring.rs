@@ -14,7 +14,7 @@ use anteroom_domain::billing::{
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
-//PG use anteroom_postgres::{PostgresOptions, PostgresStore};
+use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::accounts::AccountsOptions;
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
@@ -59,7 +59,18 @@ pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
                 format!("the SQLite database {name} cannot be opened")
             })?))
         }
-        DatabaseTarget::Postgres(_) => anyhow::bail!("pg"),
+        DatabaseTarget::Postgres(url) => {
+            let options = PostgresOptions {
+                url,
+                max_connections: usize::try_from(db.max_connections).unwrap_or(16),
+                acquire_timeout,
+                statement_timeout: Duration::from_millis(db.statement_timeout_ms.into()),
+                pooler: db.pooler,
+                application_name: "anteroom".to_owned(),
+            };
+            let store = PostgresStore::open(options).await.context("the PostgreSQL server cannot be used")?;
+            Ok(Arc::new(store))
+        }
     }
 }
 

@@ -3,5 +3,6 @@
 //! An adapter's test names its suite's macro and says how a fresh thing is made; the macro writes one test for each
 //! case.
 
+pub mod chat_model;
 pub mod payment_provider;
 pub mod store;

@@ -37,8 +37,8 @@ pub trait TestDatabase: Send + Sync {
     /// Runs SQL that both databases understand, past the store.
     async fn execute(&self, sql: &str);
 
-    /// Every table's columns, keys and indexes, in words that are the same for every database: see
-    /// [`migrations::shape_line`].
+    /// Every table's columns, indexes and foreign keys, sorted, in words that are the same for every database:
+    /// [`migrations::column_line`], [`migrations::index_line`] and [`migrations::reference_line`].
     async fn shape(&self) -> Vec<String>;
 
     /// Removes it.

@@ -1,1 +1,33 @@
 //! The production store: PostgreSQL.
+//!
+//! The queries are written once for both databases, in `../sql`; here is what PostgreSQL does its own way.
+
+mod backend;
+mod connector;
+mod migrator;
+mod store;
+
+#[path = "../../sql/accounts.rs"]
+mod accounts;
+#[path = "../../sql/billing.rs"]
+mod billing;
+#[path = "../../sql/chat.rs"]
+mod chat;
+#[path = "../../sql/migrations.rs"]
+mod migrations;
+#[path = "../../sql/ops.rs"]
+mod ops;
+#[path = "../../sql/pool.rs"]
+mod pool;
+#[path = "../../sql/schema.rs"]
+mod schema;
+#[path = "../../sql/sessions.rs"]
+mod sessions;
+#[path = "../../sql/types.rs"]
+mod types;
+#[path = "../../sql/unit.rs"]
+mod unit;
+#[path = "../../sql/webhooks.rs"]
+mod webhooks;
+
+pub use store::{PostgresOptions, PostgresStore};

@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
@@ -17,24 +19,32 @@ use diesel::{Connection as _, ExpressionMethods as _, QueryDsl as _, QueryResult
 use diesel_async::SimpleAsyncConnection as _;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::schema::sessions;
 use crate::types::{At, Id, SqlId, SqlTime};
 
 /// What queries run on.
-pub(crate) type Link = SyncConnectionWrapper<SqliteConnection, Offload>;
+pub(crate) type Link = SyncConnectionWrapper<SqliteConnection, Runner>;
 
-/// Runs statements on the runtime's threads for blocking work.
+/// Runs statements where they cost least.
 ///
-/// Diesel-async's own way waits in a destructor for a statement whose future was dropped, which panics on a
+/// Most touch a few pages in memory and are over in microseconds: they run where they are, since handing them to
+/// another thread and waiting for it takes several times as long. What waits for the disk or touches many rows runs on
+/// the runtime's threads for blocking work.
+///
+/// There, diesel-async's own way would wait in a destructor for a statement whose future was dropped, which panics on a
 /// current-thread runtime. A statement cannot be stopped anyway: it runs to its end by itself, and whatever comes next
 /// on the connection waits for the lock that it holds.
-pub(crate) struct Offload(Handle);
+pub(crate) struct Runner {
+    runtime: Handle,
+    long: Arc<AtomicBool>,
+}
 
-impl SpawnBlocking for Offload {
+impl SpawnBlocking for Runner {
     fn spawn_blocking<'a, R>(
         &mut self,
         task: impl FnOnce() -> R + Send + 'static,
@@ -42,12 +52,19 @@ impl SpawnBlocking for Offload {
     where
         R: Send + 'static,
     {
-        let running = self.0.spawn_blocking(task);
-        async move { running.await.map_err(Box::from) }.boxed()
+        if self.long.load(Ordering::Relaxed) {
+            let running = self.runtime.spawn_blocking(task);
+            async move { running.await.map_err(Box::from) }.boxed()
+        } else {
+            ready(Ok(task())).boxed()
+        }
     }
 
     fn get_runtime() -> Self {
-        Self(Handle::current())
+        Self {
+            runtime: Handle::current(),
+            long: Arc::default(),
+        }
     }
 }
 
@@ -55,7 +72,7 @@ impl SpawnBlocking for Offload {
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) path: PathBuf,
-    /// How long a statement waits for another process that writes.
+    /// How long one waits for another process that writes.
     pub(crate) patience: Duration,
     pub(crate) writes: bool,
     /// Whether the file outlives a power cut; not so for a temporary one.
@@ -66,12 +83,26 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) async fn connect(&self) -> StoreResult<Conn> {
         let options = self.clone();
-        let opened = self.runtime.spawn_blocking(move || options.open()).await;
-        let conn = opened.map_err(|_| StoreError::Unavailable {
+        let opened = self.runtime.spawn_blocking(move || {
+            let mut conn = options.open()?;
+            if options.writes {
+                // `Conn::begin` waits for other writers, without a thread; once it has the lock there are none.
+                conn.batch_execute("PRAGMA busy_timeout = 0").map_err(store_error)?;
+            }
+            Ok(conn)
+        });
+        let conn = opened.await.map_err(|_| StoreError::Unavailable {
             reason: "the runtime is shutting down".into(),
         })??;
+        let long: Arc<AtomicBool> = Arc::default();
+        let runner = Runner {
+            runtime: self.runtime.clone(),
+            long: long.clone(),
+        };
         Ok(Conn {
-            link: SyncConnectionWrapper::with_runtime(conn, Offload(self.runtime.clone())),
+            link: SyncConnectionWrapper::with_runtime(conn, runner),
+            long,
+            patience: self.patience,
             durable: self.durable,
             waits_for_disk: true,
         })
@@ -108,13 +139,24 @@ impl Connector {
 /// A connection.
 pub(crate) struct Conn {
     link: Link,
+    /// Whether the next statement may take long.
+    long: Arc<AtomicBool>,
+    patience: Duration,
     durable: bool,
-    /// What `synchronous` is set to: FULL, or NORMAL.
+    /// Whether `synchronous` is FULL, and commits move the log into the database.
     waits_for_disk: bool,
 }
 
 impl Conn {
+    /// For a statement that touches a few rows.
     pub(crate) fn link(&mut self) -> &mut Link {
+        self.long.store(false, Ordering::Relaxed);
+        &mut self.link
+    }
+
+    /// For a statement that may touch many rows, or waits for the disk.
+    pub(crate) fn link_for_long(&mut self) -> &mut Link {
+        self.long.store(true, Ordering::Relaxed);
         &mut self.link
     }
 
@@ -124,27 +166,57 @@ impl Conn {
         true
     }
 
-    /// Takes the write lock. `synchronous` cannot change inside a transaction, so it is set before.
+    /// Takes the write lock.
     pub(crate) async fn begin(&mut self, durability: Durability) -> QueryResult<()> {
+        // Neither setting can change inside a transaction. A commit that does not wait for the disk leaves moving the
+        // log into the database, which does, to the next one that waits anyway.
         let wait = durability == Durability::Full;
-        let sql = match (self.durable && self.waits_for_disk != wait, wait) {
-            (false, _) => "BEGIN IMMEDIATE",
-            (true, true) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-            (true, false) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+        if self.durable && self.waits_for_disk != wait {
+            let settings = if wait {
+                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000"
+            } else {
+                "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
+            };
+            self.link().batch_execute(settings).await?;
+            self.waits_for_disk = wait;
+        }
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.link().batch_execute("BEGIN IMMEDIATE").await {
+                // Another process writes.
+                Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Makes an open transaction permanent.
+    pub(crate) async fn commit(&mut self) -> QueryResult<()> {
+        let link = if self.durable && self.waits_for_disk {
+            self.link_for_long()
+        } else {
+            self.link()
         };
-        self.waits_for_disk = wait;
-        self.link.batch_execute(sql).await
+        link.batch_execute("COMMIT").await
     }
 
     /// Takes an open transaction back. `false` if the connection must not be used again.
-    pub(crate) async fn undo(&mut self, _cut_off: bool) -> bool {
-        match self.link.batch_execute("ROLLBACK").await {
+    pub(crate) async fn undo(&mut self, cut_off: bool) -> bool {
+        // A statement that was cut off still runs; wait for it elsewhere.
+        let link = if cut_off { self.link_for_long() } else { self.link() };
+        match link.batch_execute("ROLLBACK").await {
             Ok(()) => true,
             // A COMMIT whose future was dropped ran to its end, or SQLite took the transaction back by itself.
             Err(Error::DatabaseError(_, info)) => info.message().contains("no transaction is active"),
             Err(_) => false,
         }
     }
+}
+
+fn is_locked(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, info) if info.message().contains("locked"))
 }
 
 /// A lock on a row that was read: the write lock covers everything.

@@ -1,11 +1,12 @@
 //! The suite every store must pass, on a file.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom_contract::store::TestDatabase;
-use anteroom_contract::store::migrations::shape_line;
+use anteroom_contract::store::migrations::{column_line, index_line, reference_line};
 use anteroom_ports::Store;
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use async_trait::async_trait;
@@ -38,8 +39,22 @@ impl File {
     }
 }
 
+/// Columns, indexes and foreign keys, each as one line of the suite's words.
+const SHAPE: &str = r#"
+    WITH tables AS (SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\_\_%' ESCAPE '\')
+    SELECT 'column' AS what, t.name AS table_name, p.name AS name, p.type AS kind, p."notnull" AS flag, p.pk AS number
+        FROM tables t JOIN pragma_table_info(t.name) p
+    UNION ALL
+    SELECT 'index', t.name, (SELECT group_concat(c.name, ', ') FROM pragma_index_info(i.name) c), '', i."unique", 0
+        FROM tables t JOIN pragma_index_list(t.name) i WHERE i.origin <> 'pk'
+    UNION ALL
+    SELECT 'reference', t.name, f."from", f."table" || '.' || f."to", f.on_delete = 'CASCADE', 0
+        FROM tables t JOIN pragma_foreign_key_list(t.name) f"#;
+
 #[derive(QueryableByName)]
-struct Column {
+struct Fact {
+    #[diesel(sql_type = Text)]
+    what: String,
     #[diesel(sql_type = Text)]
     table_name: String,
     #[diesel(sql_type = Text)]
@@ -47,9 +62,32 @@ struct Column {
     #[diesel(sql_type = Text)]
     kind: String,
     #[diesel(sql_type = BigInt)]
-    required: i64,
+    flag: i64,
     #[diesel(sql_type = BigInt)]
-    key: i64,
+    number: i64,
+}
+
+impl Fact {
+    fn line(&self) -> String {
+        let (table, flag) = (&self.table_name, self.flag == 1);
+        let kind = match self.kind.as_str() {
+            "BLOB" => "bytes",
+            "INTEGER" => "integer",
+            "TEXT" => "text",
+            other => other,
+        };
+        match self.what.as_str() {
+            "column" => column_line(
+                table,
+                &self.name,
+                kind,
+                !flag,
+                Some(self.number).filter(|place| *place > 0),
+            ),
+            "index" => index_line(table, &self.name, flag),
+            _ => reference_line(table, &self.name, kind, flag),
+        }
+    }
 }
 
 #[async_trait]
@@ -68,21 +106,10 @@ impl TestDatabase for File {
     }
 
     async fn shape(&self) -> Vec<String> {
-        let sql = "SELECT m.name AS table_name, p.name AS name, p.type AS kind, p.\"notnull\" AS required, p.pk AS key \
-                   FROM sqlite_schema m JOIN pragma_table_info(m.name) p \
-                   WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY m.name, p.cid";
-        let columns: Vec<Column> = diesel::sql_query(sql).load(&mut self.connect()).unwrap();
-        let line = |column: Column| {
-            let kind = match column.kind.as_str() {
-                "BLOB" => "bytes",
-                "INTEGER" => "integer",
-                "TEXT" => "text",
-                other => other,
-            };
-            let key = usize::try_from(column.key).ok().filter(|place| *place > 0);
-            shape_line(&column.table_name, &column.name, kind, column.required == 0, key)
-        };
-        columns.into_iter().map(line).collect()
+        let facts: Vec<Fact> = diesel::sql_query(SHAPE).load(&mut self.connect()).unwrap();
+        let mut lines: Vec<String> = facts.iter().map(Fact::line).collect();
+        lines.sort_unstable();
+        lines
     }
 
     async fn remove(&self) {}

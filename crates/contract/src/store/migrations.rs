@@ -9,12 +9,26 @@ use tokio::task::JoinSet;
 use super::samples::stored_user;
 use super::{TestDatabase, ready};
 
-/// How [`TestDatabase::shape`] spells a column: `kind` is `bytes`, `integer` or `text`, and `key` its place in the
-/// primary key, from 1.
-pub fn shape_line(table: &str, column: &str, kind: &str, nullable: bool, key: Option<usize>) -> String {
+/// The tables that every database's migrations make, as [`TestDatabase::shape`] tells of them.
+const SHAPE: &str = include_str!("shape.txt");
+
+/// How a shape spells a column. `kind` is `bytes`, `integer` or `text`; `key` is its place in the primary key, from 1.
+pub fn column_line(table: &str, column: &str, kind: &str, nullable: bool, key: Option<i64>) -> String {
     let null = if nullable { "nullable" } else { "required" };
     let key = key.map_or_else(String::new, |place| format!(" key {place}"));
-    format!("{table}.{column} {kind} {null}{key}")
+    format!("{table}.{column}: {kind} {null}{key}")
+}
+
+/// How a shape spells an index other than the primary key's. `columns` are joined by a comma.
+pub fn index_line(table: &str, columns: &str, unique: bool) -> String {
+    let unique = if unique { " unique" } else { "" };
+    format!("{table} ({columns}): index{unique}")
+}
+
+/// How a shape spells a foreign key.
+pub fn reference_line(table: &str, column: &str, target: &str, cascades: bool) -> String {
+    let cascade = if cascades { ", deleted with it" } else { "" };
+    format!("{table}.{column} -> {target}{cascade}")
 }
 
 /// With rows in it; what is taken back leaves nothing behind.
@@ -22,7 +36,18 @@ pub async fn the_schema_goes_up_down_and_up(database: &dyn TestDatabase) {
     let store = ready(database).await;
     stored_user(&store).await;
     let shape = database.shape().await;
-    assert!(shape.len() > 100, "{shape:?}");
+    let missing: Vec<&str> = SHAPE
+        .lines()
+        .filter(|line| !shape.iter().any(|found| found == line))
+        .collect();
+    let added: Vec<&String> = shape
+        .iter()
+        .filter(|found| !SHAPE.lines().any(|line| line == *found))
+        .collect();
+    assert!(
+        missing.is_empty() && added.is_empty(),
+        "missing {missing:#?}, added {added:#?}"
+    );
     let status = store.schema_status().await.unwrap();
     assert!(status.current(), "{status:?}");
     assert_eq!(store.migrate_up().await.unwrap(), Vec::<String>::new());

@@ -274,7 +274,7 @@ mod tests {
             (
                 json!({ "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }),
                 "ab",
-                57,
+                55,
             ),
             (json!({ "content": { "new": "shape" } }), "", 15),
             (json!({ "content": 5 }), "", 1),

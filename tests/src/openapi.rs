@@ -1,0 +1,168 @@
+//! The served OpenAPI document, as a judge of answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+/// The document and the schemas that were compiled from it so far.
+pub struct Contract {
+    document: Value,
+    compiled: Mutex<HashMap<String, Arc<Validator>>>,
+}
+
+impl Contract {
+    /// Of this document.
+    pub fn new(document: Value) -> Self {
+        Self {
+            document,
+            compiled: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// Says what about an answer is not as the document has it. A path or a method that is not in it must be answered
+    /// by a problem; a streamed body is taken as it is.
+    pub fn check(
+        &self,
+        method: &str,
+        path: &str,
+        status: u16,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<(), String> {
+        let path = path.split('?').next().unwrap_or_default();
+        let kind = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let Some((pointer, answer)) = self.answer(method, path, status) else {
+            if path.starts_with("/docs/") && status == 200 {
+                return Ok(());
+            }
+            return if status >= 400 && kind == "application/problem+json" {
+                self.check_body("/components/schemas/Problem", body)
+            } else if status >= 400 && kind == "application/json" {
+                self.check_body("/components/schemas/OpenAiErrorBody", body)
+            } else {
+                Err(format!(
+                    "{method} {path} is not in the document, and {status} is no error"
+                ))
+            };
+        };
+        let Some(content) = answer["content"].as_object().filter(|c| !c.is_empty()) else {
+            return match body.len() {
+                0 => Ok(()),
+                n => Err(format!(
+                    "{status} has no body in the document, but one of {n} bytes came"
+                )),
+            };
+        };
+        let Some(documented) = content.get(kind) else {
+            let kinds: Vec<&String> = content.keys().collect();
+            return Err(format!("{status} came as `{kind}`, documented are {kinds:?}"));
+        };
+        if !kind.ends_with("json") || documented["schema"].is_null() {
+            return Ok(());
+        }
+        self.check_body(&format!("{pointer}/content/{}/schema", escape(kind)), body)
+    }
+
+    /// The documented answer and where it stands.
+    fn answer(&self, method: &str, path: &str, status: u16) -> Option<(String, &Value)> {
+        let paths = self.document["paths"].as_object()?;
+        // What is spelt out goes before what has a parameter.
+        let template = paths
+            .keys()
+            .filter(|template| fits(template, path))
+            .min_by_key(|template| template.matches('{').count())?;
+        let method = if method == "HEAD" {
+            "get"
+        } else {
+            &method.to_lowercase()
+        };
+        let answers = &paths[template][method]["responses"];
+        let key = [status.to_string(), "default".to_owned()]
+            .into_iter()
+            .find(|key| answers.get(key).is_some())?;
+        if key == "default" && status < 400 {
+            return None;
+        }
+        let pointer = format!("/paths/{}/{method}/responses/{key}", escape(template));
+        Some((pointer, &answers[&key]))
+    }
+
+    fn check_body(&self, pointer: &str, body: &[u8]) -> Result<(), String> {
+        let body: Value = serde_json::from_slice(body).map_err(|e| format!("the body is not JSON: {e}"))?;
+        let validator = self.validator(pointer);
+        let faults: Vec<String> = validator
+            .iter_errors(&body)
+            .map(|e| format!("{} at `{}`", e, e.instance_path()))
+            .collect();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{}\nin {body}", faults.join("; ")))
+        }
+    }
+
+    fn validator(&self, pointer: &str) -> Arc<Validator> {
+        let mut compiled = self.compiled.lock().unwrap();
+        let make = || {
+            let mut schema = json!({
+                "$ref": format!("#{pointer}"),
+                "components": self.document["components"],
+                "paths": self.document["paths"],
+            });
+            // Errors may say more than their schema; other answers are documented whole.
+            let open =
+                pointer.ends_with("/Problem") || pointer.contains("/responses/4") || pointer.contains("/default/");
+            if !open && self.names_members(pointer) {
+                schema["unevaluatedProperties"] = false.into();
+            }
+            Arc::new(
+                jsonschema::options()
+                    .should_validate_formats(true)
+                    .build(&schema)
+                    .expect("the document's schemas compile"),
+            )
+        };
+        Arc::clone(compiled.entry(pointer.to_owned()).or_insert_with(make))
+    }
+
+    fn names_members(&self, pointer: &str) -> bool {
+        let mut schema = self.document.pointer(&unescape_slashes(pointer));
+        while let Some(reference) = schema.and_then(|s| s["$ref"].as_str()) {
+            schema = self.document.pointer(reference.trim_start_matches('#'));
+        }
+        schema.is_some_and(|s| s["properties"].is_object())
+    }
+}
+
+/// `serde_json` reads `~1` in pointers itself; a pointer in a URL fragment is percent-encoded besides.
+fn unescape_slashes(pointer: &str) -> String {
+    pointer.replace("%7B", "{").replace("%7D", "}")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('~', "~0")
+        .replace('/', "~1")
+        .replace('{', "%7B")
+        .replace('}', "%7D")
+}
+
+fn fits(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+    template.len() == path.len()
+        && template
+            .iter()
+            .zip(&path)
+            .all(|(t, p)| t == p || (t.starts_with('{') && !p.is_empty()))
+}

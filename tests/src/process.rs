@@ -1,0 +1,148 @@
+//! The real binary, as a process.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{PATIENCE, eventually};
+
+/// The binary: `ANTEROOM_BIN`, or the one that was built beside the tests, or is built now.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("ANTEROOM_BIN") {
+            return path.into();
+        }
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["build", "--quiet", "-p", "anteroom-app", "--bin", "anteroom"]);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let built = command.current_dir(folder).status().expect("cargo runs");
+        assert!(built.success(), "the binary cannot be built");
+        let tests = std::env::current_exe().unwrap();
+        let path = tests.ancestors().nth(2).unwrap().join("anteroom");
+        assert!(path.exists(), "{} was not built", path.display());
+        path
+    })
+}
+
+/// A command of the binary with these variables and no others.
+pub fn command(folder: &Path, variables: &BTreeMap<String, String>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .current_dir(folder)
+        .env_clear()
+        .envs(variables)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end, with this on its standard input.
+pub fn output(mut command: Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // A command that reads nothing may be gone before it is written to.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// A server in a process of its own. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    /// Where it listens.
+    pub url: String,
+}
+
+impl Server {
+    /// Starts one and waits until it listens.
+    pub async fn start(folder: &Path, variables: &BTreeMap<String, String>) -> Self {
+        Self::try_start(folder, variables)
+            .await
+            .unwrap_or_else(|said| panic!("it does not start:\n{said}"))
+    }
+
+    /// Starts one; if it ends before it listens, what it said.
+    pub async fn try_start(folder: &Path, variables: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut child = command(folder, variables, &["serve"]).spawn().unwrap();
+        let said = Arc::<Mutex<String>>::default();
+        let readers = [
+            collect(child.stdout.take().unwrap(), &said),
+            collect(child.stderr.take().unwrap(), &said),
+        ];
+        let begun = Instant::now();
+        loop {
+            let address = address(&said.lock().unwrap());
+            if let Some(address) = address {
+                let url = format!("http://{address}");
+                return Ok(Self { child, said, url });
+            }
+            if child.try_wait().unwrap().is_some() {
+                for reader in readers {
+                    reader.join().unwrap();
+                }
+                return Err(said.lock().unwrap().clone());
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it neither listens nor ends:\n{}",
+                said.lock().unwrap()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Everything it has written so far, on both outputs.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Out of the line that says that the server has started.
+fn address(said: &str) -> Option<String> {
+    let line = said.lines().find(|line| line.contains("\"server.started\""))?;
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = if line["fields"].is_object() {
+        &line["fields"]
+    } else {
+        &line
+    };
+    fields["address"].as_str().map(str::to_owned)
+}
+
+fn collect(output: impl Read + Send + 'static, said: &Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
+    let said = Arc::clone(said);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(output);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            said.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    })
+}

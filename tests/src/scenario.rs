@@ -1,0 +1,112 @@
+//! A request with everything that is to come of it: the answer, the events in the log, the mails. What is not named is
+//! not to happen.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::app::TestApp;
+use crate::client::{Answer, Ask};
+use crate::{PATIENCE, logs};
+
+/// A request and what it must lead to; `.await` makes it and looks.
+#[must_use]
+pub struct Scenario {
+    ask: Ask,
+    status: u16,
+    code: Option<&'static str>,
+    errors: Vec<(&'static str, &'static str)>,
+    events: Vec<&'static str>,
+    mails: Vec<String>,
+}
+
+impl Scenario {
+    pub(crate) fn new(ask: Ask, status: u16) -> Self {
+        Self {
+            ask,
+            status,
+            code: None,
+            errors: Vec::new(),
+            events: Vec::new(),
+            mails: Vec::new(),
+        }
+    }
+
+    /// The error's code.
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The faults of a 422: pointer and code of each.
+    pub fn errors(mut self, errors: &[(&'static str, &'static str)]) -> Self {
+        self.code = Some("validation_failed");
+        errors.clone_into(&mut self.errors);
+        self
+    }
+
+    /// The events that the log names for this request, in order; without this, none.
+    pub fn events(mut self, events: &[&'static str]) -> Self {
+        events.clone_into(&mut self.events);
+        self
+    }
+
+    /// To whom mails leave; without this, to nobody.
+    pub fn mails(mut self, to: &[&str]) -> Self {
+        self.mails = to.iter().map(|&to| to.to_owned()).collect();
+        self
+    }
+}
+
+impl IntoFuture for Scenario {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let app = self.ask.app.clone();
+            app.expect_mails(&self.mails);
+            let answer = self.ask.await;
+            assert_eq!(answer.status, self.status, "{answer:?}");
+            if let Some(code) = self.code {
+                assert_eq!(answer.code(), code, "{answer:?}");
+            }
+            if !self.errors.is_empty() {
+                let faults = faults(&answer.json());
+                let faults: Vec<(&str, &str)> = faults.iter().map(|(p, c)| (p.as_str(), c.as_str())).collect();
+                assert_eq!(faults, self.errors, "{answer:?}");
+            }
+            logged(&app, &answer.request_id(), &self.events).await;
+            app.mails_have_left().await;
+            answer
+        })
+    }
+}
+
+/// Pointer and code of each fault in a problem.
+fn faults(problem: &Value) -> Vec<(String, String)> {
+    let text = |error: &Value, key: &str| error[key].as_str().unwrap_or_default().to_owned();
+    let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    errors.iter().map(|e| (text(e, "pointer"), text(e, "code"))).collect()
+}
+
+/// Fails unless the request has logged exactly these events, some of them perhaps a moment after its answer.
+pub async fn logged(app: &TestApp, request_id: &str, events: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let found = logs::of_request(request_id);
+        let names: Vec<&str> = found.iter().map(|e| e.name.as_str()).collect();
+        if names == events {
+            return;
+        }
+        let hopeless = names.len() > events.len() || begun.elapsed() > PATIENCE;
+        assert!(
+            !hopeless,
+            "{}: {events:?} was to be logged, but it was {found:#?}",
+            app.url()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,197 @@
+//! What a test has to itself: a store, a data folder, and the servers it starts on them.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anteroom_app::config::{LoadInput, load};
+use futures_util::FutureExt as _;
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+use crate::app::TestApp;
+use crate::{FRONTEND, WEBHOOK_SECRET, logs};
+
+/// Which store a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file in the test's own folder.
+    Sqlite,
+    /// A schema of the test's own on the server that `TEST_DATABASE_URL` names.
+    Postgres,
+}
+
+/// No test takes longer, unless it hangs.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// What a test has to itself.
+pub struct Setup {
+    kind: Kind,
+    folder: TempDir,
+    schema: Option<Schema>,
+    apps: Mutex<Vec<TestApp>>,
+    /// To whom mails were to leave.
+    mails: Arc<Mutex<Vec<String>>>,
+}
+
+/// Runs a test on a store, and takes away afterwards what was made for it.
+pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
+    let server = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
+    if kind == Kind::Postgres && server.is_none() {
+        eprintln!("skipped: TEST_DATABASE_URL names no PostgreSQL server");
+        return;
+    }
+    logs::keep();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let setup = Setup {
+            kind,
+            folder: TempDir::with_prefix("anteroom-test-").unwrap(),
+            schema: match server.filter(|_| kind == Kind::Postgres) {
+                Some(server) => Some(Schema::create(&server).await),
+                None => None,
+            },
+            apps: Mutex::default(),
+            mails: Arc::default(),
+        };
+        let outcome = tokio::time::timeout(LONGEST, AssertUnwindSafe(test(&setup)).catch_unwind()).await;
+        let apps = std::mem::take(&mut *setup.apps.lock().unwrap());
+        if matches!(outcome, Ok(Ok(()))) {
+            // Nodes of one test share a folder, so that one of them can speak for all.
+            for app in &apps {
+                if app.mails_are_all().await {
+                    break;
+                }
+            }
+        }
+        futures_util::future::join_all(apps.iter().map(TestApp::stop)).await;
+        drop(apps);
+        if let Some(schema) = &setup.schema {
+            schema.remove().await;
+        }
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => panic!("the test has not ended within {LONGEST:?}"),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+}
+
+impl Setup {
+    /// Which store it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The test's own folder; data are in `data` below it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data folder of the servers.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.folder().join("data")
+    }
+
+    /// The variables that a server is started with, and what is `set` besides, by key: `("ai.models", "a,b")`.
+    pub fn variables(&self, set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let data = self.data();
+        let mut keys = vec![
+            ("data.dir", data.to_str().unwrap()),
+            ("server.port", "0"),
+            ("server.workers", "2"),
+            ("server.shutdown_grace_seconds", "1"),
+            ("server.frontend_url", FRONTEND),
+            ("metrics.enabled", "false"),
+            ("passwords.bcrypt_cost", "4"),
+            ("passwords.max_wait_ms", "20000"),
+            ("protection.enabled", "false"),
+            ("stripe_stub.webhook_secret", WEBHOOK_SECRET),
+            ("database.max_connections", "8"),
+            ("database.acquire_timeout_ms", "15000"),
+            ("log.format", "json"),
+        ];
+        if let Some(schema) = &self.schema {
+            keys.push(("database.url", &schema.url));
+        }
+        keys.extend_from_slice(set);
+        keys.into_iter()
+            .map(|(key, value)| {
+                let name = format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__"));
+                (name, value.to_owned())
+            })
+            .collect()
+    }
+
+    /// Starts a server with the defaults of the tests.
+    pub async fn app(&self) -> TestApp {
+        self.app_with(&[]).await
+    }
+
+    /// Starts a server with what is `set` besides. A second one is a second node on the same store.
+    pub async fn app_with(&self, set: &[(&str, &str)]) -> TestApp {
+        self.try_app_with(set)
+            .await
+            .unwrap_or_else(|e| panic!("the server does not start: {e:#}"))
+    }
+
+    /// Tries to start a server.
+    pub async fn try_app_with(&self, set: &[(&str, &str)]) -> Result<TestApp, String> {
+        let input = LoadInput {
+            env: self.variables(set),
+            ..LoadInput::default()
+        };
+        let loaded = load(input).map_err(|e| e.to_string())?;
+        let running = anteroom_app::serve(loaded.settings)
+            .await
+            .map_err(|e| format!("{e:#}"))?;
+        let app = TestApp::new(running, self.data(), Arc::clone(&self.mails)).await;
+        self.apps.lock().unwrap().push(app.clone());
+        Ok(app)
+    }
+}
+
+/// A schema on a PostgreSQL server.
+struct Schema {
+    server: String,
+    name: String,
+    /// The server's URL with this schema as the only one that is looked into.
+    url: String,
+}
+
+impl Schema {
+    async fn create(server: &str) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e_{}_{number}", std::process::id());
+        execute(server, &format!("CREATE SCHEMA {name}")).await;
+        let separator = if server.contains('?') { '&' } else { '?' };
+        Self {
+            url: format!("{server}{separator}options=-c%20search_path%3D{name}"),
+            server: server.to_owned(),
+            name,
+        }
+    }
+
+    async fn remove(&self) {
+        execute(&self.server, &format!("DROP SCHEMA {} CASCADE", self.name)).await;
+    }
+}
+
+async fn execute(server: &str, statement: &str) {
+    let (client, connection) = tokio_postgres::connect(server, NoTls)
+        .await
+        .unwrap_or_else(|e| panic!("TEST_DATABASE_URL cannot be reached: {e}"));
+    let connection = tokio::spawn(connection);
+    client.batch_execute(statement).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
