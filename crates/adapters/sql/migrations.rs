@@ -37,7 +37,7 @@ pub(crate) fn compare<DB: Backend>(
     applied: Vec<String>,
     source: &impl MigrationSource<DB>,
 ) -> StoreResult<SchemaStatus> {
-    let known: Vec<String> = known(source)?.iter().map(version).collect();
+    let known: Vec<String> = known(source)?.iter().map(|m| version(&**m)).collect();
     Ok(SchemaStatus {
         pending: known.iter().filter(|v| !applied.contains(v)).cloned().collect(),
         unknown: applied.iter().filter(|v| !known.contains(v)).cloned().collect(),
@@ -62,8 +62,8 @@ where
         });
     }
     for migration in known(source)? {
-        if status.pending.contains(&version(&migration)) {
-            logged("migration.applied", &migration, || harness.run_migration(&*migration))?;
+        if status.pending.contains(&version(&*migration)) {
+            logged("migration.applied", &*migration, || harness.run_migration(&*migration))?;
         }
     }
     Ok(status.pending)
@@ -79,12 +79,12 @@ where
     let Some(newest) = status(harness, source)?.applied.pop() else {
         return Ok(None);
     };
-    let Some(migration) = known(source)?.into_iter().find(|m| version(m) == newest) else {
+    let Some(migration) = known(source)?.into_iter().find(|m| version(&**m) == newest) else {
         return Err(StoreError::Corrupt {
             reason: format!("migration {newest} is unknown to this version, which cannot take it back"),
         });
     };
-    logged("migration.reverted", &migration, || {
+    logged("migration.reverted", &*migration, || {
         harness.revert_migration(&*migration)
     })?;
     Ok(Some(newest))
@@ -92,7 +92,7 @@ where
 
 fn logged<DB: Backend, T>(
     event: &'static str,
-    migration: &Box<dyn Migration<DB>>,
+    migration: &dyn Migration<DB>,
     run: impl FnOnce() -> Result<T, Failure>,
 ) -> StoreResult<()> {
     let (version, started) = (version(migration), Instant::now());
@@ -100,11 +100,11 @@ fn logged<DB: Backend, T>(
     let ms = started.elapsed().as_millis();
     match result {
         Ok(_) => {
-            tracing::info!(%version, ms, "{event}");
+            tracing::info!(event, %version, ms);
             Ok(())
         }
         Err(error) => {
-            tracing::error!(%version, ms, %error, "migration.failed");
+            tracing::error!(event = "migration.failed", %version, ms, %error);
             Err(unavailable(&error))
         }
     }
@@ -115,11 +115,11 @@ fn known<DB: Backend, S: MigrationSource<DB>>(source: &S) -> StoreResult<Vec<Box
     let mut known = source.migrations().map_err(|e| StoreError::Corrupt {
         reason: format!("the embedded migrations cannot be read: {e}"),
     })?;
-    known.sort_unstable_by_key(version);
+    known.sort_unstable_by_key(|m| version(&**m));
     Ok(known)
 }
 
-fn version<DB: Backend>(migration: &Box<dyn Migration<DB>>) -> String {
+fn version<DB: Backend>(migration: &dyn Migration<DB>) -> String {
     migration.name().version().to_string()
 }
 

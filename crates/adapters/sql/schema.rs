@@ -1,4 +1,5 @@
 //! The tables, as the migrations of both databases make them.
+#![expect(clippy::wildcard_imports, reason = "how a table names its columns' types")]
 
 diesel::table! {
     use diesel::sql_types::*;

@@ -29,7 +29,10 @@ pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
     // What the web server says of its own threads is for those who ask for it.
     let directives = format!("actix_server=warn,{}", settings.log.level);
     let filter = EnvFilter::try_new(directives).with_context(|| {
-        format!("log.level `{}` is none; use error, warn, info, debug or trace, or directives per module", settings.log.level)
+        format!(
+            "log.level `{}` is none; use error, warn, info, debug or trace, or directives per module",
+            settings.log.level
+        )
     })?;
     let (writer, colours) = match output {
         Output::Stdout => (BoxMakeWriter::new(stdout), stdout().is_terminal()),
@@ -59,13 +62,25 @@ where
     #[expect(clippy::disallowed_methods, reason = "a log line is stamped by the machine's clock")]
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (now, about) = (jiff::Timestamp::now(), event.metadata());
-        write!(line, "{{\"timestamp\":\"{now:.6}\",\"level\":\"{}\",\"target\":\"{}\"", about.level(), about.target())?;
-        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+        write!(
+            line,
+            "{{\"timestamp\":\"{now:.6}\",\"level\":\"{}\",\"target\":\"{}\"",
+            about.level(),
+            about.target()
+        )?;
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                 line.write_str(fields)?;
             }
         }
-        let mut members = Members { line: line.by_ref(), outcome: Ok(()) };
+        let mut members = Members {
+            line: line.by_ref(),
+            outcome: Ok(()),
+        };
         event.record(&mut members);
         members.outcome?;
         line.write_str("}\n")
@@ -74,7 +89,10 @@ where
 
 impl<'writer> FormatFields<'writer> for JsonLine {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut members = Members { line: writer, outcome: Ok(()) };
+        let mut members = Members {
+            line: writer,
+            outcome: Ok(()),
+        };
         fields.record(&mut members);
         members.outcome
     }
@@ -106,7 +124,11 @@ impl Members<'_> {
 impl Visit for Members<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for what is not a number.
-        if value.is_finite() { self.member(field, value) } else { self.member(field, "null") }
+        if value.is_finite() {
+            self.member(field, value);
+        } else {
+            self.member(field, "null");
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -181,7 +203,11 @@ mod tests {
     fn a_line_is_one_flat_object_whatever_it_holds() {
         let kept = Kept::default();
         let writer = kept.clone();
-        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).fmt_fields(JsonLine).event_format(JsonLine).finish();
+        let lines = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .fmt_fields(JsonLine)
+            .event_format(JsonLine)
+            .finish();
         tracing::subscriber::with_default(lines, || {
             let _around = info_span!("request", request_id = %"r-1").entered();
             let _inner = info_span!("inner", depth = 2).entered();
@@ -198,6 +224,6 @@ mod tests {
                 "text": "quote \" back \\ line\nbell \u{7} é", "n": -3, "big": u64::MAX, "ms": 1.5, "nan": null, "on": true, "debug": "Some(\"x\")",
             })
         );
-        assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(bytes.split(|b| *b == b'\n').count(), 2);
     }
 }

@@ -69,9 +69,10 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         // Port 0 was a wish for any; now it is known which.
         let _ = settings.server.public_url.set_port(Some(address.port()));
     }
-    let metrics_listener = match settings.metrics.enabled {
-        true => Some(bind(&settings.metrics.host, settings.metrics.port, "METRICS_PORT")?),
-        false => None,
+    let metrics_listener = if settings.metrics.enabled {
+        Some(bind(&settings.metrics.host, settings.metrics.port, "METRICS_PORT")?)
+    } else {
+        None
     };
     let adapters = Adapters::new(&settings, &local_url(address)?).await?;
     bring_schema_up(&*adapters.store).await?;
@@ -85,9 +86,10 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         mailer: adapters.mailer.as_ref().map_or("none", |m| m.name()),
     };
     let api = web::Data::new(api(&settings, &services));
-    let (server, ended) = start_http(&settings, listener, &api)?;
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    // Before the server: its workers look their metrics up when they start.
     let metrics_server = metrics_listener.map(metrics::serve).transpose()?;
+    let (server, ended) = start_http(&settings, listener, &api)?;
     let stop_jobs = CancellationToken::new();
     let jobs = jobs::start(&services, adapters.limiter, &stop_jobs);
     let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());

@@ -68,7 +68,9 @@ pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
                 pooler: db.pooler,
                 application_name: "anteroom".to_owned(),
             };
-            let store = PostgresStore::open(options).await.context("the PostgreSQL server cannot be used")?;
+            let store = PostgresStore::open(options)
+                .await
+                .context("the PostgreSQL server cannot be used")?;
             Ok(Arc::new(store))
         }
     }

@@ -141,11 +141,13 @@ async fn collect(model: &dyn ChatModel, call: ChatCall) -> (Vec<ChatEvent>, Opti
 }
 
 fn chunks(events: &[ChatEvent]) -> Vec<&ChatChunk> {
-    let chunk = |event| match event {
-        &ChatEvent::Chunk(ref chunk) => Some(chunk),
-        ChatEvent::Done => None,
-    };
-    events.iter().filter_map(chunk).collect()
+    events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Chunk(chunk) => Some(chunk),
+            ChatEvent::Done => None,
+        })
+        .collect()
 }
 
 fn text(events: &[ChatEvent]) -> String {
@@ -460,7 +462,7 @@ pub async fn a_slow_consumer_slows_the_provider(bench: &dyn Bench) {
     const MOST: usize = 16 * 1024 * 1024;
     let model = bench.model(Scene::Floods, PATIENT).await;
     let mut events = model.stream(bench.call(true)).await.unwrap();
-    assert!(next_chunk(&mut events).await.output_bytes > 0);
+    next_chunk(&mut events).await;
     // Sockets take some time to fill; then nothing may move any more.
     let mut sent = bench.sent_bytes();
     loop {
@@ -491,7 +493,7 @@ async fn next_chunk(events: &mut ChatEvents) -> ChatChunk {
     }
 }
 
-/// Writes a test for each case of the suite of providers. `$bench` is an expression that is awaited for a [`Bench`].
+/// Writes a test for each case of the suite of providers. `$bench` is an expression that makes a [`Bench`].
 #[macro_export]
 macro_rules! chat_model_contract {
     ($bench:expr; answers) => {
@@ -512,7 +514,7 @@ macro_rules! chat_model_contract {
     (@cases $bench:expr; $($case:ident)+) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::chat_model::$case(&$bench.await).await;
+            $crate::chat_model::$case(&$bench).await;
         }
     )+};
 }

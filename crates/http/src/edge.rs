@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
@@ -105,6 +105,7 @@ where
             service,
             api: self.api.clone(),
             fixed,
+            meters: Rc::new(Meters::new()),
         }))
     }
 }
@@ -114,6 +115,7 @@ pub struct EdgeService<S> {
     service: S,
     api: web::Data<Api>,
     fixed: Rc<Vec<(HeaderName, HeaderValue)>>,
+    meters: Rc<Meters>,
 }
 
 impl<S> Service<ServiceRequest> for EdgeService<S>
@@ -138,12 +140,12 @@ where
             id: id.clone(),
             address,
         });
-        let (api, fixed) = (self.api.clone(), Rc::clone(&self.fixed));
+        let (api, fixed, meters) = (self.api.clone(), Rc::clone(&self.fixed), Rc::clone(&self.meters));
         let span = info_span!("request", request_id = %id);
 
         if is_preflight(&request) {
             let answer = preflight(&request, &api.options, &id);
-            let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &id, begun));
+            let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &meters, &id, begun));
             return Box::pin(ready(Ok(answer)));
         }
         let flight = api.in_flight.enter();
@@ -151,7 +153,7 @@ where
         let whole = async move {
             let answer = answer.await?;
             let answer = render_problem(answer, &id);
-            let mut answer = finish(answer, &api, &fixed, &id, begun);
+            let mut answer = finish(answer, &api, &fixed, &meters, &id, begun);
             if api.in_flight.0.draining.load(Ordering::Relaxed) {
                 answer
                     .response_mut()
@@ -305,6 +307,7 @@ fn finish(
     mut answer: ServiceResponse,
     api: &Api,
     fixed: &[(HeaderName, HeaderValue)],
+    meters: &Meters,
     id: &str,
     begun: Instant,
 ) -> ServiceResponse {
@@ -347,9 +350,7 @@ fn finish(
     }
     let route = request.match_pattern().unwrap_or_default();
     let elapsed = begun.elapsed();
-    let labels = [("method", label(request.method())), ("status", status_class(status))];
-    metrics::counter!("anteroom_http_requests_total", &labels).increment(1);
-    metrics::histogram!("anteroom_http_request_seconds").record(elapsed.as_secs_f64());
+    meters.count(request.method(), status, elapsed);
     let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);
     let user = admitted.and_then(|a| a.user).map(|u| u.to_string());
     info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, user_id = user);
@@ -367,25 +368,37 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-fn label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
+const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The handles of the metrics, looked up once for each worker rather than for each request.
+struct Meters {
+    requests: Vec<[metrics::Counter; CLASSES.len()]>,
+    seconds: metrics::Histogram,
 }
 
-fn status_class(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
+impl Meters {
+    fn new() -> Self {
+        let counter =
+            |method, class| metrics::counter!("anteroom_http_requests_total", "method" => method, "status" => class);
+        let requests = METHODS
+            .iter()
+            .map(|method| CLASSES.map(|class| counter(*method, class)))
+            .collect();
+        Self {
+            requests,
+            seconds: metrics::histogram!("anteroom_http_request_seconds"),
+        }
+    }
+
+    fn count(&self, method: &Method, status: StatusCode, elapsed: Duration) {
+        let method = METHODS
+            .iter()
+            .position(|m| *m == method.as_str())
+            .unwrap_or(METHODS.len() - 1);
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        self.requests[method][class].increment(1);
+        self.seconds.record(elapsed.as_secs_f64());
     }
 }
 

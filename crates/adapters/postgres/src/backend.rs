@@ -179,12 +179,17 @@ impl Conn {
             return false;
         }
         if cut_off || self.link.overdue {
-            // It may wait for a lock; rolling back would wait behind it.
+            // It may wait for a lock, and rolling back would wait behind it. The connection is not used again: nothing
+            // says when the request to stop arrives, and it would stop whatever runs then.
             let token = self.link.pg.cancel_token();
             let _ = timeout(SMALL_THINGS, self.tls.cancel(&token)).await;
+            self.driver.abort();
+            return false;
         }
-        let done = timeout(SMALL_THINGS, self.link().batch_execute("ROLLBACK")).await;
-        let undone = matches!(done, Ok(Ok(())));
+        let undone = matches!(
+            timeout(SMALL_THINGS, self.link().batch_execute("ROLLBACK")).await,
+            Ok(Ok(()))
+        );
         if !undone {
             // Closes the socket, whatever is still on its way.
             self.driver.abort();

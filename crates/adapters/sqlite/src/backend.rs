@@ -229,7 +229,6 @@ pub(crate) use locked;
 pub(crate) use locked as locked_or_skipped;
 
 /// A lock on a name: the write lock covers everything.
-#[expect(clippy::unused_async, reason = "the other database has to ask")]
 pub(crate) async fn lock_name(_link: &mut Link, _name: &str) -> QueryResult<()> {
     Ok(())
 }
@@ -349,6 +348,24 @@ mod tests {
             ("odd", "odd"),
         ] {
             assert_eq!(unique_constraint(message), name);
+        }
+    }
+
+    #[test]
+    fn a_full_or_locked_disk_passes_and_a_broken_file_does_not() {
+        let meant = |message: &str| {
+            let info = Box::new(message.to_owned());
+            store_error(Error::DatabaseError(DatabaseErrorKind::Unknown, info))
+        };
+        for message in ["database or disk is full", "disk I/O error", "database is locked"] {
+            assert!(matches!(meant(message), StoreError::Unavailable { .. }), "{message}");
+        }
+        for message in [
+            "database disk image is malformed",
+            "file is not a database",
+            "no such table: users",
+        ] {
+            assert!(matches!(meant(message), StoreError::Corrupt { .. }), "{message}");
         }
     }
 }

@@ -116,3 +116,77 @@ impl TestDatabase for File {
 }
 
 anteroom_contract::store_contract!(File::new());
+
+/// What a store on a file has and one on a server has not.
+mod file {
+    use std::time::Instant;
+
+    use anteroom_ports::{Durability, Migrator as _, StoreError};
+
+    use super::*;
+
+    /// The command line's, for example.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn another_process_that_writes_is_waited_for_as_long_as_was_said() {
+        let file = File::new().await.unwrap();
+        let store = file.open(Duration::from_millis(300)).await;
+        store.migrate_up().await.unwrap();
+        let mut other = file.connect();
+        other.batch_execute("BEGIN IMMEDIATE").unwrap();
+        let started = Instant::now();
+        let error = store.begin(Durability::Full).await.err().unwrap();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        // Reading goes on, and so does writing once the other is done.
+        store.ping().await.unwrap();
+        let waiting = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.begin(Durability::Relaxed).await.map(|_| ()) }
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.batch_execute("COMMIT").unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_is_unavailable_and_what_is_no_database_is_corrupt() {
+        let file = File::new().await.unwrap();
+        std::fs::write(file.path(), "this is not the database you are looking for".repeat(100)).unwrap();
+        let error = SqliteStore::open(SqliteOptions::new(file.path())).await.err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        let below = file.path().join("below a file.db");
+        let error = SqliteStore::open(SqliteOptions::new(below)).await.err().unwrap();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+
+    /// Nobody else on the machine reads it, nor the log beside it.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_files_are_their_owners_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = File::new().await.unwrap();
+        let path = file.0.path().join("made by the store").join("anteroom.db");
+        let store = SqliteStore::open(SqliteOptions::new(&path)).await.unwrap();
+        store.migrate_up().await.unwrap();
+        for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert!(
+                mode == 0o600 || entry.file_name().to_str().unwrap().ends_with("-lock"),
+                "{entry:?} {mode:o}"
+            );
+        }
+        let mode = std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+    }
+
+    /// And leaves nothing behind.
+    #[tokio::test]
+    async fn a_temporary_store_is_ready() {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open_temporary().await.unwrap());
+        assert!(store.schema_status().await.unwrap().current());
+        let mut unit = store.begin(Durability::Full).await.unwrap();
+        unit.deployment_value("name", "value").await.unwrap();
+        unit.commit().await.unwrap();
+    }
+}

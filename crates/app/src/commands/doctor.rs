@@ -16,7 +16,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn good(&self, what: &str, detail: &str) {
+    fn good(what: &str, detail: &str) {
         say(&format!("ok    {what}: {detail}"));
     }
 
@@ -31,7 +31,7 @@ pub(super) fn run(path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let loaded = read(path)?;
     logging::start(&loaded.settings, Output::Stderr)?;
     let mut findings = Findings { bad: false };
-    findings.good("configuration", "complete");
+    Findings::good("configuration", "complete");
     for warning in &loaded.warnings {
         say(&format!("warn  configuration: {warning}"));
     }
@@ -47,7 +47,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match settings.database() {
         DatabaseTarget::Sqlite(file) if !file.exists() => {
-            findings.good(
+            Findings::good(
                 "store",
                 &format!("{} does not exist yet; the first start makes it", file.display()),
             );
@@ -58,7 +58,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         },
     }
     if settings.model_provider().is_none() {
-        findings.good("models", "the built-in `echo`");
+        Findings::good("models", "the built-in `echo`");
         return;
     }
     let local = match url::Url::parse("http://127.0.0.1") {
@@ -77,7 +77,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
                     .map(String::as_str)
                     .collect();
                 if missing.is_empty() {
-                    findings.good("models", &format!("{} lists {}", adapters.models.name(), models.len()));
+                    Findings::good("models", &format!("{} lists {}", adapters.models.name(), models.len()));
                 } else {
                     findings.bad(
                         "models",
@@ -92,8 +92,8 @@ async fn look(settings: &Settings, findings: &mut Findings) {
 
 async fn look_at_store(store: &Arc<dyn Store>, findings: &mut Findings) {
     match store.schema_status().await {
-        Ok(status) if status.current() => findings.good("store", &format!("{}, schema current", store.kind())),
-        Ok(status) if status.unknown.is_empty() => findings.good(
+        Ok(status) if status.current() => Findings::good("store", &format!("{}, schema current", store.kind())),
+        Ok(status) if status.unknown.is_empty() => Findings::good(
             "store",
             &format!(
                 "{}, {} migrations to apply at the next start",

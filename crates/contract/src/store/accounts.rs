@@ -1,6 +1,6 @@
 //! Users and their credentials.
 
-use anteroom_domain::accounts::{Email, Role, User};
+use anteroom_domain::accounts::{Email, Role};
 use anteroom_ports::StoreError;
 use anteroom_ports::accounts::EMAIL_TAKEN;
 
@@ -44,13 +44,9 @@ pub async fn an_address_belongs_to_one_user(database: &dyn TestDatabase) {
     drop(unit);
     let mut unit = begin(&store).await;
     let mut twin = user("other@example.com");
-    twin.id = stored_user_id(unit.page_users(None, 1).await.unwrap());
+    twin.id = unit.page_users(None, 1).await.unwrap()[0].id;
     let error = unit.insert_user(&twin).await.unwrap_err();
     assert!(error.conflicts_on("users_pkey"), "{error:?}");
-}
-
-fn stored_user_id(page: Vec<User>) -> anteroom_domain::UserId {
-    page[0].id
 }
 
 /// Name, locale, role and time are written, the address and its proof are not.

@@ -1,5 +1,7 @@
 //! What a subscription opens, as a pure function of its state and the time: grace ends without an event.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::{Catalogue, Plan, Subscription, SubscriptionStatus};
@@ -58,7 +60,7 @@ impl AccessReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// The plan in force: the subscription's while it is active, else the default plan.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The provider's word, `none` without a subscription.
     pub status: String,
     /// Whether a subscription is in force.
@@ -68,7 +70,7 @@ pub struct Access {
     /// When this decision ends (or was due to) if no event comes: the end of the paid period, trial or grace time.
     pub until: Option<Timestamp>,
     /// The plan that a subscription no longer in force was for.
-    pub lapsed: Option<Plan>,
+    pub lapsed: Option<Arc<Plan>>,
 }
 
 /// Decides what a subscription opens at `now`; `grace` is how long a missing payment is borne.
@@ -81,7 +83,7 @@ pub fn access(
     let default = catalogue.default_plan();
     let Some(sub) = subscription else {
         return Access {
-            plan: default.clone(),
+            plan: Arc::clone(default),
             status: "none".into(),
             active: false,
             reason: AccessReason::NoSubscription,
@@ -93,7 +95,7 @@ pub fn access(
     // A plan that left the configuration cannot be granted; its holders fall to the default plan.
     let own = catalogue.plan(&sub.plan);
     Access {
-        plan: own.filter(|_| active).unwrap_or(default).clone(),
+        plan: Arc::clone(own.filter(|_| active).unwrap_or(default)),
         status: sub.status.as_str().to_owned(),
         active,
         reason,

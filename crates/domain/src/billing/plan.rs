@@ -1,5 +1,7 @@
 //! The plan catalogue: data from the configuration, not code.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Window;
@@ -106,7 +108,7 @@ impl Plan {
 /// All plans of the deployment. The default plan is what everyone without a subscription holds.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    plans: Vec<Plan>,
+    plans: Vec<Arc<Plan>>,
     default: usize,
 }
 
@@ -133,21 +135,24 @@ impl Catalogue {
             .iter()
             .position(|p| p.key == default)
             .ok_or_else(|| InvalidCatalogue::NoDefault(default.to_owned()))?;
-        Ok(Self { plans, default })
+        Ok(Self {
+            plans: plans.into_iter().map(Arc::new).collect(),
+            default,
+        })
     }
 
     /// All plans, in the operator's order.
-    pub fn plans(&self) -> &[Plan] {
+    pub fn plans(&self) -> &[Arc<Plan>] {
         &self.plans
     }
 
     /// The plan with this key.
-    pub fn plan(&self, key: &str) -> Option<&Plan> {
+    pub fn plan(&self, key: &str) -> Option<&Arc<Plan>> {
         self.plans.iter().find(|p| p.key == key)
     }
 
     /// The plan of everyone without a subscription.
-    pub fn default_plan(&self) -> &Plan {
+    pub fn default_plan(&self) -> &Arc<Plan> {
         &self.plans[self.default]
     }
 }

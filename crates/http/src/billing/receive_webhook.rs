@@ -35,7 +35,7 @@ impl From<ApplyWebhookError> for Problem {
     params(("provider" = String, Path, description = "The provider's name.", example = "stripe-stub")),
     request_body(content = Object, content_type = "application/json"),
     responses(
-        (status = 200, description = "Accepted; known events too."),
+        (status = 200, description = "Accepted; known events too.", body = Object),
         (status = 400, description = "`bad_signature`, `stale_webhook` or `malformed_webhook`", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn handle(

@@ -71,6 +71,8 @@ pub async fn handle(_caller: Anonymous, api: web::Data<Api>, request: HttpReques
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, csp))
+        // Without a referrer at all browsers send the form with `Origin: null`, which is no allowed origin.
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
         .body(page(&checkout)))
 }
 

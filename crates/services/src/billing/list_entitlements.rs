@@ -53,11 +53,11 @@ impl Billing {
             key: "models".into(),
             grant: GrantState::Static(models),
         }];
-        for entitlement in access.plan.entitlements {
-            let grant = match entitlement.kind {
-                EntitlementKind::Boolean(on) => GrantState::Boolean(on),
-                EntitlementKind::Static(value) => GrantState::Static(value),
-                EntitlementKind::Metered { limit, window } => {
+        for entitlement in &access.plan.entitlements {
+            let grant = match &entitlement.kind {
+                EntitlementKind::Boolean(on) => GrantState::Boolean(*on),
+                EntitlementKind::Static(value) => GrantState::Static(value.clone()),
+                &EntitlementKind::Metered { limit, window } => {
                     let used = match crate::chat::known_meter(&entitlement.key) {
                         Some(meter) => {
                             let level = reads
@@ -80,7 +80,7 @@ impl Billing {
                 }
             };
             states.push(EntitlementState {
-                key: entitlement.key,
+                key: entitlement.key.clone(),
                 grant,
             });
         }
