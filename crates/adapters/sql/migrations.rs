@@ -97,7 +97,7 @@ fn logged<DB: Backend, T>(
 ) -> StoreResult<()> {
     let (version, started) = (version(migration), Instant::now());
     let result = run();
-    let ms = started.elapsed().as_millis();
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match result {
         Ok(_) => {
             tracing::info!(event, %version, ms);

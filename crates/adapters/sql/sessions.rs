@@ -34,7 +34,7 @@ struct SessionRow {
 
 #[derive(Debug, Insertable)]
 #[diesel(table_name = sessions, treat_none_as_default_value = false)]
-struct NewSession<'a> {
+struct NewSession {
     id: Id,
     user_id: Id,
     transport: &'static str,
@@ -42,7 +42,7 @@ struct NewSession<'a> {
     created_at: At,
     expires_at: At,
     last_seen_at: At,
-    address: Option<&'a str>,
+    address: Option<String>,
     user_agent: Option<String>,
     ended_at: Option<At>,
     end_reason: Option<&'static str>,
@@ -121,7 +121,7 @@ impl SessionsWrite for Unit {
             created_at: At(session.created_at),
             expires_at: At(session.expires_at),
             last_seen_at: At(session.last_seen_at),
-            address: session.address.as_deref(),
+            address: session.address.clone(),
             user_agent: session.user_agent.as_deref().map(text),
             ended_at: session.ended.map(|(at, _)| At(at)),
             end_reason: session.ended.map(|(_, reason)| reason.as_str()),

@@ -14,13 +14,15 @@ use crate::wiring::Services;
 /// Starts the jobs. They end, each at the end of its round, when `stop` is cancelled.
 pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &CancellationToken) -> TaskTracker {
     let jobs = TaskTracker::new();
-    every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
-        let s = Arc::clone(services);
-        move || {
-            let s = Arc::clone(&s);
-            async move { s.webhooks.deliver_outbox().await }
-        }
-    });
+    if services.webhooks.delivers() {
+        every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
+            let s = Arc::clone(services);
+            move || {
+                let s = Arc::clone(&s);
+                async move { s.webhooks.deliver_outbox().await }
+            }
+        });
+    }
     let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
     let s = Arc::clone(services);
     job(
@@ -86,7 +88,7 @@ fn boxed<F: Future<Output = StoreResult<usize>> + Send + 'static>(
 enum Waking {
     /// After a pause.
     After(Duration),
-    /// When something was queued on this node, and each second for what other nodes left.
+    /// When something was queued on this node, and every five seconds for what came due again or other nodes left.
     Outbox(Arc<Services>),
 }
 
@@ -94,7 +96,7 @@ impl Waking {
     async fn wait(&self) {
         match self {
             Self::After(pause) => tokio::time::sleep(*pause).await,
-            Self::Outbox(services) => services.webhooks.wait_due(Duration::from_secs(1)).await,
+            Self::Outbox(services) => services.webhooks.wait_due(Duration::from_secs(5)).await,
         }
     }
 }

@@ -146,7 +146,8 @@ fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<
     }
 }
 
-fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn ChatModel>> {
+/// The model provider that the settings name. Connects to nothing yet.
+pub(crate) fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn ChatModel>> {
     let Some((base_url, api_key)) = settings.model_provider() else {
         return Ok(Arc::new(Echo::new(Arc::clone(clock))));
     };
@@ -271,6 +272,7 @@ impl Services {
             enabled: p.enabled,
             signup_per_minute: p.signup_per_minute,
             login_per_minute: p.login_per_minute,
+            sensitive_per_minute: p.sensitive_per_minute,
             default_per_minute: p.default_per_minute,
         };
         Ok(Self {

@@ -49,6 +49,7 @@ use crate::{accounts, billing, chat, ops, sessions};
         ops::ready::handle,
         ops::openapi_json::handle,
         ops::docs::handle,
+        ops::root::handle,
     ),
     components(schemas(crate::problem::ProblemBody, crate::problem::OpenAiErrorBody))
 )]
@@ -92,7 +93,8 @@ pub fn openapi() -> OpenApi {
             .split(['/', '.', '-', '{', '}'])
             .filter(|w| !w.is_empty())
             .collect();
-        operation.operation_id = Some(format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_")));
+        let id = format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_"));
+        operation.operation_id = Some(id.trim_end_matches('_').to_owned());
     }
     document
 }

@@ -43,6 +43,7 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/conversations/{id}/messages" => chat::list_messages::handle;
         post   "/v1/conversations/{id}/messages" => chat::send_message::handle;
         get    "/v1/admin/users"                 => accounts::list_users::handle;
+        get    "/"                               => ops::root::handle;
         get    "/health"                         => ops::health::handle, Unlimited;
         get    "/health/ready"                   => ops::ready::handle, Unlimited;
         get    "/.well-known/jwks.json"          => sessions::jwks::handle;

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anteroom_ports::Store;
+use anteroom_ports::{ChatModel, Clock, Store};
 
 use super::{read, runtime, say};
 use crate::config::{DatabaseTarget, Settings};
 use crate::logging::{self, Output};
-use crate::wiring::{Adapters, open_store};
+use crate::system::SystemClock;
+use crate::wiring::{models, open_store};
 
 struct Findings {
     bad: bool,
@@ -61,32 +62,33 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         Findings::good("models", "the built-in `echo`");
         return;
     }
-    let local = match url::Url::parse("http://127.0.0.1") {
-        Ok(url) => url,
-        Err(e) => return findings.bad("models", &e.to_string()),
-    };
-    match Adapters::new(settings, &local).await {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    match models(settings, &clock) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
-        Ok(adapters) => match adapters.models.models().await {
-            Ok(models) => {
-                let missing: Vec<&str> = settings
-                    .ai
-                    .models
-                    .iter()
-                    .filter(|m| !models.iter().any(|o| o.id == **m))
-                    .map(String::as_str)
-                    .collect();
-                if missing.is_empty() {
-                    Findings::good("models", &format!("{} lists {}", adapters.models.name(), models.len()));
-                } else {
-                    findings.bad(
-                        "models",
-                        &format!("{} does not list {}", adapters.models.name(), missing.join(", ")),
-                    );
-                }
-            }
-            Err(e) => findings.bad("models", &format!("{}: {}", adapters.models.name(), e.detail)),
-        },
+        Ok(provider) => look_at_models(settings, &*provider, findings).await,
+    }
+}
+
+async fn look_at_models(settings: &Settings, provider: &dyn ChatModel, findings: &mut Findings) {
+    let offered = match provider.models().await {
+        Ok(offered) => offered,
+        Err(e) => return findings.bad("models", &format!("{}: {}", provider.name(), e.detail)),
+    };
+    let is_missing = |name: &&String| !offered.iter().any(|o| o.id == **name);
+    let missing: Vec<&str> = settings
+        .ai
+        .models
+        .iter()
+        .filter(is_missing)
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        Findings::good("models", &format!("{} lists {}", provider.name(), offered.len()));
+    } else {
+        findings.bad(
+            "models",
+            &format!("{} does not list {}", provider.name(), missing.join(", ")),
+        );
     }
 }
 

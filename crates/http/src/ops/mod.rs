@@ -4,3 +4,4 @@ pub mod docs;
 pub mod health;
 pub mod openapi_json;
 pub mod ready;
+pub mod root;

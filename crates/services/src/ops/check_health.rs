@@ -1,6 +1,8 @@
 //! Can this node serve?
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use anteroom_ports::StoreResult;
 use tracing::{info, warn};
@@ -14,10 +16,13 @@ pub struct Health {
     pub schema_current: bool,
 }
 
+/// For how long a schema that was current is taken to be so; asking takes a connection of its own.
+const SCHEMA_FRESH: Duration = Duration::from_secs(30);
+
 impl Ops {
     /// Asks the store. An error means: not now.
     pub async fn check_health(&self) -> StoreResult<Health> {
-        let outcome = self.store.schema_status().await;
+        let outcome = self.ask().await;
         let up = outcome.is_ok();
         if self.was_up.swap(up, Ordering::SeqCst) != up {
             match &outcome {
@@ -25,8 +30,19 @@ impl Ops {
                 Err(e) => warn!(event = "store.unavailable", reason = %e),
             }
         }
-        outcome.map(|schema| Health {
-            schema_current: schema.current(),
-        })
+        outcome
+    }
+
+    async fn ask(&self) -> StoreResult<Health> {
+        let known = *self.schema_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|at| at.elapsed() < SCHEMA_FRESH) {
+            self.store.ping().await?;
+            return Ok(Health { schema_current: true });
+        }
+        let schema_current = self.store.schema_status().await?.current();
+        if schema_current {
+            *self.schema_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(Health { schema_current })
     }
 }

@@ -10,7 +10,7 @@ use super::Ops;
 pub enum CheckKeyError {
     /// The store was filled under another key.
     #[error(
-        "SECRET_KEY is not the key this store was filled under: no password would match and no session would open. \
+        "SECRET_KEY is not the key this store was filled under: no password would match and no token would verify. \
          Start with the former key (in development it stands in `secret.key` in the data folder), or with an empty store"
     )]
     AnotherKey,

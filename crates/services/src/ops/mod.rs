@@ -8,8 +8,9 @@ pub use check_health::Health;
 pub use check_key::CheckKeyError;
 pub use repeat_request::{Repeat, RepeatError};
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use anteroom_domain::{RequestId, Timestamp};
 use anteroom_ports::{Clock, Ids, Secrets, Store};
@@ -22,6 +23,8 @@ pub struct Ops {
     ids: Arc<dyn Ids>,
     /// Whether the store answered when last asked, so that its going and coming are logged once each.
     was_up: AtomicBool,
+    /// When the schema was last seen to be current.
+    schema_seen: Mutex<Option<Instant>>,
 }
 
 impl Ops {
@@ -33,6 +36,7 @@ impl Ops {
             clock,
             ids,
             was_up: AtomicBool::new(true),
+            schema_seen: Mutex::new(None),
         }
     }
 

@@ -14,6 +14,8 @@ pub enum Act {
     SignUp,
     /// Logging in, by address.
     LogIn,
+    /// Changing a password or address and proving oneself again, by user.
+    Sensitive,
     /// Everything else, by user where one is signed in, by address where none is.
     Default,
     /// What is never counted: health.
@@ -29,6 +31,8 @@ pub struct ProtectionOptions {
     pub signup_per_minute: u32,
     /// Logins per address.
     pub login_per_minute: u32,
+    /// Changes of password or address and re-authentications, per user.
+    pub sensitive_per_minute: u32,
     /// Everything else, per user or address.
     pub default_per_minute: u32,
 }
@@ -52,6 +56,7 @@ impl Protection {
         match act {
             Act::SignUp => limit("signup", o.signup_per_minute),
             Act::LogIn => limit("login", o.login_per_minute),
+            Act::Sensitive => limit("sensitive", o.sensitive_per_minute),
             Act::Default => limit("default", o.default_per_minute),
             Act::Unlimited => None,
         }

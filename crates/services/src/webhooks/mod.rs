@@ -40,6 +40,11 @@ impl Webhooks {
         }
     }
 
+    /// Whether anything can leave; without that there is nothing to deliver.
+    pub fn delivers(&self) -> bool {
+        self.mailer.is_some()
+    }
+
     /// Adds a mail to the unit of work; it leaves after the commit, or not at all.
     pub(crate) async fn queue_mail(&self, unit: &mut dyn UnitOfWork, mail: Mail) -> StoreResult<()> {
         if self.mailer.is_none() {
