@@ -1,0 +1,194 @@
+"""OpenAI's own SDK against a running Anteroom, as a user of a product would meet it."""
+
+import json
+import os
+import time
+import unittest
+import urllib.request
+import uuid
+
+import openai
+from openai import OpenAI
+
+ANTEROOM = os.environ["ANTEROOM_URL"]
+UPSTREAM = os.environ["UPSTREAM_URL"]
+UPSTREAM_KEY = os.environ["UPSTREAM_KEY"]
+# As in the configuration that `run` writes.
+FREE_LIMIT = 5
+HI = [{"role": "user", "content": "hi"}]
+
+
+def call(method, path, body=None, token=None):
+    headers = {"content-type": "application/json"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(ANTEROOM + path, json.dumps(body).encode() if body is not None else None, headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        text = answer.read()
+        return json.loads(text) if text else None
+
+
+def sign_up():
+    body = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
+    return call("POST", "/v1/auth/signup", body)["access_token"]
+
+
+def subscriber():
+    token = sign_up()
+    checkout = call("POST", "/v1/billing/checkout", {"plan": "pro"}, token)
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_):
+            return None
+
+    try:
+        urllib.request.build_opener(Stay).open(urllib.request.Request(checkout["url"], method="POST"))
+    except urllib.error.HTTPError as answer:
+        assert answer.code == 303, answer.code
+    assert call("GET", "/v1/me/subscription", token=token)["plan"] == "pro"
+    return token
+
+
+def client(token, retries=0):
+    return OpenAI(base_url=ANTEROOM + "/v1", api_key=token, max_retries=retries)
+
+
+def last_log(model):
+    with urllib.request.urlopen(UPSTREAM + "/_log") as answer:
+        return [e for e in json.load(answer) if json.loads(e["body"])["model"] == model][-1]
+
+
+class Relay(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.token = subscriber()
+        cls.ai = client(cls.token)
+
+    def test_models_are_those_of_the_plan(self):
+        self.assertIn("words", [m.id for m in self.ai.models.list()])
+        self.assertEqual(["words"], [m.id for m in client(sign_up()).models.list()])
+
+    def test_a_whole_answer(self):
+        answer = self.ai.chat.completions.create(model="words", messages=HI)
+        self.assertEqual("one two three", answer.choices[0].message.content)
+        self.assertEqual(12, answer.usage.total_tokens)
+        self.assertEqual(1.5, answer.model_extra["x_price"])
+
+    def test_a_stream_comes_as_it_is_written(self):
+        begun, first, text, usage = time.time(), None, "", None
+        for piece in self.ai.chat.completions.create(model="words", messages=HI, stream=True):
+            first = first or time.time() - begun
+            self.assertTrue(piece.choices, "a usage chunk that nobody asked for")
+            text += piece.choices[0].delta.content or ""
+            usage = usage or piece.usage
+        total = time.time() - begun
+        self.assertEqual(("one two three", None), (text, usage))
+        self.assertLess(first, total - 0.2, "the first chunk came with the last")
+
+    def test_usage_is_streamed_to_who_asks(self):
+        stream = self.ai.chat.completions.create(model="words", messages=HI, stream=True, stream_options={"include_usage": True})
+        pieces = list(stream)
+        self.assertEqual(([], 12), (pieces[-1].choices, pieces[-1].usage.total_tokens))
+
+    def test_tools_whole_and_streamed(self):
+        tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
+        answer = self.ai.chat.completions.create(model="tools", messages=HI, tools=tools)
+        self.assertEqual('{"city":"Graz"}', answer.choices[0].message.tool_calls[0].function.arguments)
+        arguments = ""
+        for piece in self.ai.chat.completions.create(model="tools", messages=HI, tools=tools, stream=True):
+            for tool_call in piece.choices[0].delta.tool_calls or []:
+                arguments += tool_call.function.arguments or ""
+        self.assertEqual('{"city":"Graz"}', arguments)
+
+    def test_what_anteroom_does_not_know_travels_untouched(self):
+        self.ai.chat.completions.create(model="words", messages=HI, temperature=1.50, extra_body={"x_custom": {"b": [1, 2.0], "a": None}})
+        sent = last_log("words")
+        self.assertEqual({"b": [1, 2.0], "a": None}, json.loads(sent["body"])["x_custom"])
+        self.assertEqual(f"Bearer {UPSTREAM_KEY}", sent["headers"]["authorization"])
+        raw = '{"model":"words","messages":[{"role":"user","content":"hi"}],"temperature":1.50,"z":1e2}'
+        request = urllib.request.Request(ANTEROOM + "/v1/chat/completions", raw.encode(), {"content-type": "application/json", "authorization": f"Bearer {self.token}"})
+        answer = urllib.request.urlopen(request).read().decode()
+        self.assertEqual(raw, last_log("words")["body"])
+        self.assertTrue(answer.endswith('"x_price": 1.50}'), answer)
+
+    def test_errors_of_the_upstream(self):
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.ai.chat.completions.create(model="picky", messages=HI)
+        self.assertIn("temperature is too high", str(raised.exception))
+        for model, status, code in [("broken", 502, "upstream_error"), ("locked", 502, "upstream_auth_failed")]:
+            with self.assertRaises(openai.APIStatusError) as raised:
+                self.ai.chat.completions.create(model=model, messages=HI)
+            self.assertEqual((status, code), (raised.exception.status_code, raised.exception.code))
+            self.assertNotIn(UPSTREAM_KEY, raised.exception.response.text)
+        with self.assertRaises(openai.RateLimitError) as raised:
+            self.ai.chat.completions.create(model="busy", messages=HI, stream=True)
+        self.assertEqual(("upstream_rate_limited", "7"), (raised.exception.code, raised.exception.response.headers["retry-after"]))
+
+    def test_a_stream_that_breaks_raises(self):
+        for model in ("snaps", "cut"):
+            text = ""
+            with self.assertRaises(openai.APIError, msg=model):
+                for piece in self.ai.chat.completions.create(model=model, messages=HI, stream=True):
+                    text += piece.choices[0].delta.content or ""
+            self.assertEqual("one two three", text, model)
+
+    def test_a_client_that_leaves_ends_the_call(self):
+        stream = self.ai.chat.completions.create(model="silent", messages=HI, stream=True)
+        next(iter(stream))
+        left = time.time()
+        stream.close()
+        self.assertLess(self.upstream_left_at() - left, 1.0 + 0.45, "the words that were still to come, and a second")
+        with self.assertRaises(openai.APITimeoutError):
+            self.ai.with_options(timeout=0.5).chat.completions.create(model="silent", messages=HI)
+        self.assertLess(self.upstream_left_at() - time.time(), 1.0)
+
+    def upstream_left_at(self):
+        until = time.time() + 5
+        while time.time() < until:
+            left_at = last_log("silent")["left_at"]
+            if left_at:
+                return left_at
+            time.sleep(0.02)
+        raise AssertionError("the upstream was never left")
+
+
+class Doors(unittest.TestCase):
+    def test_no_key_no_answer(self):
+        with self.assertRaises(openai.AuthenticationError) as raised:
+            client("nonsense").chat.completions.create(model="words", messages=HI)
+        self.assertEqual("unauthenticated", raised.exception.code)
+
+    def test_a_plan_has_its_models(self):
+        with self.assertRaises(openai.PermissionDeniedError) as raised:
+            client(sign_up()).chat.completions.create(model="tools", messages=HI)
+        self.assertEqual("model_not_in_plan", raised.exception.code)
+
+    def test_a_limit_is_402_and_is_not_retried(self):
+        ai = client(sign_up(), retries=2)
+        for _ in range(FREE_LIMIT):
+            ai.chat.completions.create(model="words", messages=HI)
+        begun = time.time()
+        with self.assertRaises(openai.APIStatusError) as raised:
+            ai.chat.completions.create(model="words", messages=HI)
+        self.assertEqual((402, "quota_exceeded"), (raised.exception.status_code, raised.exception.code))
+        self.assertEqual((FREE_LIMIT, FREE_LIMIT), (raised.exception.body["limit"], raised.exception.body["used"]))
+        self.assertLess(time.time() - begun, 0.4)
+
+    def test_too_many_requests_are_429_with_retry_after(self):
+        ai = client(sign_up())
+        with self.assertRaises(openai.RateLimitError) as raised:
+            for _ in range(200):
+                ai.models.list()
+        self.assertEqual("rate_limited", raised.exception.code)
+        self.assertGreaterEqual(int(raised.exception.response.headers["retry-after"]), 1)
+
+    def test_logging_out_closes_the_door(self):
+        token = sign_up()
+        client(token).models.list()
+        call("POST", "/v1/auth/logout", token=token)
+        with self.assertRaises(openai.AuthenticationError):
+            client(token).models.list()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
