@@ -20,14 +20,20 @@ TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "weather",
 def whole(model, message=None, finish="stop"):
     message = message or {"role": "assistant", "content": "one two three"}
     choice = {"index": 0, "message": message, "finish_reason": finish}
-    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice], "usage": USAGE}
-    # A number as no parser would write it again, and a field that nobody knows.
-    return json.dumps(answer)[:-1] + ', "x_price": 1.50}'
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+    if model != "mute":
+        answer["usage"] = USAGE
+    return odd(answer)
 
 
 def chunk(model, delta, finish=None):
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+    return odd({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]})
+
+
+def odd(answer):
+    """With a number as no parser would write it again, in a field that nobody knows."""
+    return json.dumps(answer)[:-1] + ', "x_price": 1.50}'
 
 
 def error(message, kind="server_error", code=None):
@@ -77,10 +83,13 @@ class Upstream(BaseHTTPRequestHandler):
             return self.send_json(429, error("slow down", "rate_limit_error"), [("retry-after", "7")])
         if model == "locked":
             return self.send_json(401, error("Incorrect API key provided: " + self.headers.get("authorization", "")))
+        if model == "slow":
+            time.sleep(1)
         if model == "broken":
             return self.send_json(500, "<html>not even JSON</html>")
         if model == "picky":
-            return self.send_json(400, error("temperature is too high", "invalid_request_error", "bad_temperature"))
+            message = "temperature is too high, says " + self.headers.get("authorization", "")
+            return self.send_json(400, error(message, "invalid_request_error", "bad_temperature"))
         if not streamed:
             if model == "tools":
                 return self.send_json(200, whole(model, {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}, "tool_calls"))
@@ -102,8 +111,13 @@ class Upstream(BaseHTTPRequestHandler):
             self.event(chunk(model, {"content": word}))
             time.sleep(0.15)
         if model == "snaps":
-            self.event(error("the GPU is on fire"))
+            self.event(error("the GPU is on fire, says " + self.headers.get("authorization", "")))
             return self.end()
+        if model == "endless":
+            while True:
+                # Whoever leaves is noticed by the next write at the latest.
+                self.event(chunk(model, {"content": "more "}))
+                time.sleep(0.05)
         if model == "cut":
             return self.end()
         if model == "silent":
@@ -117,7 +131,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def close_stream(self, request):
-        if (request.get("stream_options") or {}).get("include_usage"):
+        if (request.get("stream_options") or {}).get("include_usage") and request["model"] != "mute":
             self.event({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request["model"], "choices": [], "usage": USAGE})
         self.event("[DONE]")
         self.end()

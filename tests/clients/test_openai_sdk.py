@@ -58,7 +58,25 @@ def last_log(model):
         return [e for e in json.load(answer) if json.loads(e["body"])["model"] == model][-1]
 
 
-class Relay(unittest.TestCase):
+def text_of(stream):
+    return "".join(piece.choices[0].delta.content or "" for piece in stream)
+
+
+class Errors:
+    """What every error shows, whoever it came from."""
+
+    def assert_error(self, error, status, code):
+        self.assertEqual((status, code), (error.status_code, error.code), error)
+        self.assertEqual(["error"], list(error.response.json()))
+        self.assert_envelope(error)
+
+    def assert_envelope(self, error):
+        self.assertLessEqual({"message", "type", "param", "code"}, set(error.body))
+        self.assertTrue(error.body["message"])
+        self.assertNotIn(UPSTREAM_KEY, f"{error} {json.dumps(error.body)}")
+
+
+class Relay(Errors, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.token = subscriber()
@@ -111,26 +129,54 @@ class Relay(unittest.TestCase):
         self.assertEqual(raw, last_log("words")["body"])
         self.assertTrue(answer.endswith('"x_price": 1.50}'), answer)
 
+    def test_a_tools_answer_goes_back(self):
+        asked = self.ai.chat.completions.create(model="tools", messages=HI).choices[0].message
+        answered = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "rain"}
+        messages = [*HI, asked.to_dict(), answered]
+        answer = self.ai.chat.completions.create(model="words", messages=messages)
+        self.assertEqual("one two three", answer.choices[0].message.content)
+        self.assertEqual(messages, json.loads(last_log("words")["body"])["messages"])
+
+    def test_a_provider_that_never_says_its_usage(self):
+        self.assertIsNone(self.ai.chat.completions.create(model="mute", messages=HI).usage)
+        options = {"include_usage": True}
+        stream = self.ai.chat.completions.create(model="mute", messages=HI, stream=True, stream_options=options)
+        self.assertEqual("one two three", text_of(stream))
+
+    def test_a_slow_first_token_is_waited_for(self):
+        stream = self.ai.chat.completions.create(model="slow", messages=HI, stream=True)
+        self.assertEqual("one two three", text_of(stream))
+
+    def test_what_nobody_knows_is_in_every_chunk(self):
+        stream = self.ai.chat.completions.create(model="words", messages=HI, stream=True)
+        self.assertEqual({1.5}, {piece.model_extra["x_price"] for piece in stream})
+
     def test_errors_of_the_upstream(self):
-        with self.assertRaises(openai.BadRequestError) as raised:
-            self.ai.chat.completions.create(model="picky", messages=HI)
-        self.assertIn("temperature is too high", str(raised.exception))
-        for model, status, code in [("broken", 502, "upstream_error"), ("locked", 502, "upstream_auth_failed")]:
-            with self.assertRaises(openai.APIStatusError) as raised:
-                self.ai.chat.completions.create(model=model, messages=HI)
-            self.assertEqual((status, code), (raised.exception.status_code, raised.exception.code))
-            self.assertNotIn(UPSTREAM_KEY, raised.exception.response.text)
-        with self.assertRaises(openai.RateLimitError) as raised:
-            self.ai.chat.completions.create(model="busy", messages=HI, stream=True)
-        self.assertEqual(("upstream_rate_limited", "7"), (raised.exception.code, raised.exception.response.headers["retry-after"]))
+        cases = [
+            ("picky", 400, "bad_temperature"),
+            ("broken", 502, "upstream_error"),
+            ("locked", 502, "upstream_auth_failed"),
+            ("busy", 429, "upstream_rate_limited"),
+        ]
+        for model, status, code in cases:
+            for stream in (False, True):
+                with self.subTest(model=model, stream=stream), self.assertRaises(openai.APIStatusError) as raised:
+                    self.ai.chat.completions.create(model=model, messages=HI, stream=stream)
+                self.assert_error(raised.exception, status, code)
+                if model == "picky":
+                    self.assertIn("temperature is too high", str(raised.exception))
+                if model == "busy":
+                    self.assertEqual("7", raised.exception.response.headers["retry-after"])
 
     def test_a_stream_that_breaks_raises(self):
         for model in ("snaps", "cut"):
             text = ""
-            with self.assertRaises(openai.APIError, msg=model):
+            with self.assertRaises(openai.APIError, msg=model) as raised:
                 for piece in self.ai.chat.completions.create(model=model, messages=HI, stream=True):
                     text += piece.choices[0].delta.content or ""
             self.assertEqual("one two three", text, model)
+            self.assertNotIsInstance(raised.exception, openai.APIStatusError)
+            self.assert_envelope(raised.exception)
 
     def test_a_client_that_leaves_ends_the_call(self):
         stream = self.ai.chat.completions.create(model="silent", messages=HI, stream=True)
@@ -142,26 +188,34 @@ class Relay(unittest.TestCase):
             self.ai.with_options(timeout=0.5).chat.completions.create(model="silent", messages=HI)
         self.assertLess(self.upstream_left_at() - time.time(), 1.0)
 
-    def upstream_left_at(self):
+    def test_a_client_that_leaves_ends_a_call_in_full_flow(self):
+        stream = self.ai.chat.completions.create(model="endless", messages=HI, stream=True)
+        for _ in range(6):
+            next(stream)
+        left = time.time()
+        stream.close()
+        self.assertLess(self.upstream_left_at("endless") - left, 1.0)
+
+    def upstream_left_at(self, model="silent"):
         until = time.time() + 5
         while time.time() < until:
-            left_at = last_log("silent")["left_at"]
+            left_at = last_log(model)["left_at"]
             if left_at:
                 return left_at
             time.sleep(0.02)
         raise AssertionError("the upstream was never left")
 
 
-class Doors(unittest.TestCase):
+class Doors(Errors, unittest.TestCase):
     def test_no_key_no_answer(self):
         with self.assertRaises(openai.AuthenticationError) as raised:
             client("nonsense").chat.completions.create(model="words", messages=HI)
-        self.assertEqual("unauthenticated", raised.exception.code)
+        self.assert_error(raised.exception, 401, "unauthenticated")
 
     def test_a_plan_has_its_models(self):
         with self.assertRaises(openai.PermissionDeniedError) as raised:
             client(sign_up()).chat.completions.create(model="tools", messages=HI)
-        self.assertEqual("model_not_in_plan", raised.exception.code)
+        self.assert_error(raised.exception, 403, "model_not_in_plan")
 
     def test_a_limit_is_402_and_is_not_retried(self):
         ai = client(sign_up(), retries=2)
@@ -170,7 +224,7 @@ class Doors(unittest.TestCase):
         begun = time.time()
         with self.assertRaises(openai.APIStatusError) as raised:
             ai.chat.completions.create(model="words", messages=HI)
-        self.assertEqual((402, "quota_exceeded"), (raised.exception.status_code, raised.exception.code))
+        self.assert_error(raised.exception, 402, "quota_exceeded")
         self.assertEqual((FREE_LIMIT, FREE_LIMIT), (raised.exception.body["limit"], raised.exception.body["used"]))
         self.assertLess(time.time() - begun, 0.4)
 
@@ -179,7 +233,7 @@ class Doors(unittest.TestCase):
         with self.assertRaises(openai.RateLimitError) as raised:
             for _ in range(200):
                 ai.models.list()
-        self.assertEqual("rate_limited", raised.exception.code)
+        self.assert_error(raised.exception, 429, "rate_limited")
         self.assertGreaterEqual(int(raised.exception.response.headers["retry-after"]), 1)
 
     def test_logging_out_closes_the_door(self):

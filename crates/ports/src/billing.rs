@@ -42,7 +42,7 @@ pub struct Reservation {
     pub model: String,
     /// The least the call will have used if nobody settles it: its prompt's estimate.
     pub at_least: TokenUsage,
-    /// What is held; at most one hold per meter.
+    /// What is held: at least one hold, and at most one for each meter.
     pub holds: Vec<Hold>,
     /// When it was made.
     pub created_at: Timestamp,

@@ -154,7 +154,7 @@ pub enum TimeoutStage {
 /// What kind of failure it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderErrorKind {
-    /// The provider refused Anteroom's key (401, 403).
+    /// The provider refused Anteroom itself: its key (401, 403), its account (402), or a proxy did (407).
     Auth,
     /// The provider refused the request (any other 4xx).
     BadRequest {

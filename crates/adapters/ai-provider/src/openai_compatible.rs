@@ -282,3 +282,32 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_never_lets_us_wait_is_stopped_by_the_total_time() {
+        let body = stream::repeat_with(|| Ok(Bytes::from_static(b"data: {}\n\n")));
+        let mut relay = Relay {
+            events: Events::new(body),
+            redactor: Arc::new(Redactor::new("".into())),
+            idle: Duration::from_secs(30),
+            total: after(Duration::from_millis(50)),
+        };
+        let begun = Instant::now();
+        let failure = loop {
+            match relay.next_in_time().await {
+                Err(failure) => break failure,
+                Ok(_) => assert!(begun.elapsed() < Duration::from_secs(30)),
+            }
+        };
+        assert_eq!(failure, failure::timeout(TimeoutStage::Total));
+    }
+
+    #[test]
+    fn a_time_beyond_reckoning_is_far_away() {
+        assert!(after(Duration::MAX) > after(Duration::from_secs(3600)));
+    }
+}

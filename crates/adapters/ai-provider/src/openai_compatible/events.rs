@@ -198,6 +198,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_may_be_longer_than_an_event() {
+        let piece = format!("data: {}\n\n", "x".repeat(64 * 1024)).into_bytes();
+        let pieces = vec![piece; 2 * MAX_EVENT / (64 * 1024)];
+        assert!(read(pieces).await.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test]
     async fn a_large_event_is_read_in_time_that_grows_with_its_size() {
         // A line of 7 MiB in pieces of 2 KiB: looked at once for each piece it would be 12 GB of looking.
         let mut event = b"data: ".to_vec();
