@@ -1,5 +1,8 @@
 //! The tables, as the migrations of both databases make them.
-#![expect(clippy::wildcard_imports, reason = "how a table names its columns' types")]
+#![cfg_attr(
+    not(test),
+    expect(clippy::wildcard_imports, reason = "how a table names its columns' types")
+)]
 
 diesel::table! {
     use diesel::sql_types::*;

@@ -111,33 +111,62 @@ fn check_json(request: &HttpRequest) -> Result<(), Problem> {
 
 /// Reads JSON. A syntax error is 400 and says where in the text, a wrong or unknown member 422 and points to it.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        // Derived readers would take a list for an object, member by member.
+        return Err(match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Ok(_) => invalid_member(
+                "",
+                "invalid_type",
+                "invalid type: sequence, expected an object".to_owned(),
+            ),
+            Err(e) => malformed(&e),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| fault(&pointer(e.path()), e.inner()))?;
-    reader.end().map_err(|e| fault("", &e))?;
+    let value =
+        serde_path_to_error::deserialize(&mut reader).map_err(|e| fault(&pointer(e.path()), e.inner(), bytes))?;
+    reader.end().map_err(|e| fault("", &e, bytes))?;
     Ok(value)
 }
 
-fn fault(pointer: &str, error: &serde_json::Error) -> Problem {
-    if !error.is_data() {
-        return bad_request("malformed_json", format!("the body is not valid JSON: {error}"))
-            .with("line", error.line())
-            .with("column", error.column());
+fn fault(pointer: &str, error: &serde_json::Error, bytes: &[u8]) -> Problem {
+    // A number where one of some words is expected counts as bad syntax with serde_json, so look at the text itself.
+    if !error.is_data() && serde_json::from_slice::<serde_json::Value>(bytes).is_err() {
+        return malformed(error);
     }
     let text = error.to_string();
     // The place is told by the pointer; line and column of a well-formed body help nobody.
     let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let named = |prefix: &str| detail.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
-    let (code, member) = match (named("unknown field `"), named("missing field `")) {
-        (Some(name), _) => ("unknown_field", Some(name)),
-        (_, Some(name)) => ("required", Some(name)),
-        _ => ("invalid_type", None),
+    let detail = match detail.rsplit_once(", expected ") {
+        _ if detail == "expected value" => "a value of the wrong type".to_owned(),
+        // What was found may be a secret in the wrong place; what kind of thing it was says enough.
+        Some((found, expected)) if found.starts_with("invalid ") => {
+            let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        _ => detail,
     };
-    let at = match member {
-        Some(name) if !pointer.ends_with(&format!("/{name}")) => format!("{pointer}/{}", escape(name)),
-        _ => pointer.to_owned(),
+    // The path names a member that is there, known or not; one that is missing only the message names.
+    let missing = detail
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    let (code, at) = match missing {
+        Some(name) => ("required", format!("{pointer}/{}", escape(name))),
+        None if detail.starts_with("unknown field `") => ("unknown_field", pointer.to_owned()),
+        None => ("invalid_type", pointer.to_owned()),
     };
+    invalid_member(&at, code, detail)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    bad_request("malformed_json", format!("the body is not valid JSON: {error}"))
+        .with("line", error.line())
+        .with("column", error.column())
+}
+
+fn invalid_member(pointer: &str, code: &str, detail: String) -> Problem {
     Problem::invalid(vec![FieldError {
-        pointer: at,
+        pointer: pointer.to_owned(),
         code: code.to_owned(),
         detail,
     }])
@@ -182,6 +211,14 @@ mod tests {
         email: String,
         #[serde(default)]
         tags: Vec<Tag>,
+        #[serde(default)]
+        size: Option<Size>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Size {
+        Large,
     }
 
     #[derive(Debug, Deserialize)]
@@ -215,8 +252,26 @@ mod tests {
         assert_eq!(told(b"{\"email\":\"\xff\"}"), of(400, "malformed_json", ""));
         assert_eq!(told(b"{\"email\":\"a\"} x"), of(400, "malformed_json", ""));
         assert_eq!(told(b"[]"), of(422, "invalid_type", ""));
+        assert_eq!(told(b" [\"a\"]"), of(422, "invalid_type", ""));
+        assert_eq!(told(b"[\"a\""), of(400, "malformed_json", ""));
         assert_eq!(told(b"{}"), of(422, "required", "/email"));
         assert_eq!(told(b"{\"email\":1}"), of(422, "invalid_type", "/email"));
+        for size in ["1", "true", "[]", "\"small\"", "{}"] {
+            let body = format!("{{\"email\":\"a\",\"size\":{size}}}");
+            assert_eq!(told(body.as_bytes()), of(422, "invalid_type", "/size"), "{body}");
+        }
+        for (body, detail) in [
+            ("{\"email\":7531902468}", "invalid type: integer, expected a string"),
+            ("{\"email\":[\"hunter2\"]}", "invalid type: sequence, expected a string"),
+            (
+                "{\"email\":\"a\",\"tags\":\"hunter2, expected 3\"}",
+                "invalid type: string, expected a sequence",
+            ),
+        ] {
+            let problem = parse::<Ask>(body.as_bytes()).unwrap_err().body("r");
+            assert_eq!(problem["detail"], detail, "what was sent is not repeated");
+        }
+        assert_eq!(told(b"{\"a/b`~\":1}"), of(422, "unknown_field", "/a~1b`~0"));
         assert_eq!(
             told(b"{\"email\":\"a\",\"role\":\"admin\"}"),
             of(422, "unknown_field", "/role")

@@ -124,7 +124,7 @@ impl Conn {
         statement_timeout: Duration,
         begin: String,
     ) -> Self {
-        let limit = statement_timeout * 100 + GRACE;
+        let limit = statement_timeout + GRACE;
         Self {
             link: Link {
                 pg,

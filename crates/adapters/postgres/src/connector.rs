@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::{CancelToken, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -45,6 +46,7 @@ pub(crate) struct Connector {
     tls: Tls,
     pub(crate) pooler: bool,
     statement_timeout: Duration,
+    pub(crate) patience: Duration,
     pub(crate) runtime: Handle,
 }
 
@@ -77,6 +79,7 @@ impl Connector {
             config,
             pooler: options.pooler,
             statement_timeout: options.statement_timeout,
+            patience: options.acquire_timeout,
             runtime: Handle::current(),
         })
     }
@@ -102,6 +105,13 @@ impl Connector {
 
     /// A connection as the server gives it, and the task that moves its bytes, which ends with the connection.
     pub(crate) async fn connect_bare(&self) -> StoreResult<(AsyncPgConnection, JoinHandle<()>)> {
+        // The driver's own limit ends where the server has taken the call; one that is frozen says nothing then.
+        timeout(self.patience, self.connect_at_leisure())
+            .await
+            .unwrap_or_else(|_| Err(unavailable("connecting took too long")))
+    }
+
+    async fn connect_at_leisure(&self) -> StoreResult<(AsyncPgConnection, JoinHandle<()>)> {
         let failed = |e: tokio_postgres::Error| unavailable(&format!("cannot connect: {}", chain(&e)));
         let (client, driver) = match &self.tls {
             Tls::Off => {
@@ -113,9 +123,16 @@ impl Connector {
                 (client, self.drive(connection))
             }
         };
-        let pg = AsyncPgConnection::try_from(client)
+        if self.pooler {
+            // Diesel prepares statements of its own first; they must all reach one server connection.
+            client.batch_execute("BEGIN").await.map_err(failed)?;
+        }
+        let mut pg = AsyncPgConnection::try_from(client)
             .await
             .map_err(|e| unavailable(&format!("cannot set up a connection: {e}")))?;
+        if self.pooler {
+            pg.batch_execute("ROLLBACK").await.map_err(store_error)?;
+        }
         Ok((pg, driver))
     }
 

@@ -11,8 +11,9 @@ use diesel::pg::Pg;
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use tokio::time::timeout;
 
-use crate::backend::store_error;
+use crate::backend::{store_error, unavailable};
 use crate::migrations::{LOCK_PATIENCE, compare, down, pause, status, up};
 use crate::store::PostgresStore;
 
@@ -30,12 +31,8 @@ impl Migrator for PostgresStore {
     async fn schema_status(&self) -> StoreResult<SchemaStatus> {
         let (mut pg, _driver) = self.connector.connect_bare().await?;
         // Asking Diesel would make its table.
-        if ask(
-            &mut pg,
-            "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS yes",
-        )
-        .await?
-        {
+        let there = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS yes";
+        if self.ask(&mut pg, there).await? {
             self.harnessed(pg, |harness| status(harness, &MIGRATIONS)).await
         } else {
             compare::<Pg>(Vec::new(), &MIGRATIONS)
@@ -61,21 +58,21 @@ struct Answer {
     yes: bool,
 }
 
-async fn ask(pg: &mut AsyncPgConnection, sql: &str) -> StoreResult<bool> {
-    let answer = diesel::sql_query(sql)
-        .get_result::<Answer>(pg)
-        .await
-        .map_err(store_error)?;
-    Ok(answer.yes)
-}
-
 impl PostgresStore {
+    async fn ask(&self, pg: &mut AsyncPgConnection, sql: &str) -> StoreResult<bool> {
+        let asking = diesel::sql_query(sql).get_result::<Answer>(pg);
+        let answer = timeout(self.connector.patience, asking)
+            .await
+            .map_err(|_| unavailable("the server did not answer in time"))?;
+        Ok(answer.map_err(store_error)?.yes)
+    }
+
     /// A connection that holds the lock until it is closed. Asked for again and again rather than waited for: a waiting
     /// statement has a snapshot, and `CREATE INDEX CONCURRENTLY` in a migration would wait for that one in turn.
     async fn locked(&self) -> StoreResult<AsyncPgConnection> {
         let (mut pg, _driver) = self.connector.connect_bare().await?;
         let deadline = Instant::now() + LOCK_PATIENCE;
-        while !ask(&mut pg, LOCK).await? {
+        while !self.ask(&mut pg, LOCK).await? {
             if Instant::now() > deadline {
                 return Err(StoreError::Unavailable {
                     reason: "another node has been migrating for too long".into(),
