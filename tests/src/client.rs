@@ -313,3 +313,23 @@ fn read_event(text: &str) -> Sse {
         data: data.join("\n"),
     }
 }
+
+/// Sends bytes as they are, on a connection of their own, and reads what comes until the server closes it or says
+/// nothing more for a moment.
+pub async fn raw(app: &TestApp, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = app.url().strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    // The server may have refused and closed before all is sent.
+    let _ = stream.write_all(bytes).await;
+    let mut read = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    let quiet = std::time::Duration::from_millis(700);
+    while let Ok(Ok(n)) = tokio::time::timeout(quiet, stream.read(&mut buffer)).await {
+        if n == 0 {
+            break;
+        }
+        read.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}

@@ -11,6 +11,7 @@
 
 pub mod app;
 pub mod client;
+pub mod cluster;
 pub mod logs;
 pub mod openapi;
 pub mod process;
@@ -88,4 +89,9 @@ pub async fn eventually_asking<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 )]
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+/// Says that a test was left out, and why.
+pub fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }

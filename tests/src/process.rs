@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,23 +12,15 @@ use serde_json::Value;
 
 use crate::{PATIENCE, eventually};
 
-/// The binary: `ANTEROOM_BIN`, or the one that was built beside the tests, or is built now.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("ANTEROOM_BIN") {
-            return path.into();
-        }
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["build", "--quiet", "-p", "anteroom-app", "--bin", "anteroom"]);
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let built = command.current_dir(folder).status().expect("cargo runs");
-        assert!(built.success(), "the binary cannot be built");
-        let tests = std::env::current_exe().unwrap();
-        let path = tests.ancestors().nth(2).unwrap().join("anteroom");
-        assert!(path.exists(), "{} was not built", path.display());
-        path
-    })
+/// The binary: `ANTEROOM_BIN`, or the one that was built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("ANTEROOM_BIN") {
+        return path.into();
+    }
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.ancestors().nth(2).unwrap().join("anteroom-under-test");
+    assert!(path.exists(), "{} was not built", path.display());
+    path
 }
 
 /// A command of the binary with these variables and no others.

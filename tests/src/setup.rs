@@ -41,8 +41,7 @@ pub struct Setup {
 pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
     let server = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
     if kind == Kind::Postgres && server.is_none() {
-        eprintln!("skipped: TEST_DATABASE_URL names no PostgreSQL server");
-        return;
+        return crate::skipped("TEST_DATABASE_URL names no PostgreSQL server");
     }
     logs::keep();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -141,6 +140,12 @@ impl Setup {
         self.try_app_with(set)
             .await
             .unwrap_or_else(|e| panic!("the server does not start: {e:#}"))
+    }
+
+    /// Two nodes on the same store, as clients reach them: under one public URL.
+    pub async fn nodes(&self) -> [TestApp; 2] {
+        let one_url = [("server.public_url", "http://anteroom.example.test")];
+        [self.app_with(&one_url).await, self.app_with(&one_url).await]
     }
 
     /// Tries to start a server.

@@ -151,7 +151,12 @@ pub fn completion(text: &str) -> String {
 impl Upstream {
     /// Starts one. A model without a script says `scripted answer`, whole or streamed.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// Starts one at an address.
+    pub async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let shared = Arc::<Shared>::default();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let for_calls = Arc::clone(&shared);
@@ -165,6 +170,12 @@ impl Upstream {
             }
         });
         Self { url, shared }
+    }
+
+    /// An address where nobody listens.
+    pub async fn free_address() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
     }
 
     /// What a server is told, so that it calls this one: `models` are offered.

@@ -7,6 +7,12 @@
     reason = "this binary is tests from end to end"
 )]
 
+mod docs;
+mod edge;
+mod health;
 #[path = "../src/house.rs"]
 mod house;
+mod process;
+mod routes;
 mod v1;
+mod well_known;

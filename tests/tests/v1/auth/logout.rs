@@ -62,7 +62,7 @@ async fn ends_a_cookie_session_at_once(setup: &Setup) {
 }
 
 async fn is_noticed_by_other_nodes_within_a_second(setup: &Setup) {
-    let (here, there) = (setup.app().await, setup.app().await);
+    let [here, there] = setup.nodes().await;
     let user = here.user().await;
     there.get("/v1/me").by(&user).await.is(200);
     // The first check has filled the other node's memory just now: this is the longest it can take.

@@ -78,7 +78,7 @@ async fn ends_the_session_when_a_token_is_used_later_again(setup: &Setup) {
 }
 
 async fn has_one_successor_for_64_parallel_tries_on_two_nodes(setup: &Setup) {
-    let nodes = [setup.app().await, setup.app().await];
+    let nodes = setup.nodes().await;
     let user = nodes[0].user().await;
     let tries = (0..64).map(|number| {
         let ask = json!({ "refresh_token": user.refresh_token });

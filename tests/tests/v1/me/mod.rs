@@ -88,12 +88,12 @@ async fn changes_nothing_else(setup: &Setup) {
         "password",
         "user_id",
     ] {
-        let pointer: &'static str = format!("/{member}").leak();
+        let pointer = format!("/{member}");
         app.patch("/v1/me")
             .by(&user)
             .json(&json!({ "name": "changed", member: "admin" }))
             .expect(422)
-            .errors(&[(pointer, "unknown_field")])
+            .errors(&[(&pointer, "unknown_field")])
             .await;
     }
     assert_eq!(app.get("/v1/me").by(&user).await.json(), before);
