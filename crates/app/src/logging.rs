@@ -26,8 +26,12 @@ pub enum Output {
 
 /// Starts logging for the whole process; a second call changes nothing.
 pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
-    // What libraries say of their threads, and the database of what it skips, is for those who ask for it.
-    let directives = format!("actix_server=warn,tokio_postgres=warn,{}", settings.log.level);
+    // What libraries say of their threads, the database of what it skips, and the HTTP parser of what strangers send
+    // (at the level of errors), is for those who ask for it.
+    let directives = format!(
+        "actix_server=warn,actix_http=off,tokio_postgres=warn,{}",
+        settings.log.level
+    );
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!(
             "log.level `{}` is none; use error, warn, info, debug or trace, or directives per module",

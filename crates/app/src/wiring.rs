@@ -330,6 +330,7 @@ fn chat_options(settings: &Settings) -> ChatOptions {
         max_output_tokens: ai.max_output_tokens.into(),
         memory_tokens: settings.chat.memory_tokens.into(),
         max_message_bytes: settings.chat.max_message_bytes,
+        total_timeout: Duration::from_millis(ai.total_timeout_ms.into()),
         // A minute to book it in.
         call_lost_after: SignedDuration::from_millis(ai.total_timeout_ms.into()) + SignedDuration::from_mins(1),
     }

@@ -1,6 +1,7 @@
 //! Reading bodies: bounded, JSON only, with the place of every fault.
 
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
@@ -41,13 +42,20 @@ impl Body {
             return Err(too_large(limit));
         }
         let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(limit));
-        while let Some(chunk) = self.payload.next().await {
-            let chunk =
-                chunk.map_err(|e| bad_request("unreadable_body", format!("the body could not be read: {e}")))?;
-            if read.len() + chunk.len() > limit {
-                return Err(too_large(limit));
+        let all = async {
+            while let Some(chunk) = self.payload.next().await {
+                let chunk =
+                    chunk.map_err(|e| bad_request("unreadable_body", format!("the body could not be read: {e}")))?;
+                if read.len() + chunk.len() > limit {
+                    return Err(too_large(limit));
+                }
+                read.extend_from_slice(&chunk);
             }
-            read.extend_from_slice(&chunk);
+            Ok(())
+        };
+        match tokio::time::timeout(patience(limit), all).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(too_slow()),
         }
         Ok(read.freeze())
     }
@@ -74,6 +82,20 @@ impl Body {
         check_json(&request)?;
         parse(&bytes).map(Some)
     }
+}
+
+/// How long a body may take: ten seconds, and a second more for each 256 KiB it may have.
+fn patience(limit: usize) -> Duration {
+    Duration::from_secs(10 + u64::try_from(limit / (256 * 1024)).unwrap_or(0))
+}
+
+fn too_slow() -> Problem {
+    let problem = Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_too_slow",
+        "the body did not come in time",
+    );
+    problem.header(header::CONNECTION, "close")
 }
 
 fn bad_request(code: &'static str, detail: impl Into<String>) -> Problem {

@@ -122,8 +122,9 @@ pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented
     }
     let mut found = None;
     for value in headers.get_all(header::COOKIE) {
-        for pair in value.to_str().ok()?.split(';') {
-            let Some((name, value)) = pair.split_once('=') else {
+        // Another application's cookie may hold anything; only ours has to be readable.
+        for pair in value.as_bytes().split(|b| *b == b';') {
+            let Some((name, value)) = std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('=')) else {
                 continue;
             };
             if name.trim() == cookie && found.replace(value.trim()).is_some() {

@@ -263,12 +263,12 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
         )
         .response(id, false);
     }
+    // An allowed page may send what headers it likes: SDKs in browsers add their own.
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let headers = asked.unwrap_or_else(|| HeaderValue::from_static("authorization, content-type, idempotency-key"));
     HttpResponse::NoContent()
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE"))
-        .insert_header((
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, idempotency-key",
-        ))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, headers))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
         .finish()
 }

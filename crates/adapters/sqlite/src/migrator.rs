@@ -2,6 +2,7 @@
 //! of it with the process.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Instant;
 
 use anteroom_ports::migrations::SchemaStatus;
@@ -87,7 +88,12 @@ fn lock(connector: &Connector) -> StoreResult<File> {
     let failed = |e: std::io::Error| StoreError::Unavailable {
         reason: format!("cannot lock {}: {e}", path.display()),
     };
-    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {

@@ -11,6 +11,7 @@ use crate::server::{Running, serve};
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings.clone();
+    raise_descriptor_limit();
     let runtime = runtime()?;
     runtime.block_on(async {
         // Listened for before anything starts, so that an early signal is not lost.
@@ -28,6 +29,19 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     })?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each connection has two descriptors (the second notices that its client has gone), and shells give few.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(event = "server.descriptors.limited", current = limit.current, reason = %e);
+    }
 }
 
 /// What a person wants to know first: where it is, what stands behind it, and what to set to change that.

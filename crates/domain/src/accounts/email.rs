@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 
 use email_address::{EmailAddress, Options};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// A valid address as the user wrote it, with the form under which it is unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +56,23 @@ impl Email {
 
     /// The form under which an address is unique: case-folded as a whole, since no provider in use tells
     /// `Ada@` from `ada@` and a person who types either means the same mailbox.
+    ///
+    /// Unicode full case folding over NFC, and the domain in its ASCII form (RFC 5891), so that `bücher.example` is
+    /// `xn--bcher-kva.example`.
     pub fn fold(text: &str) -> String {
-        text.trim().to_lowercase()
+        let folded = |text: &str| {
+            unicase::UniCase::unicode(text.nfc().collect::<String>())
+                .to_folded_case()
+                .nfc()
+                .collect::<String>()
+        };
+        match text.trim().rsplit_once('@') {
+            Some((local, domain)) => {
+                let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| folded(domain));
+                format!("{}@{domain}", folded(local))
+            }
+            None => folded(text.trim()),
+        }
     }
 
     /// As the user wrote it; what mails are sent to.
@@ -80,6 +96,21 @@ mod tests {
         assert_eq!(email.as_str(), "Ada.Lovelace@Example.COM");
         assert_eq!(email.folded(), "ada.lovelace@example.com");
         assert_eq!(Email::parse("ÄDA@example.com").unwrap().folded(), "äda@example.com");
+    }
+
+    #[test]
+    fn what_reads_the_same_is_the_same() {
+        for (one, other) in [
+            ("ΑΣ@example.com", "ασ@example.com"),
+            ("ας@example.com", "ασ@example.com"),
+            ("STRASSE@example.com", "straße@example.com"),
+            ("e\u{301}va@example.com", "Éva@example.com"),
+            ("\u{212a}arl@example.com", "karl@example.com"),
+            ("ada@BÜCHER.example", "ada@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(Email::fold(one), Email::fold(other), "{one} {other}");
+        }
+        assert_ne!(Email::fold("ada@example.com"), Email::fold("adá@example.com"));
     }
 
     #[test]

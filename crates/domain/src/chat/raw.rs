@@ -1,11 +1,15 @@
 //! A JSON object whose members keep their order and their very bytes, so that a relayed `1.50` stays `1.50`.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+
+/// More members than any request has; looking one up walks over all of them.
+const MAX_MEMBERS: usize = 1000;
 
 /// An object with its members in order, each value as the bytes it came in.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +26,11 @@ impl RawObject {
     /// Reads an object. A repeated key is an error: two readers could disagree about which one counts.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidObject> {
         serde_json::from_slice(bytes).map_err(|e| InvalidObject(e.to_string()))
+    }
+
+    /// The members' names, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(key, _)| key.as_str())
     }
 
     /// A member's bytes.
@@ -86,9 +95,15 @@ impl<'de> Deserialize<'de> for RawObject {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                let mut seen = HashSet::new();
                 while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if members.iter().any(|(k, _)| *k == key) {
+                    if !seen.insert(key.clone()) {
                         return Err(serde::de::Error::custom(format_args!("the key `{key}` stands twice")));
+                    }
+                    if members.len() == MAX_MEMBERS {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "it has more than {MAX_MEMBERS} members"
+                        )));
                     }
                     members.push((key, value));
                 }
@@ -122,6 +137,13 @@ mod tests {
         assert_eq!(object.read::<i64>("b").unwrap(), Some(3));
         assert_eq!(object.read::<i64>("none").unwrap(), None);
         assert!(object.read::<i64>("c").is_err());
+    }
+
+    #[test]
+    fn a_flood_of_members_is_refused() {
+        let members = |n: usize| (0..n).map(|i| format!("\"k{i}\":1")).collect::<Vec<_>>().join(",");
+        assert!(RawObject::parse(format!("{{{}}}", members(1000)).as_bytes()).is_ok());
+        assert!(RawObject::parse(format!("{{{}}}", members(1001)).as_bytes()).is_err());
     }
 
     #[test]

@@ -36,6 +36,30 @@ pub struct InvalidRequest {
 /// Choices beyond this make one call a flood.
 const MAX_CHOICES: i64 = 16;
 
+/// The longest name of a model.
+const MAX_MODEL_BYTES: usize = 200;
+/// What is read of a request.
+const READ: [&str; 7] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+];
+
+/// A name as a reader sees it that takes no heed of case; two letters outside ASCII fold into it.
+fn folded(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
 fn invalid(param: &'static str, message: impl Into<String>) -> InvalidRequest {
     InvalidRequest {
         param: Some(param),
@@ -68,9 +92,23 @@ impl ChatRequest {
             #[serde(default)]
             include_usage: Option<bool>,
         }
+        // Some servers match names whatever their case and let the last one count; they must not read another request
+        // than the one that was checked.
+        if let Some(odd) = body
+            .keys()
+            .find(|key| READ.iter().any(|known| key != known && folded(key) == *known))
+        {
+            let message = format!("`{odd}` is too close to a parameter's name; write it in lower case");
+            return Err(InvalidRequest { param: None, message });
+        }
         let model: String = read(&body, "model", "a string")?
-            .filter(|m: &String| !m.is_empty())
-            .ok_or_else(|| invalid("model", "`model` is missing; GET /v1/models lists those you may use"))?;
+            .filter(|m: &String| !m.is_empty() && m.len() <= MAX_MODEL_BYTES)
+            .ok_or_else(|| {
+                invalid(
+                    "model",
+                    "`model` is missing, empty or too long; GET /v1/models lists those you may use",
+                )
+            })?;
         let messages: Vec<Box<RawValue>> =
             read(&body, "messages", "an array")?.ok_or_else(|| invalid("messages", "`messages` is missing"))?;
         if messages.is_empty() {
@@ -84,7 +122,8 @@ impl ChatRequest {
             Some(n) if n < 1 => Err(invalid(key, format!("`{key}` must be at least 1"))),
             n => Ok(n),
         };
-        let max_tokens = positive("max_completion_tokens")?.or(positive("max_tokens")?);
+        // Servers differ in which of the two they heed.
+        let max_tokens = positive("max_completion_tokens")?.max(positive("max_tokens")?);
         let choices = positive("n")?.unwrap_or(1);
         if choices > MAX_CHOICES {
             return Err(invalid("n", format!("`n` must be at most {MAX_CHOICES}")));
@@ -178,6 +217,8 @@ mod tests {
             (r#"{"messages":[1]}"#, Some("model")),
             (r#"{"model":7,"messages":[1]}"#, Some("model")),
             (r#"{"model":"","messages":[1]}"#, Some("model")),
+            (r#"{"model":"m","Model":"n","messages":[1]}"#, None),
+            (r#"{"model":"m","me\u017f\u017fages":[2],"messages":[1]}"#, None),
             (r#"{"model":"m"}"#, Some("messages")),
             (r#"{"model":"m","messages":[]}"#, Some("messages")),
             (r#"{"model":"m","messages":"hi"}"#, Some("messages")),
@@ -199,6 +240,8 @@ mod tests {
         let request =
             parse(r#"{"model":"m","messages":[1],"n":3,"max_tokens":10,"max_completion_tokens":20}"#).unwrap();
         assert_eq!(request.worst_case(4096).completion_tokens, 60);
+        let request = parse(r#"{"model":"m","messages":[1],"max_tokens":1000,"max_completion_tokens":1}"#).unwrap();
+        assert_eq!(request.worst_case(4096).completion_tokens, 1000);
         let request = parse(r#"{"model":"m","messages":[1]}"#).unwrap();
         assert_eq!(request.worst_case(4096).completion_tokens, 4096);
         assert!(request.worst_case(4096).prompt_tokens > 0);

@@ -81,17 +81,23 @@ impl From<OpenCheckoutError> for Problem {
     }
 }
 
-/// Refuses addresses that are not the product's own: a checkout must not become an open redirect.
-fn check_url(field: &str, text: Option<&String>, allowed: &[String]) -> Result<(), Problem> {
-    let Some(text) = text else { return Ok(()) };
-    let own = Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
+/// The longest address of a page; it travels in the checkout's own.
+const MAX_URL_BYTES: usize = 2048;
+
+/// Refuses addresses that are not the product's own: a checkout must not become an open redirect. Answers the address
+/// as it was understood, not as it was written.
+fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -> Result<Option<String>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let plain = text.len() <= MAX_URL_BYTES && !text.contains(|c: char| c.is_control() || c == '\\');
+    let own = Url::parse(text).ok().filter(|url| {
+        plain
+            && matches!(url.scheme(), "http" | "https")
             && url.username().is_empty()
             && url.password().is_none()
             && origin::allowed(&url.origin().ascii_serialization(), allowed)
     });
-    if own {
-        return Ok(());
+    if let Some(url) = own {
+        return Ok(Some(url.into()));
     }
     let detail = format!(
         "`{field}` must be a page of this service or of the frontend ({})",
@@ -117,15 +123,15 @@ pub async fn handle(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let (ask, bytes) = body.json::<CheckoutRequest>(api.options.max_json_bytes).await?;
-    check_url("success_url", ask.success_url.as_ref(), &api.options.allowed_origins)?;
-    check_url("cancel_url", ask.cancel_url.as_ref(), &api.options.allowed_origins)?;
+    let success_url = own_page("success_url", ask.success_url.as_ref(), &api.options.allowed_origins)?;
+    let cancel_url = own_page("cancel_url", ask.cancel_url.as_ref(), &api.options.allowed_origins)?;
     let user_id = caller.live.user.id;
     let make = async {
         let ask = CheckoutAsk {
             user_id,
             plan: ask.plan,
-            success_url: ask.success_url,
-            cancel_url: ask.cancel_url,
+            success_url,
+            cancel_url,
         };
         let billing = Arc::clone(&api.billing);
         let checkout = api.run(async move { billing.open_checkout(ask).await }).await?;
@@ -135,4 +141,35 @@ pub async fn handle(
         })
     };
     idempotency::create(&api, &request, user_id, &bytes, make).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_pages_as_they_were_understood() {
+        let allowed = ["https://app.example".to_owned()];
+        let page = |text: &str| own_page("success_url", Some(&text.to_owned()), &allowed).ok().flatten();
+        assert_eq!(
+            page("https://app.example/ä?a=b").as_deref(),
+            Some("https://app.example/%C3%A4?a=b")
+        );
+        let long = format!("https://app.example/{}", "x".repeat(2048));
+        for foreign in [
+            "https://evil.example/",
+            "https://app.example.evil.example/",
+            "https://app.example@evil.example/",
+            "https://user@app.example/",
+            "https://app.example/\r\nSet-Cookie: a=b",
+            "https://app.example\\@evil.example",
+            "http://app.example/",
+            "javascript:alert(1)",
+            "/relative",
+            "",
+            &long,
+        ] {
+            assert_eq!(page(foreign), None, "{foreign}");
+        }
+    }
 }

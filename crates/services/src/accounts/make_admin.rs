@@ -30,7 +30,10 @@ pub enum MakeAdminError {
 impl Accounts {
     /// Whether an address has an account, so that a command knows whether to ask for a password.
     pub async fn has_account(&self, email: &str) -> Result<bool, MakeAdminError> {
-        let found = async { self.store.read().await?.user_by_email(&Email::fold(email)).await }.await;
+        let Ok(email) = Email::parse(email) else {
+            return Ok(false);
+        };
+        let found = async { self.store.read().await?.user_by_email(email.folded()).await }.await;
         Ok(found.map_err(SignUpError::from)?.is_some())
     }
 
@@ -57,8 +60,11 @@ impl Accounts {
     }
 
     async fn promote(&self, email: &str) -> Result<Option<User>, SignUpError> {
+        let Ok(email) = Email::parse(email) else {
+            return Ok(None);
+        };
         let mut unit = self.store.begin(Durability::Full).await?;
-        let Some((mut user, _)) = unit.user_by_email(&Email::fold(email)).await? else {
+        let Some((mut user, _)) = unit.user_by_email(email.folded()).await? else {
             return Ok(None);
         };
         user.role = Role::Admin;

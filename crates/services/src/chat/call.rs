@@ -279,6 +279,12 @@ impl Chat {
         }
     }
 
+    /// Waits until the call has taken longer than any may, whoever is the slow one: the provider keeps its own time,
+    /// but only while it is asked.
+    pub(super) fn call_over(&self, call: &Call) -> tokio::time::Sleep {
+        tokio::time::sleep_until((call.started + self.options.total_timeout).into())
+    }
+
     /// Returns when the session is no longer live. While the store is away nobody can say, so the call goes on.
     pub(super) async fn session_ended(self: Arc<Self>, id: SessionId) {
         loop {

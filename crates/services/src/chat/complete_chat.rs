@@ -166,7 +166,8 @@ impl Driver {
         out: &mpsc::Sender<Relayed>,
     ) -> Outcome {
         let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
-        tokio::pin!(ended);
+        let over = self.chat.call_over(&self.call);
+        tokio::pin!(ended, over);
         let mut next = Some(Ok(first));
         loop {
             let item = match next.take() {
@@ -179,28 +180,29 @@ impl Driver {
                     item = events.next() => item.map_or_else(|| Err(cut().into()), |item| item.map_err(ChatError::from)),
                 },
             };
-            let relayed = match item {
+            let (relayed, last) = match item {
                 Ok(ChatEvent::Chunk(chunk)) => match self.pass(chunk, include_usage) {
-                    Some(data) => Relayed::Chunk(data),
+                    Some(data) => (Relayed::Chunk(data), None),
                     None => continue,
                 },
-                Ok(ChatEvent::Done) => {
-                    let _ = out.send(Relayed::Done).await;
-                    return Outcome::Complete;
-                }
+                Ok(ChatEvent::Done) => (Relayed::Done, Some(Outcome::Complete)),
                 Err(e) => {
                     let outcome = self.outcome_of(&e);
-                    let _ = out.send(Relayed::Failed(e)).await;
-                    return outcome;
+                    (Relayed::Failed(e), Some(outcome))
                 }
             };
-            // A reader that is slow holds the call here; one that is gone, or whose session ended, ends it.
+            // A reader that is slow holds the call here; one that is gone, whose session ended, or who takes longer
+            // than any call may, ends it.
             let sent = tokio::select! {
                 biased;
                 sent = out.send(relayed) => sent.is_ok(),
                 () = self.gone.cancelled() => false,
                 () = &mut ended => false,
+                () = &mut over => false,
             };
+            if let Some(outcome) = last {
+                return outcome;
+            }
             if !sent {
                 return Outcome::Cancelled;
             }

@@ -161,7 +161,10 @@ fn apply(conversation: &mut Conversation, change: ChangeConversation) -> Result<
         conversation.title = checked.flatten();
     }
     if let Some(model) = change.model {
-        if model.as_deref().is_some_and(|m| m.is_empty() || m.len() > 200) {
+        if model
+            .as_deref()
+            .is_some_and(|m| m.is_empty() || m.len() > 200 || m.chars().any(char::is_control))
+        {
             fault(
                 "model",
                 "invalid_model",

@@ -14,7 +14,7 @@ pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
 use anteroom_ports::chat::OfferedModel;
@@ -40,6 +40,8 @@ pub struct ChatOptions {
     pub memory_tokens: i64,
     /// The longest message of a conversation, in bytes.
     pub max_message_bytes: usize,
+    /// The longest that a call may take, its reader included.
+    pub total_timeout: Duration,
     /// Longer than any call can take: when its reservation counts as lost.
     pub call_lost_after: SignedDuration,
 }

@@ -84,6 +84,9 @@ impl From<CallRefused> for SendMessageError {
     }
 }
 
+/// For how long the last event of a stream waits for its reader.
+const LAST_WORD: Duration = Duration::from_secs(10);
+
 /// More turns than any budget holds.
 const MAX_TURNS: i64 = 200;
 
@@ -292,7 +295,8 @@ impl Answering {
             Ok(message) => MessageEvent::Completed(message),
             Err(e) => MessageEvent::Failed(e),
         };
-        let _ = out.send(last).await;
+        // It is stored; a reader that does not read is not waited for any longer.
+        let _ = tokio::time::timeout(LAST_WORD, out.send(last)).await;
     }
 
     async fn begin(&self, outgoing: ChatCall) -> Result<(ChatEvent, ChatEvents), ChatError> {
@@ -312,7 +316,8 @@ impl Answering {
         out: Option<&mpsc::Sender<MessageEvent>>,
     ) -> Result<(), ChatError> {
         let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
-        tokio::pin!(ended);
+        let over = self.chat.call_over(&self.call);
+        tokio::pin!(ended, over);
         let mut next = Some(Ok(first));
         loop {
             let event = match next.take() {
@@ -337,6 +342,7 @@ impl Answering {
                 sent = out.send(MessageEvent::Delta(self.answer.id, chunk.text)) => sent.is_ok(),
                 () = self.gone.cancelled() => false,
                 () = &mut ended => return Err(ChatError::SessionEnded),
+                () = &mut over => false,
             };
             if !sent {
                 return Err(ChatError::ClientGone);

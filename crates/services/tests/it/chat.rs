@@ -202,6 +202,25 @@ async fn a_client_that_leaves_ends_the_call() {
 }
 
 #[tokio::test]
+async fn a_reader_that_never_reads_does_not_outlive_the_longest_call() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.script_stream((0..200).map(|_| text_step("small", "word ")));
+    let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    assert_eq!(
+        house.model.ended(0).await,
+        StreamEnd::Dropped,
+        "nobody reads the answer, which is longer than the channel"
+    );
+    house.chat.settled().await;
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
+        0
+    );
+    drop(answer);
+}
+
+#[tokio::test]
 async fn a_session_that_ends_ends_its_streams() {
     let house = House::new().await;
     let who = house.somebody("ada@example.com").await;

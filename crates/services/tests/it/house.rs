@@ -170,6 +170,7 @@ impl House {
             max_output_tokens: 1000,
             memory_tokens: 4000,
             max_message_bytes: 1000,
+            total_timeout: std::time::Duration::from_secs(2),
             call_lost_after: SignedDuration::from_mins(11),
         };
         let chat = Arc::new(Chat::new(

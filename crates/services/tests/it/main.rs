@@ -1,6 +1,13 @@
 //! The use cases on a real store (SQLite in a temporary file), with fakes behind every other port: what needs a clock
 //! that can be set, a provider that fails on cue, or 64 callers at once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "this binary is tests from end to end"
+)]
+
 mod accounts;
 mod billing;
 mod chat;
