@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::missing_panics_doc,
     reason = "this crate is tests from end to end"
 )]
 

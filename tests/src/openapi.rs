@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// The document and the schemas that were compiled from it so far.
+/// The document, read strictly, and the schemas that were compiled from it so far.
 pub struct Contract {
     document: Value,
     compiled: Mutex<HashMap<String, Arc<Validator>>>,
@@ -14,16 +14,17 @@ pub struct Contract {
 
 impl Contract {
     /// Of this document.
-    pub fn new(document: Value) -> Self {
+    pub fn new(mut document: Value) -> Self {
+        let errors = ["Problem", "OpenAiErrorBody", "OpenAiError"];
+        if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+            for (_, schema) in schemas.iter_mut().filter(|(name, _)| !errors.contains(&name.as_str())) {
+                close(schema);
+            }
+        }
         Self {
             document,
             compiled: Mutex::new(HashMap::new()),
         }
-    }
-
-    /// The document.
-    pub fn document(&self) -> &Value {
-        &self.document
     }
 
     /// Says what about an answer is not as the document has it. A path or a method that is not in it must be answered
@@ -116,39 +117,30 @@ impl Contract {
     fn validator(&self, pointer: &str) -> Arc<Validator> {
         let mut compiled = self.compiled.lock().unwrap();
         let make = || {
-            let mut schema = json!({
+            let schema = json!({
                 "$ref": format!("#{pointer}"),
                 "components": self.document["components"],
                 "paths": self.document["paths"],
             });
-            // Errors may say more than their schema; other answers are documented whole.
-            let open =
-                pointer.ends_with("/Problem") || pointer.contains("/responses/4") || pointer.contains("/default/");
-            if !open && self.names_members(pointer) {
-                schema["unevaluatedProperties"] = false.into();
-            }
-            Arc::new(
-                jsonschema::options()
-                    .should_validate_formats(true)
-                    .build(&schema)
-                    .expect("the document's schemas compile"),
-            )
+            let options = jsonschema::options().should_validate_formats(true);
+            Arc::new(options.build(&schema).expect("the document's schemas compile"))
         };
         Arc::clone(compiled.entry(pointer.to_owned()).or_insert_with(make))
     }
-
-    fn names_members(&self, pointer: &str) -> bool {
-        let mut schema = self.document.pointer(&unescape_slashes(pointer));
-        while let Some(reference) = schema.and_then(|s| s["$ref"].as_str()) {
-            schema = self.document.pointer(reference.trim_start_matches('#'));
-        }
-        schema.is_some_and(|s| s["properties"].is_object())
-    }
 }
 
-/// `serde_json` reads `~1` in pointers itself; a pointer in a URL fragment is percent-encoded besides.
-fn unescape_slashes(pointer: &str) -> String {
-    pointer.replace("%7B", "{").replace("%7D", "}")
+/// Lets a schema take no members but those it names: answers are documented whole, though errors may say more.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("properties").is_some_and(Value::is_object) {
+                members.entry("additionalProperties").or_insert(false.into());
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
 }
 
 fn escape(text: &str) -> String {

@@ -18,8 +18,9 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("anteroom-under-test");
-    assert!(path.exists(), "{} was not built", path.display());
+    let path = tests.ancestors().nth(2).unwrap().join("examples/anteroom-under-test");
+    let how = "cargo build -p anteroom-tests --example anteroom-under-test";
+    assert!(path.exists(), "{} is not there: {how}", path.display());
     path
 }
 
@@ -54,7 +55,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one and waits until it listens.
+    /// Starts one, without a command, and waits until it listens.
     pub async fn start(folder: &Path, variables: &BTreeMap<String, String>) -> Self {
         Self::try_start(folder, variables)
             .await
@@ -63,7 +64,7 @@ impl Server {
 
     /// Starts one; if it ends before it listens, what it said.
     pub async fn try_start(folder: &Path, variables: &BTreeMap<String, String>) -> Result<Self, String> {
-        let mut child = command(folder, variables, &["serve"]).spawn().unwrap();
+        let mut child = command(folder, variables, &[]).spawn().unwrap();
         let said = Arc::<Mutex<String>>::default();
         let readers = [
             collect(child.stdout.take().unwrap(), &said),
@@ -115,8 +116,20 @@ impl Drop for Server {
     }
 }
 
-/// Out of the line that says that the server has started.
+/// Out of the line that says that the server has started, or of the greeting to people.
 fn address(said: &str) -> Option<String> {
+    let greeting = |line: &str| {
+        line.trim()
+            .strip_prefix("API ")?
+            .trim()
+            .strip_prefix("http://")?
+            .split(' ')
+            .next()
+            .map(str::to_owned)
+    };
+    if let Some(address) = said.lines().find_map(greeting) {
+        return Some(address);
+    }
     let line = said.lines().find(|line| line.contains("\"server.started\""))?;
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = if line["fields"].is_object() {

@@ -1,6 +1,9 @@
 //! `POST /v1/auth/login`
 
+use std::time::{Duration, Instant};
+
 use anteroom_tests::{FRONTEND, PASSWORD, Setup, User, on_every_store};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::signup::no_tokens;
@@ -10,6 +13,8 @@ on_every_store![
     answers_with_a_cookie,
     tells_nobody_whether_an_address_is_known,
     begins_a_session_of_its_own,
+    costs_the_same_whether_an_address_is_known,
+    is_refused_when_too_many_wait,
 ];
 
 async fn answers_with_tokens(setup: &Setup) {
@@ -118,4 +123,58 @@ async fn begins_a_session_of_its_own(setup: &Setup) {
     assert_ne!(second.session_id, first.session_id);
     app.get("/v1/me").by(&first).await.is(200);
     app.get("/v1/me").by(&second).await.is(200);
+}
+
+async fn costs_the_same_whether_an_address_is_known(setup: &Setup) {
+    let app = setup.app_with(&[("passwords.bcrypt_cost", "8")]).await;
+    let user = app.user().await;
+    let mut took = [Vec::new(), Vec::new()];
+    // In turns, so that what else the machine does falls on both.
+    for _ in 0..15 {
+        for (email, took) in [user.email.as_str(), "nobody@example.com"].into_iter().zip(&mut took) {
+            let begun = Instant::now();
+            let ask = app
+                .post("/v1/auth/login")
+                .json(&json!({ "email": email, "password": "a wrong password" }));
+            ask.await.refused(401, "invalid_credentials");
+            took.push(begun.elapsed());
+        }
+    }
+    let [known, unknown] = took.map(|mut took| {
+        took.sort();
+        took[took.len() / 2]
+    });
+    // Without a hash of its own an unknown address would take a tenth.
+    assert!(unknown * 2 > known && known * 2 > unknown, "{known:?} and {unknown:?}");
+}
+
+async fn is_refused_when_too_many_wait(setup: &Setup) {
+    let slow = [
+        ("passwords.bcrypt_cost", "9"),
+        ("passwords.max_wait_ms", "100"),
+        ("passwords.hash_threads", "1"),
+    ];
+    let app = setup.app_with(&slow).await;
+    let user = app.user().await;
+    let ask = || {
+        app.post("/v1/auth/login")
+            .json(&json!({ "email": user.email, "password": PASSWORD }))
+    };
+    // So that it is known how long one takes.
+    ask().await.is(200);
+    let begun = Instant::now();
+    let answers = join_all((0..64).map(|_| ask().into_future())).await;
+    let refused: Vec<_> = answers.iter().filter(|a| a.status != 200).collect();
+    assert!(
+        !refused.is_empty() && refused.len() < 64,
+        "{} of 64 were refused",
+        refused.len()
+    );
+    for answer in refused {
+        assert_eq!(answer.told(), (503, "too_busy".to_owned()));
+        let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..60).contains(&after), "{after}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    ask().await.is(200);
 }

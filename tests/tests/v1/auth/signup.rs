@@ -54,12 +54,11 @@ async fn makes_an_account_and_signs_in(setup: &Setup) {
     assert_eq!(&signed_in, user);
 
     let mail = app.mails().remove(0);
-    assert!(
-        mail.text.contains("Subject: Welcome to Anteroom") && mail.text.contains("Hello Ada,"),
-        "{}",
-        mail.text
-    );
-    assert!(!mail.text.contains("http"), "it needs no link: {}", mail.text);
+    assert!(mail.text.contains("Subject: Welcome to Anteroom"), "{}", mail.text);
+    // The address may be a victim's, so the mail carries nothing that a stranger wrote, and needs no link.
+    for words in ["Ada,", "http"] {
+        assert!(!mail.text.contains(words), "{words}: {}", mail.text);
+    }
     let mode = std::fs::metadata(&mail.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,0 +1,210 @@
+//! How often somebody may do something.
+
+use anteroom_tests::{Answer, Ask, PASSWORD, Setup, TestApp, on_every_store};
+use futures_util::future::join_all;
+use serde_json::json;
+
+on_every_store![
+    ten_logins_a_minute,
+    signups_are_counted_apart,
+    a_hundred_parallel_guesses_are_ten,
+    users_are_counted_apart_and_strangers_by_address,
+    proxies_are_believed_if_they_are_trusted,
+    health_is_never_counted,
+    the_relay_speaks_openais_language_here_too,
+];
+
+const ON: (&str, &str) = ("protection.enabled", "true");
+
+fn guess(app: &TestApp) -> Ask {
+    app.post("/v1/auth/login")
+        .json(&json!({ "email": "ada@example.com", "password": "wrong" }))
+}
+
+fn limited(answer: &Answer) {
+    assert_eq!(answer.told(), (429, "rate_limited".to_owned()), "{answer:?}");
+    let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&after), "{after}");
+}
+
+/// `r` and `t` of the `RateLimit` header.
+fn left(answer: &Answer) -> (i64, i64) {
+    let header = answer.header("ratelimit").unwrap();
+    let number = |key: &str| {
+        header
+            .split(key)
+            .nth(1)
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    (number(";r="), number(";t="))
+}
+
+async fn ten_logins_a_minute(setup: &Setup) {
+    let app = setup.app_with(&[ON]).await;
+    for number in 1..=10 {
+        let answer = guess(&app)
+            .expect(401)
+            .code("invalid_credentials")
+            .events(&["account.login.failed"])
+            .await;
+        assert_eq!(
+            answer.header("ratelimit-policy").as_deref(),
+            Some("\"login\";q=10;w=60")
+        );
+        assert!(answer.header("ratelimit").unwrap().starts_with("\"login\";r="));
+        assert_eq!(left(&answer).0, 10 - number, "{answer:?}");
+    }
+    // Nothing is even looked at any more.
+    for _ in 0..3 {
+        let answer = guess(&app).expect(429).code("rate_limited").await;
+        limited(&answer);
+        assert_eq!(left(&answer).0, 0);
+    }
+    // A body that says nothing is counted like one that does: before it is read.
+    limited(&app.post("/v1/auth/login").body("x").await);
+}
+
+async fn signups_are_counted_apart(setup: &Setup) {
+    let app = setup.app_with(&[ON]).await;
+    for _ in 0..11 {
+        guess(&app).await;
+    }
+    limited(&guess(&app).await);
+    for _ in 0..10 {
+        let user = app.user().await;
+        app.get("/v1/me").by(&user).await.is(200);
+    }
+    let ask = app
+        .post("/v1/auth/signup")
+        .json(&json!({ "email": "one-too-many@example.com", "password": PASSWORD }));
+    let answer = ask.expect(429).code("rate_limited").await;
+    limited(&answer);
+    assert_eq!(
+        answer.header("ratelimit-policy").as_deref(),
+        Some("\"signup\";q=10;w=60")
+    );
+}
+
+async fn a_hundred_parallel_guesses_are_ten(setup: &Setup) {
+    let app = setup.app_with(&[ON]).await;
+    let answers = join_all((0..100).map(|_| guess(&app).into_future())).await;
+    let looked_at = answers.iter().filter(|a| a.status == 401).count();
+    // One more comes free every six seconds, on a slow machine.
+    assert!((10..=12).contains(&looked_at), "{looked_at}");
+    for refused in answers.iter().filter(|a| a.status != 401) {
+        limited(refused);
+    }
+}
+
+async fn users_are_counted_apart_and_strangers_by_address(setup: &Setup) {
+    let app = setup.app_with(&[ON, ("protection.default_per_minute", "5")]).await;
+    let (user, other) = (app.user().await, app.user().await);
+    for _ in 0..5 {
+        let answer = app.get("/v1/me").by(&user).await.is(200);
+        assert_eq!(
+            answer.header("ratelimit-policy").as_deref(),
+            Some("\"default\";q=5;w=60")
+        );
+    }
+    limited(&app.get("/v1/me").by(&user).await);
+    limited(&app.get("/v1/me/subscription").by(&user).await);
+    app.get("/v1/me").by(&other).await.is(200);
+    // A stranger, and who guesses at tokens, is counted where they come from.
+    for number in 0..5 {
+        let ask = app.get("/v1/me").bearer(&format!("guess-{number}"));
+        ask.await.refused(401, "unauthenticated");
+    }
+    limited(&app.get("/v1/me").bearer("guess-6").await);
+    limited(&app.get("/v1/plans").await);
+    app.get("/v1/me").by(&other).await.is(200);
+}
+
+async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
+    let trusting = setup
+        .app_with(&[ON, ("server.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8")])
+        .await;
+    for _ in 0..10 {
+        guess(&trusting).header("x-forwarded-for", "203.0.113.7").await.is(401);
+    }
+    limited(&guess(&trusting).header("x-forwarded-for", "203.0.113.7").await);
+    // What the client wrote itself stands to the left, and counts for nothing; nor do the proxies' own addresses.
+    limited(
+        &guess(&trusting)
+            .header("x-forwarded-for", "198.51.100.1, 203.0.113.7, 10.1.2.3")
+            .await,
+    );
+    guess(&trusting).header("x-forwarded-for", "203.0.113.8").await.is(401);
+    // A network of IPv6 is one client.
+    for number in 0..10 {
+        guess(&trusting)
+            .header("x-forwarded-for", &format!("2001:db8:1:2::{number:x}"))
+            .await
+            .is(401);
+    }
+    limited(
+        &guess(&trusting)
+            .header("x-forwarded-for", "2001:db8:1:2:ffff:ffff:ffff:ffff")
+            .await,
+    );
+    limited(
+        &guess(&trusting)
+            .header("x-forwarded-for", "2001:0DB8:0001:0002::1")
+            .await,
+    );
+    guess(&trusting)
+        .header("x-forwarded-for", "2001:db8:1:3::1")
+        .await
+        .is(401);
+    let user = trusting
+        .post("/v1/auth/signup")
+        .header("x-forwarded-for", "203.0.113.9")
+        .json(&json!({ "email": "ada@example.com", "password": PASSWORD }))
+        .expect(201)
+        .events(&["account.signup.succeeded"])
+        .mails(&["ada@example.com"])
+        .await;
+    assert_eq!(user.json()["session"]["address"], "203.0.113.9");
+
+    let wary = setup.app_with(&[ON]).await;
+    for number in 0..10 {
+        guess(&wary)
+            .header("x-forwarded-for", &format!("203.0.113.{number}"))
+            .await
+            .is(401);
+    }
+    limited(&guess(&wary).header("x-forwarded-for", "203.0.113.200").await);
+    let user = wary
+        .post("/v1/auth/signup")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("forwarded", "for=203.0.113.9")
+        .header("x-real-ip", "203.0.113.9")
+        .json(&json!({ "email": "bob@example.com", "password": PASSWORD }))
+        .expect(201)
+        .events(&["account.signup.succeeded"])
+        .mails(&["bob@example.com"])
+        .await;
+    assert_eq!(user.json()["session"]["address"], "127.0.0.1");
+}
+
+async fn health_is_never_counted(setup: &Setup) {
+    let app = setup.app_with(&[ON, ("protection.default_per_minute", "3")]).await;
+    for _ in 0..20 {
+        let answer = app.get("/health").await.is(200);
+        assert_eq!(answer.header("ratelimit"), None);
+    }
+    app.get("/health/ready").await.is(200);
+}
+
+async fn the_relay_speaks_openais_language_here_too(setup: &Setup) {
+    let app = setup.app_with(&[ON, ("protection.default_per_minute", "1")]).await;
+    let user = app.user().await;
+    app.get("/v1/models").by(&user).await.is(200);
+    let answer = app.get("/v1/models").by(&user).await;
+    limited(&answer);
+    assert_eq!(answer.json()["error"]["type"], "rate_limit_error");
+}

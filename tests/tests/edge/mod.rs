@@ -1,0 +1,6 @@
+//! What every request passes, whatever it asks for.
+
+mod bad_input;
+mod cors;
+mod headers;
+mod limits;

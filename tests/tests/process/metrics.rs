@@ -1,0 +1,58 @@
+//! What operators measure, on a listener of its own.
+
+use anteroom_tests::app::http_client;
+use anteroom_tests::process::Server;
+use anteroom_tests::{Setup, eventually_asking, on_every_store};
+
+use super::{log_in, sign_up};
+
+on_every_store![are_counted_and_name_nobody];
+
+async fn are_counted_and_name_nobody(setup: &Setup) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    let settings = [("metrics.enabled", "true"), ("metrics.port", free.as_str())];
+    let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
+    let client = http_client();
+    sign_up(&server.url, "ada@example.com").await;
+    for _ in 0..20 {
+        assert_eq!(log_in(&client, &server.url, "ada@example.com").await, 200);
+        assert_eq!(log_in(&client, &server.url, "nobody@example.com").await, 401);
+    }
+    let url = format!("http://127.0.0.1:{free}/metrics");
+    let count = |text: &str, status: &str| {
+        let name = format!("anteroom_http_requests_total{{method=\"POST\",status=\"{status}\"}} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+    };
+    let text = eventually_asking("every request is counted", async || {
+        let text = client.get(&url).send().await.unwrap().text().await.unwrap();
+        (count(&text, "2xx") == Some(21) && count(&text, "4xx") == Some(20)).then_some(text)
+    })
+    .await;
+    assert!(text.contains("anteroom_http_request_seconds_bucket"), "{text}");
+    assert!(!text.contains("example.com") && !text.contains("/v1/"), "{text}");
+    // They are not on the API's listener, nor the API on theirs.
+    assert_eq!(
+        client
+            .get(format!("{}/metrics", server.url))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+    assert_eq!(
+        client
+            .get(format!("http://127.0.0.1:{free}/health"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+}

@@ -1,0 +1,109 @@
+//! When it does not start, and that it says why.
+
+use anteroom_tests::process::Server;
+use anteroom_tests::{Setup, on_every_store};
+
+on_every_store![
+    another_key_than_the_stores,
+    production_with_what_is_unsafe,
+    settings_that_do_not_exist,
+    a_port_that_is_taken,
+];
+
+const KEY: &str = "one-long-enough-Key-4711-of-the-tests-abcdef";
+const OTHER_KEY: &str = "another-long-enough-Key-of-the-tests-0815-xyz";
+
+async fn refused(setup: &Setup, set: &[(&str, &str)]) -> String {
+    match Server::try_start(setup.folder(), &setup.variables(set)).await {
+        Err(said) => said,
+        Ok(server) => panic!("it has started: {}", server.said()),
+    }
+}
+
+async fn another_key_than_the_stores(setup: &Setup) {
+    let first = Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await;
+    super::sign_up(&first.url, "ada@example.com").await;
+    drop(first);
+    let said = refused(setup, &[("secret.key", OTHER_KEY)]).await;
+    assert!(
+        said.contains("SECRET_KEY is not the key this store was filled under"),
+        "{said}"
+    );
+    assert!(!said.contains(KEY) && !said.contains(OTHER_KEY), "{said}");
+    // Nor does a command of the operator's work under it.
+    let admin = anteroom_tests::process::command(
+        setup.folder(),
+        &setup.variables(&[("secret.key", OTHER_KEY)]),
+        &["admin", "create", "--email", "ada@example.com", "--password-stdin"],
+    );
+    let output = anteroom_tests::process::output(admin, "quiet-lantern-over-the-canal\n");
+    assert!(!output.status.success());
+    Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await;
+}
+
+async fn production_with_what_is_unsafe(setup: &Setup) {
+    // What production asks for, with bcrypt as cheap as it allows.
+    let good = [
+        ("secret.key", KEY),
+        ("passwords.bcrypt_cost", "10"),
+        ("protection.enabled", "true"),
+        ("server.public_url", "https://anteroom.example.test"),
+    ];
+    let production = |more: &[(&'static str, &'static str)]| {
+        let mut variables = setup.variables(&good);
+        variables.extend(setup.variables(more).into_iter().filter(|(name, _)| {
+            more.iter()
+                .any(|(key, _)| *name == format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__")))
+        }));
+        variables.insert("ANTEROOM_ENV".to_owned(), "production".to_owned());
+        variables
+    };
+    let table: &[(&[(&str, &str)], &str)] = &[
+        (&[("secret.key", "")], "SECRET_KEY"),
+        (&[("secret.key", "too short")], "secret.key"),
+        (&[("secret.key", "changeme-changeme-changeme-changeme-1")], "secret.key"),
+        (&[("passwords.bcrypt_cost", "4")], "passwords.bcrypt_cost"),
+        (&[("protection.enabled", "false")], "protection.enabled"),
+        (&[("mail.transport", "folder")], "mail.transport"),
+        (&[("cookie.secure", "false")], "cookie.secure"),
+    ];
+    for (more, named) in table {
+        match Server::try_start(setup.folder(), &production(more)).await {
+            Err(said) => assert!(said.contains(named), "{more:?}: {said}"),
+            Ok(_) => panic!("it has started with {more:?}"),
+        }
+    }
+    let server = Server::start(setup.folder(), &production(&[])).await;
+    assert!(
+        server.said().lines().all(|line| line.starts_with('{')),
+        "JSON lines: {}",
+        server.said()
+    );
+}
+
+async fn settings_that_do_not_exist(setup: &Setup) {
+    let said = refused(setup, &[("server.prot", "1")]).await;
+    assert!(
+        said.contains("server.prot") && said.contains("server.port"),
+        "the nearest one is named: {said}"
+    );
+    let said = refused(
+        setup,
+        &[
+            ("passwords.bcrypt_cost", "3"),
+            ("accounts.signup", "ajar"),
+            ("database.url", "mysql://x"),
+        ],
+    )
+    .await;
+    for named in ["passwords.bcrypt_cost", "accounts.signup", "database.url"] {
+        assert!(said.contains(named), "all that is wrong is told at once: {said}");
+    }
+}
+
+async fn a_port_that_is_taken(setup: &Setup) {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = refused(setup, &[("server.port", &port)]).await;
+    assert!(said.contains(&port) && said.contains("PORT"), "{said}");
+}

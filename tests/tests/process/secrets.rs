@@ -1,0 +1,236 @@
+//! Passwords, tokens, cookies and keys are in no line of the log, however much is logged.
+
+use anteroom_stripe_stub::{SubscriptionEvent, sign, subscription_event};
+use anteroom_tests::app::http_client;
+use anteroom_tests::process::Server;
+use anteroom_tests::upstream::{KEY, chunk, sse};
+use anteroom_tests::{Script, Setup, Step, Upstream, User, WEBHOOK_SECRET, now, on_every_store};
+use reqwest::Response;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::v1::billing::webhooks::subscription;
+
+on_every_store![are_in_no_line_of_the_log];
+
+const SECRET_KEY: &str = "canary-Secret-key-of-the-deployment-0123456789";
+const FIRST: &str = "canary password of the first one";
+const WRONG: &str = "canary wrong guess of somebody";
+const PROMPT: &str = "canary question nobody else should read";
+
+struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Client {
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let mut request = self
+            .http
+            .request(method.parse().unwrap(), format!("{}{path}", self.url));
+        request = request
+            .header("content-type", "application/json")
+            .header("origin", anteroom_tests::FRONTEND);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
+    async fn json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Value {
+        let response = self.send(method, path, headers, &body.to_string()).await;
+        assert!(
+            response.status().as_u16() < 300,
+            "{path}: {}",
+            response.text().await.unwrap()
+        );
+        serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
+    }
+}
+
+async fn are_in_no_line_of_the_log(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.extend([
+        ("log.level", "trace"),
+        ("secret.key", SECRET_KEY),
+        ("metrics.enabled", "true"),
+        ("metrics.port", "0"),
+    ]);
+    let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
+    let client = Client {
+        http: http_client(),
+        url: server.url.clone(),
+    };
+    let mut canaries: Vec<String> = [SECRET_KEY, FIRST, WRONG, PROMPT, KEY, WEBHOOK_SECRET]
+        .map(str::to_owned)
+        .to_vec();
+
+    // Accounts and sessions, by token and by cookie, with everything that can go wrong.
+    let ada = json!({ "email": "ada@example.com", "password": FIRST });
+    let body = client.json("POST", "/v1/auth/signup", &[], &ada).await;
+    let user = User::of(&body);
+    let bearer = format!("Bearer {}", user.access_token);
+    let by = [("authorization", bearer.as_str())];
+    canaries.extend([user.access_token.clone(), user.refresh_token.clone()]);
+    for body in [
+        json!({ "email": "ada@example.com", "password": WRONG }),
+        json!({ "email": "nobody@localhost", "password": WRONG }),
+        json!({ "email": "ada@example.com", "password": WRONG, "x": WRONG }),
+        json!({ "email": "ada@example.com", "password": [WRONG] }),
+        json!({ "email": { "password": WRONG }, "password": FIRST }),
+    ] {
+        for path in ["/v1/auth/login", "/v1/auth/signup"] {
+            assert!(
+                client
+                    .send("POST", path, &[], &body.to_string())
+                    .await
+                    .status()
+                    .as_u16()
+                    >= 400
+            );
+        }
+    }
+    client
+        .send(
+            "POST",
+            "/v1/auth/login",
+            &[],
+            &format!("{{\"email\":\"ada@example.com\",\"password\":\"{WRONG}"),
+        )
+        .await;
+    let refreshed = client
+        .json(
+            "POST",
+            "/v1/auth/refresh",
+            &[],
+            &json!({ "refresh_token": user.refresh_token }),
+        )
+        .await;
+    let refreshed = User::of(&refreshed);
+    canaries.extend([refreshed.access_token, refreshed.refresh_token.clone()]);
+    let mut cookie_ask = ada.clone();
+    cookie_ask["transport"] = "cookie".into();
+    let cookie = client
+        .send("POST", "/v1/auth/login", &[], &cookie_ask.to_string())
+        .await;
+    let cookie = cookie.headers()["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    canaries.push(cookie.split_once('=').unwrap().1.to_owned());
+    client
+        .json("GET", "/v1/auth/session", &[("cookie", &cookie)], &json!({}))
+        .await;
+    client
+        .json("PATCH", "/v1/me", &[("cookie", &cookie)], &json!({ "name": "Ada" }))
+        .await;
+    client
+        .send("GET", &format!("/v1/me?access_token={}", user.access_token), &by, "")
+        .await;
+    client
+        .send(
+            "GET",
+            "/v1/me",
+            &[("authorization", &format!("Basic {}", user.access_token))],
+            "",
+        )
+        .await;
+
+    // Money.
+    let checkout = client
+        .json("POST", "/v1/billing/checkout", &by, &json!({ "plan": "pro" }))
+        .await;
+    let page = checkout["url"].as_str().unwrap().strip_prefix(&server.url).unwrap();
+    client.send("GET", page, &[], "").await;
+    assert_eq!(client.send("POST", page, &[], "").await.status(), 303);
+    let event = subscription_event(
+        SubscriptionEvent::Updated,
+        "evt_1",
+        now(),
+        &subscription(&user, "sub_1", "active"),
+    );
+    let signature = sign(&SecretString::from(WEBHOOK_SECRET), &event, now());
+    let event = String::from_utf8(event).unwrap();
+    for signature in [signature.as_str(), "t=1,v1=00"] {
+        client
+            .send(
+                "POST",
+                "/v1/billing/webhooks/stripe-stub",
+                &[("stripe-signature", signature)],
+                &event,
+            )
+            .await;
+    }
+    canaries.push(signature.split("v1=").nth(1).unwrap().to_owned());
+
+    // Models, with an upstream that says the key back in every way it can.
+    let error = json!({ "error": { "message": format!("bad key {KEY}, asked {PROMPT}"), "type": KEY, "code": KEY } })
+        .to_string();
+    let ask =
+        |stream: bool| json!({ "model": "m", "messages": [{ "role": "user", "content": PROMPT }], "stream": stream });
+    for status in [200, 400, 401, 403, 404, 429, 500] {
+        let headers = [("content-type", "application/json"), ("x-echo", KEY)];
+        upstream.on("m", Script::answer(status, &headers, &error));
+        for stream in [false, true] {
+            let answer = client
+                .send("POST", "/v1/chat/completions", &by, &ask(stream).to_string())
+                .await;
+            assert!(!answer.text().await.unwrap().contains(KEY));
+        }
+    }
+    for end in [Step::Cut, sse(&error)] {
+        upstream.on("m", Script::stream(vec![sse(&chunk("fine")), end, Step::End]));
+        client
+            .send("POST", "/v1/chat/completions", &by, &ask(true).to_string())
+            .await
+            .text()
+            .await
+            .unwrap();
+    }
+    upstream.on("m", Script::data(&[&chunk("fine"), "[DONE]"]));
+    let conversation = client
+        .json("POST", "/v1/conversations", &by, &json!({ "instructions": PROMPT }))
+        .await;
+    let messages = format!("/v1/conversations/{}/messages", conversation["id"].as_str().unwrap());
+    client.json("POST", &messages, &by, &json!({ "content": PROMPT })).await;
+    client.json("GET", &messages, &by, &json!({})).await;
+
+    client.send("POST", "/v1/auth/logout", &[("cookie", &cookie)], "").await;
+    client.send("POST", "/v1/auth/logout", &by, "").await;
+    client
+        .send(
+            "POST",
+            "/v1/auth/refresh",
+            &[],
+            &json!({ "refresh_token": refreshed.refresh_token }).to_string(),
+        )
+        .await;
+    anteroom_tests::eventually("a mail leaves", || {
+        server.said().contains("\"mail.sent\"").then_some(())
+    })
+    .await;
+
+    // bcrypt's hashes are secrets as well.
+    canaries.extend(["$2b$", "$2y$"].map(str::to_owned));
+    let said = server.said();
+    assert!(
+        said.contains("\"TRACE\"") || said.contains("\"DEBUG\""),
+        "it was to be verbose:\n{said:.2000}"
+    );
+    assert!(
+        said.contains("account.login.failed") && said.contains("chat.call.failed") && said.contains("session.ended")
+    );
+    for canary in canaries {
+        let found: Vec<&str> = said.lines().filter(|line| line.contains(&canary)).collect();
+        assert!(
+            found.is_empty(),
+            "{canary} stands in {} lines:\n{:.3000}",
+            found.len(),
+            found.join("\n")
+        );
+    }
+}

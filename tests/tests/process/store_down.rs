@@ -1,0 +1,152 @@
+//! PostgreSQL goes away while Anteroom serves, and comes back.
+
+use std::time::{Duration, Instant};
+
+use anteroom_tests::cluster::Cluster;
+use anteroom_tests::process::Server;
+use anteroom_tests::{Kind, PASSWORD, Setup, eventually_asking, run};
+use serde_json::json;
+
+use super::sign_up;
+
+/// How long it stays away: `STORE_DOWN_SECONDS`, 30 in CI.
+fn away() -> Duration {
+    let seconds = std::env::var("STORE_DOWN_SECONDS").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(8))
+}
+
+/// What is promised for the first refusal and for the recovery.
+const PROMISED: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_store_that_is_stopped_is_borne() {
+    run(Kind::Sqlite, async |setup: &Setup| {
+        bear(setup, Cluster::down, Cluster::up).await
+    });
+}
+
+#[test]
+fn a_store_that_is_silent_is_borne() {
+    run(Kind::Sqlite, async |setup: &Setup| {
+        bear(setup, Cluster::freeze, Cluster::thaw).await
+    });
+}
+
+async fn bear(setup: &Setup, go: fn(&Cluster), come: fn(&Cluster)) {
+    // Where only SQLite is tested, PostgreSQL may be there and yet not wanted.
+    let wanted = std::env::var("TEST_DATABASE_URL").is_ok_and(|url| !url.is_empty());
+    let Some(cluster) = wanted.then(Cluster::start).flatten() else {
+        return anteroom_tests::skipped(
+            "TEST_DATABASE_URL is not set, or no PostgreSQL is installed to start and stop",
+        );
+    };
+    let url = cluster.url();
+    let settings = [
+        ("database.url", url.as_str()),
+        ("database.acquire_timeout_ms", "2000"),
+        ("passwords.max_wait_ms", "2000"),
+    ];
+    let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
+    let token = sign_up(&server.url, "ada@example.com").await;
+    let asker = Asker {
+        http: anteroom_tests::app::http_client(),
+        url: server.url.clone(),
+        token,
+    };
+    asker.well().await;
+
+    go(&cluster);
+    let begun = Instant::now();
+    while begun.elapsed() < away() {
+        let fresh = begun.elapsed() < Duration::from_secs(1);
+        let session = asker.session().await;
+        // A session that was looked up moments ago is known for another half a second.
+        if !(fresh && session.status == 200) {
+            session.is_refused("session");
+        }
+        asker.login().await.is_refused("login");
+        asker.ready().await.is_refused("ready");
+        assert_eq!(asker.get("/health").await.status, 200, "the process itself is well");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    come(&cluster);
+    let back = Instant::now();
+    eventually_asking("everything works again", async || {
+        let told = [asker.session().await, asker.login().await, asker.ready().await];
+        told.iter().all(|told| told.status == 200).then_some(())
+    })
+    .await;
+    assert!(back.elapsed() < PROMISED, "{:?}", back.elapsed());
+    sign_up(&server.url, "bob@example.com").await;
+    asker.well().await;
+    let said = server.said();
+    assert!(
+        said.contains("\"store.unavailable\"") && said.contains("\"store.available\""),
+        "{said}"
+    );
+}
+
+struct Asker {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+struct Told {
+    status: u16,
+    retry_after: bool,
+    code: String,
+    took: Duration,
+}
+
+impl Told {
+    fn is_refused(&self, what: &str) {
+        assert_eq!((self.status, self.code.as_str()), (503, "store_unavailable"), "{what}");
+        assert!(self.retry_after, "{what} says when to come again");
+        assert!(self.took < PROMISED, "{what} took {:?}", self.took);
+    }
+}
+
+impl Asker {
+    async fn told(&self, request: reqwest::RequestBuilder) -> Told {
+        let begun = Instant::now();
+        let response = request.send().await.unwrap();
+        let (status, retry_after) = (
+            response.status().as_u16(),
+            response.headers().contains_key("retry-after"),
+        );
+        let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        Told {
+            status,
+            retry_after,
+            code: body["code"].as_str().unwrap_or_default().to_owned(),
+            took: begun.elapsed(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Told {
+        self.told(self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token))
+            .await
+    }
+
+    async fn session(&self) -> Told {
+        self.get("/v1/auth/session").await
+    }
+
+    async fn ready(&self) -> Told {
+        self.get("/health/ready").await
+    }
+
+    async fn login(&self) -> Told {
+        let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
+        let request = self.http.post(format!("{}/v1/auth/login", self.url));
+        self.told(request.header("content-type", "application/json").body(body))
+            .await
+    }
+
+    async fn well(&self) {
+        for told in [self.session().await, self.ready().await, self.login().await] {
+            assert_eq!(told.status, 200, "{}", told.code);
+        }
+    }
+}

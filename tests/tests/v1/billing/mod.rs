@@ -1,0 +1,4 @@
+//! `/v1/billing`
+
+mod checkout;
+pub mod webhooks;

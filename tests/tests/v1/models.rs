@@ -1,0 +1,81 @@
+//! `GET /v1/models`
+
+use anteroom_tests::{Script, Setup, Upstream, on_every_store};
+use serde_json::{Value, json};
+
+on_every_store![
+    offers_echo_where_no_provider_is_set,
+    offers_the_first_to_all_and_all_to_payers,
+    asks_the_provider_where_the_operator_names_none,
+    is_a_bad_gateway_while_the_list_cannot_be_had,
+    needs_a_session,
+];
+
+fn names(list: &Value) -> Vec<&str> {
+    assert_eq!(list["object"], "list");
+    list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap())
+        .collect()
+}
+
+async fn offers_echo_where_no_provider_is_set(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let list = app.get("/v1/models").by(&user).expect(200).await.json();
+    assert_eq!(names(&list), ["echo"]);
+    assert_eq!(list["data"][0]["object"], "model");
+}
+
+async fn offers_the_first_to_all_and_all_to_payers(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = setup.app_with(&upstream.settings("small, large,huge")).await;
+    let user = app.user().await;
+    let list = app.get("/v1/models").by(&user).expect(200).await.json();
+    assert_eq!(names(&list), ["small"]);
+    app.buy(&user, "pro").await;
+    let list = app.get("/v1/models").by(&user).expect(200).await.json();
+    assert_eq!(names(&list), ["small", "large", "huge"]);
+}
+
+async fn asks_the_provider_where_the_operator_names_none(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = setup.app_with(&upstream.settings("")).await;
+    let user = app.user().await;
+    app.buy(&user, "pro").await;
+    let list = app.get("/v1/models").by(&user).expect(200).await.json();
+    let expected = json!([
+        { "id": "listed-1", "object": "model", "created": 0, "owned_by": "unknown" },
+        { "id": "listed-2", "object": "model", "created": 7, "owned_by": "them" },
+    ]);
+    assert_eq!(list["data"], expected);
+    // The list is kept: that the provider is gone now is not noticed.
+    upstream.on("models", Script::answer(500, &[], ""));
+    app.get("/v1/models").by(&user).expect(200).await;
+}
+
+async fn is_a_bad_gateway_while_the_list_cannot_be_had(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = setup.app_with(&upstream.settings("")).await;
+    let user = app.user().await;
+    for (status, code) in [(500, "upstream_error"), (401, "upstream_auth_failed")] {
+        upstream.on("models", Script::answer(status, &[], r#"{"error":{"message":"no"}}"#));
+        let ask = app.get("/v1/models").by(&user).expect(502).code(code);
+        ask.events(&["models.list.failed", "request.failed"]).await;
+    }
+    // Sessions and plans know of it, and of the models that cannot be listed.
+    let entitlements = app.get("/v1/me/entitlements").by(&user).expect(200);
+    let models = entitlements.events(&["models.list.failed"]).await.json()["data"][0].clone();
+    assert_eq!(models, json!({ "key": "models", "kind": "static", "value": null }));
+    upstream.on("models", Script::json(r#"{"object":"list","data":[{"id":"back"}]}"#));
+    let list = app.get("/v1/models").by(&user).expect(200).await.json();
+    assert_eq!(names(&list), ["back"]);
+}
+
+async fn needs_a_session(setup: &Setup) {
+    let app = setup.app().await;
+    let answer = app.get("/v1/models").expect(401).code("unauthenticated").await;
+    assert_eq!(answer.json()["error"]["type"], "authentication_error");
+}
