@@ -7,6 +7,9 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    clippy::match_wild_err_arm,
+    clippy::format_push_string,
     reason = "this crate is tests from end to end"
 )]
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::eventually;
 
 /// The key that the upstream is called with.
-pub const KEY: &str = "sk-upstream-0123456789abcdefghijklmnop";
+pub const KEY: &str = "key-of-the-upstream-0123456789abcdefghijklmnop";
 
 /// A server that does as it is told. It ends with the test's runtime.
 #[derive(Clone)]

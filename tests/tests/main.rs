@@ -4,6 +4,10 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::format_push_string,
+    clippy::format_collect,
+    clippy::large_futures,
+    clippy::too_many_lines,
     reason = "this binary is tests from end to end"
 )]
 

@@ -21,14 +21,14 @@ const PROMISED: Duration = Duration::from_secs(5);
 #[test]
 fn a_store_that_is_stopped_is_borne() {
     run(Kind::Sqlite, async |setup: &Setup| {
-        bear(setup, Cluster::down, Cluster::up).await
+        bear(setup, Cluster::down, Cluster::up).await;
     });
 }
 
 #[test]
 fn a_store_that_is_silent_is_borne() {
     run(Kind::Sqlite, async |setup: &Setup| {
-        bear(setup, Cluster::freeze, Cluster::thaw).await
+        bear(setup, Cluster::freeze, Cluster::thaw).await;
     });
 }
 

@@ -83,11 +83,11 @@ async fn takes_what_the_provider_has_signed(setup: &Setup) {
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
     // What the provider says later is what holds: at once, on sessions that were looked up moments ago too.
     app.get("/v1/auth/session").by(&user).await.is(200);
-    sub.plan = "business".to_owned();
+    sub.plan = String::from("business");
     tell(&app, SubscriptionEvent::Updated, "evt_2", 0, &sub).await;
     let session = app.get("/v1/auth/session").by(&user).await.is(200).json();
     assert_eq!(session["subscription"]["plan"], "business");
-    sub.status = "canceled".to_owned();
+    sub.status = String::from("canceled");
     tell(&app, SubscriptionEvent::Deleted, "evt_3", 0, &sub).await;
     assert_eq!(held(&app, &user).await, owned("free", "canceled", false));
 }
@@ -308,7 +308,7 @@ async fn goes_by_when_things_happened_not_by_when_it_hears(setup: &Setup) {
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
     // Of two that run, the newer one counts.
     let mut dearer = subscription(&user, "sub_b2", "active");
-    dearer.plan = "business".to_owned();
+    dearer.plan = String::from("business");
     tell(&app, SubscriptionEvent::Created, "evt_b6", -5, &dearer).await;
     assert_eq!(held(&app, &user).await, owned("business", "active", true));
     // An end that has not come yet ends nothing.
