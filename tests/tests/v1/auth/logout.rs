@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anteroom_tests::{Setup, eventually_asking, on_every_store};
+use futures_util::future::join_all;
 use serde_json::json;
 
 on_every_store![
@@ -11,6 +12,7 @@ on_every_store![
     is_noticed_by_other_nodes_within_a_second,
     leaves_other_sessions_alone,
     needs_a_session,
+    wins_against_refreshes_under_way,
 ];
 
 async fn ends_a_token_session_at_once(setup: &Setup) {
@@ -94,4 +96,32 @@ async fn needs_a_session(setup: &Setup) {
     let ask = app.post("/v1/auth/logout").header("cookie", &browser.cookie);
     ask.expect(403).code("origin_not_allowed").await;
     app.get("/v1/me").from(&browser).await.is(200);
+}
+
+async fn wins_against_refreshes_under_way(setup: &Setup) {
+    let [here, there] = setup.nodes().await;
+    let user = here.user().await;
+    let refresh = |token: &str, number: usize| {
+        let node = if number % 2 == 0 { &here } else { &there };
+        let ask = node.post("/v1/auth/refresh").json(&json!({ "refresh_token": token }));
+        ask.into_future()
+    };
+    let refreshes = join_all((0..32).map(|number| refresh(&user.refresh_token, number)));
+    let logout = here.post("/v1/auth/logout").by(&user).into_future();
+    let (refreshed, gone) = futures_util::future::join(refreshes, logout).await;
+    gone.is(204);
+    // Some may have been answered before the end. Nothing that they were given opens anything any more.
+    let mut tokens = vec![user.refresh_token.clone()];
+    for answer in refreshed {
+        if answer.status == 200 {
+            let successor = anteroom_tests::User::of(&answer.json());
+            here.get("/v1/me").by(&successor).await.refused(401, "unauthenticated");
+            tokens.push(successor.refresh_token);
+        } else {
+            answer.refused(401, "invalid_refresh_token");
+        }
+    }
+    for token in tokens {
+        refresh(&token, 0).await.refused(401, "invalid_refresh_token");
+    }
 }

@@ -16,6 +16,8 @@ on_every_store![
     refuses_what_cannot_be_read,
     has_one_effect_for_one_event,
     goes_by_when_things_happened_not_by_when_it_hears,
+    says_what_holds_and_why_for_every_word_of_the_provider,
+    is_not_undone_by_a_purchase_that_fails,
     passes_over_what_it_does_not_know,
     does_not_know_other_providers,
 ];
@@ -328,6 +330,77 @@ async fn goes_by_when_things_happened_not_by_when_it_hears(setup: &Setup) {
     )
     .await;
     assert_eq!(held(&app, &user).await, owned("free", "incomplete", false));
+}
+
+async fn says_what_holds_and_why_for_every_word_of_the_provider(setup: &Setup) {
+    let app = setup.app().await;
+    let hours = SignedDuration::from_hours;
+    // The provider's word; since when, in hours; when the trial ends and whether it ends with a period that ends when.
+    let table = [
+        ("active", 0, None, None, true, "active"),
+        ("active", 0, None, Some(5), true, "cancels_at_period_end"),
+        ("active", 0, None, Some(-1), false, "canceled"),
+        ("trialing", 0, Some(5), None, true, "trialing"),
+        ("trialing", 0, Some(-1), None, false, "trial_ended"),
+        ("past_due", -24 * 6, None, None, true, "past_due_grace"),
+        ("past_due", -24 * 8, None, None, false, "past_due"),
+        ("incomplete", 0, None, None, false, "incomplete"),
+        ("incomplete_expired", 0, None, None, false, "canceled"),
+        ("unpaid", 0, None, None, false, "unpaid"),
+        ("paused", 0, None, None, false, "paused"),
+        ("a_word_of_tomorrow", 0, None, None, false, "unknown_status"),
+    ];
+    for (number, (status, since, trial_end, period_end, active, reason)) in table.into_iter().enumerate() {
+        let user = app.user().await;
+        let mut sub = subscription(&user, &format!("sub_{number}"), status);
+        sub.trial_end = trial_end.map(|h| now() + hours(h));
+        if let Some(end) = period_end {
+            sub.cancel_at_period_end = true;
+            sub.current_period_end = now() + hours(end);
+        }
+        let body = subscription_event(
+            SubscriptionEvent::Updated,
+            &format!("evt_{number}"),
+            now() + hours(since),
+            &sub,
+        );
+        signed(&app, body, now()).await.is(200);
+        let held = app.get("/v1/me/subscription").by(&user).expect(200).await.json();
+        let plan = if active { "pro" } else { "free" };
+        let said = json!([held["plan"], held["status"], held["active"], held["reason"]]);
+        assert_eq!(said, json!([plan, status, active, reason]), "{held}");
+    }
+}
+
+async fn is_not_undone_by_a_purchase_that_fails(setup: &Setup) {
+    let app = setup.app().await;
+    // Who has paid for one subscription, and whose card was refused for another, keeps the one that is paid.
+    for (number, status) in ["incomplete", "incomplete_expired", "unpaid", "paused"]
+        .into_iter()
+        .enumerate()
+    {
+        let user = app.user().await;
+        let paid = subscription(&user, &format!("sub_paid_{number}"), "active");
+        tell(
+            &app,
+            SubscriptionEvent::Created,
+            &format!("evt_paid_{number}"),
+            10,
+            &paid,
+        )
+        .await;
+        let mut failed = subscription(&user, &format!("sub_failed_{number}"), status);
+        failed.plan = "business".to_owned();
+        tell(
+            &app,
+            SubscriptionEvent::Created,
+            &format!("evt_failed_{number}"),
+            0,
+            &failed,
+        )
+        .await;
+        assert_eq!(held(&app, &user).await, owned("pro", "active", true), "{status}");
+    }
 }
 
 async fn passes_over_what_it_does_not_know(setup: &Setup) {

@@ -1,7 +1,7 @@
 //! Who may use which model, and how often.
 
 use anteroom_stripe_stub::{SubscriptionEvent, subscription_event};
-use anteroom_tests::{Script, Setup, Upstream, now, on_every_store};
+use anteroom_tests::{Script, Setup, Step, Upstream, eventually_asking, now, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ on_every_store![
     lets_exactly_as_many_through_as_the_limit_says,
     gives_back_what_failed_calls_held,
     stops_at_the_operators_daily_cap,
+    holds_the_cap_against_64_at_once,
 ];
 
 async fn keeps_models_to_their_plans(setup: &Setup) {
@@ -236,4 +237,36 @@ async fn stops_at_the_operators_daily_cap(setup: &Setup) {
         .expect(200)
         .events(&["chat.call.ended"])
         .await;
+}
+
+async fn holds_the_cap_against_64_at_once(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    // A call may bring 100 tokens at 100 dollars per million: one cent each, of which there are five.
+    let prices = r#"[{ model = "m", input_usd_per_million = 0.0, output_usd_per_million = 100.0 }]"#;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.extend([("ai.prices", prices), ("ai.daily_spend_cap_usd", "0.05")]);
+    settings.push(("server.public_url", "http://anteroom.example.test"));
+    let nodes = [setup.app_with(&settings).await, setup.app_with(&settings).await];
+    let mut body = question("m");
+    body["max_completion_tokens"] = 100.into();
+    let users = [nodes[0].user().await, nodes[0].user().await];
+    // While they run they hold what they may cost at most.
+    upstream.on("m", Script::new(vec![Step::Hang]));
+    let tries: Vec<_> = (0..64)
+        .map(|number| tokio::spawn(ask(&nodes[number % 2], &users[number % 2], &body).into_future()))
+        .collect();
+    upstream.called(5).await;
+    let refused = eventually_asking("the others are refused", async || {
+        let over = tries.iter().filter(|t| t.is_finished()).count();
+        (over >= 59).then_some(over)
+    })
+    .await;
+    assert_eq!((refused, upstream.calls().len()), (59, 5));
+    for one in tries {
+        if one.is_finished() {
+            one.await.unwrap().refused(503, "spend_cap_reached");
+        } else {
+            one.abort();
+        }
+    }
 }

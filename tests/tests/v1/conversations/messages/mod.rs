@@ -1,15 +1,18 @@
 //! `/v1/conversations/{id}/messages`
 
-use std::sync::Arc;
-use std::time::Duration;
+mod endings;
 
-use anteroom_tests::upstream::{chunk, sse, usage_chunk};
-use anteroom_tests::{Answer, Ask, Script, Setup, Step, TestApp, Upstream, User, eventually_asking, on_every_store};
+use std::sync::Arc;
+
+use anteroom_stripe_stub::{SubscriptionEvent, subscription_event};
+use anteroom_tests::upstream::{chunk, sse};
+use anteroom_tests::{Answer, Ask, Script, Setup, Step, TestApp, Upstream, User, now, on_every_store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{create, path};
+use crate::v1::billing::webhooks::{signed, subscription};
 
 on_every_store![
     are_answered_whole,
@@ -17,15 +20,11 @@ on_every_store![
     remember_recent_turns_within_the_budget,
     are_told_the_instructions_every_time,
     come_one_at_a_time,
-    are_kept_when_the_upstream_breaks_off,
-    are_kept_when_the_client_leaves,
-    are_kept_when_the_session_ends,
     count_towards_the_plans_limit,
     use_models_of_the_plan_only,
     come_in_pages,
     are_some,
     are_said_once_under_an_idempotency_key,
-    outlive_a_conversation_that_is_deleted_meanwhile,
 ];
 
 fn say(app: &TestApp, user: &User, conversation: &Value, content: &str) -> Ask {
@@ -54,15 +53,6 @@ async fn said(app: &TestApp, user: &User, conversation: &Value) -> Vec<Value> {
         .iter()
         .map(|m| json!([m["role"], m["content"], m["status"]]))
         .collect()
-}
-
-/// Waits until the last message has this status.
-async fn last_is(app: &TestApp, user: &User, conversation: &Value, status: &str) -> Value {
-    eventually_asking(&format!("the answer is {status}"), async || {
-        let last = said(app, user, conversation).await.pop()?;
-        (last[2] == status).then_some(last)
-    })
-    .await
 }
 
 async fn are_answered_whole(setup: &Setup) {
@@ -280,106 +270,6 @@ async fn come_one_at_a_time(setup: &Setup) {
     say(&nodes[1], &user, &conversation, "now").await.is(201);
 }
 
-async fn are_kept_when_the_upstream_breaks_off(setup: &Setup) {
-    let upstream = Upstream::start().await;
-    let app = setup.app_with(&upstream.settings("m")).await;
-    let user = app.user().await;
-    let conversation = create(&app, &user, json!({})).await;
-    // In the middle: what came is kept, whole or streamed.
-    upstream.on(
-        "m",
-        Script::stream(vec![sse(&chunk("half an ")), sse(&chunk("answer")), Step::Cut]),
-    );
-    let failed = ["chat.call.failed", "chat.call.ended", "request.failed"];
-    say(&app, &user, &conversation, "one")
-        .expect(502)
-        .code("upstream_unreachable")
-        .events(&failed)
-        .await;
-    let partial = json!(["assistant", "half an answer", "partial"]);
-    assert_eq!(said(&app, &user, &conversation).await[1], partial);
-    let mut stream = say_streamed(&app, &user, &conversation, "two").stream().await;
-    let events = stream.rest().await;
-    let names: Vec<&str> = events.iter().map(|e| e.name.as_deref().unwrap()).collect();
-    assert_eq!(names, ["message.started", "message.delta", "message.delta", "error"]);
-    let problem = events[3].json()["problem"].clone();
-    assert_eq!(
-        (&problem["status"], &problem["code"]),
-        (&json!(502), &json!("upstream_unreachable"))
-    );
-    assert_eq!(problem["request_id"], stream.request_id);
-    assert_eq!(said(&app, &user, &conversation).await[3], partial);
-    // Before anything came: a status of its own, and an answer that failed.
-    upstream.on("m", Script::answer(429, &[("retry-after", "9")], ""));
-    for ask in [
-        say(&app, &user, &conversation, "three"),
-        say_streamed(&app, &user, &conversation, "three"),
-    ] {
-        let answer = ask.expect(429).code("upstream_rate_limited").events(&failed).await;
-        assert_eq!(answer.header("retry-after").as_deref(), Some("9"));
-    }
-    let list = said(&app, &user, &conversation).await;
-    assert_eq!(list[5], json!(["assistant", "", "failed"]));
-    // The conversation goes on. Of what failed, the model is shown nothing that it did not say.
-    upstream.on("m", Script::data(&[&chunk("fine"), &usage_chunk(1, 1), "[DONE]"]));
-    say(&app, &user, &conversation, "four")
-        .expect(201)
-        .events(&["chat.call.ended"])
-        .await;
-    let turns = shown(&upstream);
-    assert!(!turns.contains(&"assistant: ".to_owned()), "{turns:?}");
-    assert_eq!(turns.last().unwrap(), "user: four");
-}
-
-async fn are_kept_when_the_client_leaves(setup: &Setup) {
-    let upstream = Upstream::start().await;
-    let app = setup.app_with(&upstream.settings("m")).await;
-    let user = app.user().await;
-    let conversation = create(&app, &user, json!({})).await;
-    upstream.on("m", Script::stream(vec![sse(&chunk("so far")), Step::Hang]));
-    let mut stream = say_streamed(&app, &user, &conversation, "one").stream().await;
-    stream.next().await.unwrap();
-    stream.next().await.unwrap();
-    drop(stream);
-    let took = upstream.hung_up().await;
-    assert!(took < Duration::from_millis(1500), "{took:?}");
-    let cancelled = json!(["assistant", "so far", "cancelled"]);
-    assert_eq!(last_is(&app, &user, &conversation, "cancelled").await, cancelled);
-
-    let asking = tokio::spawn(say(&app, &user, &conversation, "two").into_future());
-    upstream.called(2).await;
-    assert_eq!(
-        said(&app, &user, &conversation).await[3],
-        json!(["assistant", "", "in_progress"])
-    );
-    asking.abort();
-    let took = upstream.hung_up().await;
-    assert!(took < Duration::from_millis(1500), "{took:?}");
-    last_is(&app, &user, &conversation, "cancelled").await;
-    upstream.on("m", Script::data(&[&chunk("fine"), "[DONE]"]));
-    say(&app, &user, &conversation, "three").await.is(201);
-}
-
-async fn are_kept_when_the_session_ends(setup: &Setup) {
-    let upstream = Upstream::start().await;
-    let app = setup.app_with(&upstream.settings("m")).await;
-    let user = app.user().await;
-    let conversation = create(&app, &user, json!({})).await;
-    upstream.on("m", Script::stream(vec![sse(&chunk("so far")), Step::Hang]));
-    let mut stream = say_streamed(&app, &user, &conversation, "one").stream().await;
-    stream.next().await.unwrap();
-    app.post("/v1/auth/logout").by(&user).await.is(204);
-    let last = stream.rest().await.pop().unwrap();
-    assert_eq!(
-        (last.name.as_deref(), &last.json()["problem"]["code"]),
-        (Some("error"), &json!("unauthenticated"))
-    );
-    upstream.hung_up().await;
-    let user = app.log_in(&user.email).await;
-    let kept = last_is(&app, &user, &conversation, "cancelled").await;
-    assert_eq!(kept[1], "so far");
-}
-
 async fn count_towards_the_plans_limit(setup: &Setup) {
     let plans = r#"[{ key = "free", name = "Free", version = 1, models = "first", entitlements = [{ key = "messages", kind = "metered", limit = 2, window = "day" }] }]"#;
     let app = setup.app_with(&[("billing.plans", plans)]).await;
@@ -439,7 +329,13 @@ async fn use_models_of_the_plan_only(setup: &Setup) {
         say(&app, &user, &conversation, "hi").await.is(201).json()["model"],
         "small"
     );
-    app.buy(&user, "pro").await;
+    let bought = subscription_event(
+        SubscriptionEvent::Created,
+        "evt_1",
+        now(),
+        &subscription(&user, "sub_1", "active"),
+    );
+    signed(&app, bought, now()).await.is(200);
     app.patch(&path(&conversation))
         .by(&user)
         .json(&json!({ "model": "large" }))
@@ -450,6 +346,21 @@ async fn use_models_of_the_plan_only(setup: &Setup) {
         "large"
     );
     assert_eq!(upstream.last().json()["model"], "large");
+    // When the plan ends, the conversation stays, and says why it is silent.
+    let over = subscription_event(
+        SubscriptionEvent::Deleted,
+        "evt_2",
+        now(),
+        &subscription(&user, "sub_1", "canceled"),
+    );
+    signed(&app, over, now()).await.is(200);
+    for ask in [
+        say(&app, &user, &conversation, "hi"),
+        say_streamed(&app, &user, &conversation, "hi"),
+    ] {
+        ask.expect(402).code("subscription_inactive").await;
+    }
+    app.get(&path(&conversation)).by(&user).await.is(200);
 }
 
 async fn come_in_pages(setup: &Setup) {
@@ -537,41 +448,5 @@ async fn are_said_once_under_an_idempotency_key(setup: &Setup) {
     assert_eq!(
         (upstream.calls().len(), said(&app, &user, &conversation).await.len()),
         (1, 2)
-    );
-}
-
-async fn outlive_a_conversation_that_is_deleted_meanwhile(setup: &Setup) {
-    let upstream = Upstream::start().await;
-    let app = setup.app_with(&upstream.settings("m")).await;
-    let user = app.user().await;
-    let conversation = create(&app, &user, json!({})).await;
-    let gate = Arc::new(Semaphore::new(0));
-    upstream.on(
-        "m",
-        Script::stream(vec![
-            sse(&chunk("a")),
-            Step::Gate(Arc::clone(&gate)),
-            sse("[DONE]"),
-            Step::End,
-        ]),
-    );
-    let mut stream = say_streamed(&app, &user, &conversation, "hi").stream().await;
-    stream.next().await.unwrap();
-    app.delete(&path(&conversation)).by(&user).await.is(204);
-    gate.add_permits(1);
-    let last = stream.rest().await.pop().unwrap();
-    // Whatever the stream says of it: it ends properly, the call is booked, and nothing comes back.
-    assert!(
-        matches!(last.name.as_deref(), Some("message.completed" | "error")),
-        "{last:?}"
-    );
-    app.get(&path(&conversation))
-        .by(&user)
-        .expect(404)
-        .code("not_found")
-        .await;
-    assert_eq!(
-        app.get("/v1/conversations").by(&user).await.json(),
-        json!({ "data": [] })
     );
 }
