@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anteroom_app::config::{LoadInput, load};
@@ -27,6 +27,10 @@ pub enum Kind {
 /// No test takes longer, unless it hangs.
 const LONGEST: Duration = Duration::from_secs(180);
 
+/// Tests that may use the PostgreSQL server at once: two nodes each, with a pool each, stay below the 100 connections
+/// that a server takes as it is installed.
+const ON_POSTGRES: usize = 4;
+
 /// What a test has to itself.
 pub struct Setup {
     kind: Kind,
@@ -44,6 +48,7 @@ pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
         return crate::skipped("TEST_DATABASE_URL names no PostgreSQL server");
     }
     logs::keep();
+    let _turn = (kind == Kind::Postgres).then(Turn::take);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -161,6 +166,30 @@ impl Setup {
         let app = TestApp::new(running, self.data(), Arc::clone(&self.mails)).await;
         self.apps.lock().unwrap().push(app.clone());
         Ok(app)
+    }
+}
+
+/// One of the [`ON_POSTGRES`] places.
+struct Turn;
+
+static TURNS: (Mutex<usize>, Condvar) = (Mutex::new(ON_POSTGRES), Condvar::new());
+
+impl Turn {
+    fn take() -> Self {
+        let free = TURNS.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = TURNS
+            .1
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TURNS.1.notify_one();
     }
 }
 

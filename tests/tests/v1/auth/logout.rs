@@ -102,7 +102,7 @@ async fn wins_against_refreshes_under_way(setup: &Setup) {
     let [here, there] = setup.nodes().await;
     let user = here.user().await;
     let refresh = |token: &str, number: usize| {
-        let node = if number % 2 == 0 { &here } else { &there };
+        let node = if number.is_multiple_of(2) { &here } else { &there };
         let ask = node.post("/v1/auth/refresh").json(&json!({ "refresh_token": token }));
         ask.into_future()
     };

@@ -390,7 +390,7 @@ async fn is_not_undone_by_a_purchase_that_fails(setup: &Setup) {
         )
         .await;
         let mut failed = subscription(&user, &format!("sub_failed_{number}"), status);
-        failed.plan = "business".to_owned();
+        "business".clone_into(&mut failed.plan);
         tell(
             &app,
             SubscriptionEvent::Created,
