@@ -217,11 +217,16 @@ impl BillingRead for Unit {
         let terminal = subscriptions::status
             .eq(SubscriptionStatus::Canceled.as_str().to_owned())
             .or(subscriptions::status.eq(SubscriptionStatus::IncompleteExpired.as_str().to_owned()));
+        let paid = subscriptions::status
+            .eq(SubscriptionStatus::Active.as_str().to_owned())
+            .or(subscriptions::status.eq(SubscriptionStatus::Trialing.as_str().to_owned()))
+            .or(subscriptions::status.eq(SubscriptionStatus::PastDue.as_str().to_owned()));
         let row = subscriptions::table
             .filter(subscriptions::owner_kind.eq(owner.kind.as_str()))
             .filter(subscriptions::owner_id.eq(Id(owner.id)))
             .order((
                 terminal.asc(),
+                paid.desc(),
                 subscriptions::created_at.desc(),
                 subscriptions::as_of.desc(),
                 subscriptions::provider_id.desc(),

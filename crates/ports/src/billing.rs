@@ -20,7 +20,8 @@ pub struct QuotaLevel {
 /// Finding subscriptions and quotas.
 #[async_trait]
 pub trait BillingRead: Send {
-    /// The owner's subscription: one that is not terminal before one that is, then the newest.
+    /// The owner's subscription: one that is not terminal before one that is, one that may open its plan (`active`,
+    /// `trialing`, `past_due`) before one that cannot, then the newest.
     async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>>;
 
     /// A counter; one that was never touched is zero.
