@@ -18,6 +18,8 @@ diesel::table! {
         role -> Text,
         created_at -> SqlTime,
         updated_at -> SqlTime,
+        disabled_at -> Nullable<SqlTime>,
+        delete_after -> Nullable<SqlTime>,
     }
 }
 
@@ -48,6 +50,8 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         ended_at -> Nullable<SqlTime>,
         end_reason -> Nullable<Text>,
+        authenticated_at -> SqlTime,
+        country -> Nullable<Text>,
     }
 }
 
@@ -232,8 +236,82 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    one_time_tokens (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        purpose -> Text,
+        digest -> Binary,
+        email -> Nullable<Text>,
+        session_id -> Nullable<SqlId>,
+        created_at -> SqlTime,
+        expires_at -> SqlTime,
+        used_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    known_devices (user_id, device, country) {
+        user_id -> SqlId,
+        device -> Text,
+        country -> Text,
+        first_seen_at -> SqlTime,
+        last_seen_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    broadcasts (id) {
+        id -> SqlId,
+        message -> Text,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    audit_log (id) {
+        id -> SqlId,
+        at -> SqlTime,
+        act -> Text,
+        outcome -> Text,
+        actor_kind -> Text,
+        actor_id -> Nullable<SqlId>,
+        subject_id -> Nullable<SqlId>,
+        session_id -> Nullable<SqlId>,
+        address -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        request_id -> Nullable<SqlId>,
+        details -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::SqlId;
+
+    audit_seals (seq) {
+        seq -> BigInt,
+        audit_id -> SqlId,
+        digest -> Binary,
+    }
+}
+
 diesel::joinable!(password_credentials -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(audit_seals -> audit_log (audit_id));
 diesel::joinable!(messages -> conversations (conversation_id));
 diesel::allow_tables_to_appear_in_same_query!(users, password_credentials, sessions);
 diesel::allow_tables_to_appear_in_same_query!(conversations, messages);
+diesel::allow_tables_to_appear_in_same_query!(audit_log, audit_seals);

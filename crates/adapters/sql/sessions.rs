@@ -30,6 +30,8 @@ struct SessionRow {
     user_agent: Option<String>,
     ended_at: Option<At>,
     end_reason: Option<String>,
+    authenticated_at: At,
+    country: Option<String>,
 }
 
 #[derive(Debug, Insertable)]
@@ -46,6 +48,8 @@ struct NewSession {
     user_agent: Option<String>,
     ended_at: Option<At>,
     end_reason: Option<&'static str>,
+    authenticated_at: At,
+    country: Option<String>,
 }
 
 #[derive(Debug, Queryable, Selectable)]
@@ -72,6 +76,8 @@ impl TryFrom<SessionRow> for Session {
             last_seen_at: row.last_seen_at.0,
             address: row.address,
             user_agent: row.user_agent,
+            country: row.country,
+            authenticated_at: row.authenticated_at.0,
             ended: row.ended_at.map(|at| at.0).zip(row.end_reason.map(reason).transpose()?),
         })
     }
@@ -102,6 +108,19 @@ impl SessionsRead for Unit {
             .optional();
         pair(self.checked(row)?)
     }
+
+    #[instrument(level = "debug", name = "store.sessions.live_sessions", skip_all)]
+    async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
+        let rows = sessions::table
+            .filter(sessions::user_id.eq(Id(user.0)))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::expires_at.gt(At(now)))
+            .order(sessions::id)
+            .select(SessionRow::as_select())
+            .load(self.conn()?)
+            .await;
+        self.checked(rows)?.into_iter().map(Session::try_from).collect()
+    }
 }
 
 fn pair(row: Option<(SessionRow, UserRow)>) -> StoreResult<Option<(Session, User)>> {
@@ -125,6 +144,8 @@ impl SessionsWrite for Unit {
             user_agent: session.user_agent.as_deref().map(text),
             ended_at: session.ended.map(|(at, _)| At(at)),
             end_reason: session.ended.map(|(_, reason)| reason.as_str()),
+            authenticated_at: At(session.authenticated_at),
+            country: session.country.clone(),
         };
         let done = diesel::insert_into(sessions::table)
             .values(row)
@@ -141,6 +162,39 @@ impl SessionsWrite for Unit {
                 sessions::ended_at.eq(Some(At(at))),
                 sessions::end_reason.eq(Some(reason.as_str())),
             ))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.end_sessions_of", skip_all)]
+    async fn end_sessions_of(
+        &mut self,
+        user: UserId,
+        except: Option<SessionId>,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> StoreResult<Vec<SessionId>> {
+        let except = except.map_or(uuid::Uuid::nil(), |id| id.0);
+        let ids = diesel::update(sessions::table)
+            .filter(sessions::user_id.eq(Id(user.0)))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::id.ne(Id(except)))
+            .set((
+                sessions::ended_at.eq(Some(At(at))),
+                sessions::end_reason.eq(Some(reason.as_str())),
+            ))
+            .returning(sessions::id)
+            .get_results::<Id>(self.conn()?)
+            .await;
+        Ok(self.checked(ids)?.into_iter().map(|id| SessionId(id.0)).collect())
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.authenticate_session", skip_all)]
+    async fn authenticate_session(&mut self, id: SessionId, at: Timestamp) -> StoreResult<bool> {
+        let done = diesel::update(sessions::table.find(Id(id.0)))
+            .filter(sessions::ended_at.is_null())
+            .set(sessions::authenticated_at.eq(At(at)))
             .execute(self.conn()?)
             .await;
         Ok(self.checked(done)? == 1)

@@ -157,6 +157,11 @@ fn api(settings: &Settings, s: &Services) -> Api {
             },
         },
         trusted_proxies: settings.server.trusted_proxies.clone(),
+        country_header: settings
+            .server
+            .country_header
+            .as_deref()
+            .and_then(|name| name.parse().ok()),
         max_json_bytes: settings.server.max_json_bytes,
         max_chat_bytes: settings.server.max_body_bytes,
         frame_ancestors: settings.security.frame_ancestors.clone(),

@@ -20,7 +20,7 @@ use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
-use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions, Webhooks};
+use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::{StripeStub, StubOptions};
 use anyhow::Context as _;
@@ -189,6 +189,8 @@ fn payments(
 pub struct Services {
     /// Users.
     pub accounts: Arc<Accounts>,
+    /// The audit log.
+    pub audit: Arc<Audit>,
     /// Sessions.
     pub sessions: Arc<Sessions>,
     /// Plans and payment.
@@ -208,6 +210,7 @@ impl Services {
     pub fn new(settings: &Settings, a: &Adapters) -> anyhow::Result<Self> {
         let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
         let (store, clock, ids) = (|| Arc::clone(&a.store), || Arc::clone(&a.clock), || Arc::clone(&a.ids));
+        let audit = Arc::new(Audit::new(store(), clock(), ids()));
         let s = &settings.sessions;
         let options = SessionsOptions {
             lifetime: days(s.lifetime_days),
@@ -220,6 +223,7 @@ impl Services {
             Arc::clone(&a.secrets),
             clock(),
             ids(),
+            Arc::clone(&audit),
             options,
         ));
         let webhooks = Arc::new(Webhooks::new(
@@ -242,6 +246,7 @@ impl Services {
             ids(),
             Arc::clone(&sessions),
             Arc::clone(&webhooks),
+            Arc::clone(&audit),
             options,
         );
         let (success_url, cancel_url) = landing_pages(settings)?;
@@ -277,6 +282,7 @@ impl Services {
         };
         Ok(Self {
             accounts: Arc::new(accounts),
+            audit,
             sessions,
             billing,
             chat: Arc::new(chat),

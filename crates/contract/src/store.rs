@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 pub mod accounts;
+pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod migrations;
@@ -36,6 +37,9 @@ pub trait TestDatabase: Send + Sync {
 
     /// Runs SQL that both databases understand, past the store.
     async fn execute(&self, sql: &str);
+
+    /// Runs SQL in the same way; whether the database refused it.
+    async fn refuses(&self, sql: &str) -> bool;
 
     /// Every table's columns, indexes and foreign keys, sorted, in words that are the same for every database:
     /// [`migrations::column_line`], [`migrations::index_line`] and [`migrations::reference_line`].
@@ -79,15 +83,22 @@ macro_rules! store_contract {
     ($open:expr) => {
         $crate::store_contract!(@cases $open;
             accounts {
-                users_survive_a_round_trip, an_address_belongs_to_one_user, profiles_change_and_the_rest_stays,
+                users_survive_a_round_trip, an_address_belongs_to_one_user, users_change_and_stay_who_they_are,
+                of_parallel_changes_none_is_lost, admins_are_counted_one_at_a_time, a_one_time_token_is_taken_once,
+                one_time_tokens_are_made_void_and_purged, users_are_erased_when_they_are_due, devices_are_noted,
                 password_hashes_are_set_and_replaced, users_are_paged_newest_first,
                 of_parallel_signups_with_one_address_one_succeeds, what_postgresql_cannot_hold_is_replaced,
                 an_unknown_word_is_corrupt,
             }
+            audit {
+                entries_survive_a_round_trip, entries_are_filtered, the_log_is_append_only,
+                of_parallel_sealers_each_row_is_sealed_once,
+            }
             sessions {
                 sessions_survive_a_round_trip, a_cookie_belongs_to_one_session, a_session_needs_its_user,
                 a_session_ends_once, last_seen_moves_forward_only, a_refresh_token_is_used_once,
-                expired_sessions_are_purged_with_their_tokens,
+                expired_sessions_are_purged_with_their_tokens, a_users_live_sessions_are_listed,
+                a_users_sessions_end_together, proving_oneself_again_is_noted,
             }
             chat {
                 conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,

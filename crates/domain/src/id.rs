@@ -36,6 +36,10 @@ ids! {
     ConversationId,
     /// A message of a conversation.
     MessageId,
+    /// A token that was mailed and works once.
+    OneTimeTokenId,
+    /// A row of the audit log.
+    AuditId,
     /// One HTTP request, or one call to a model: the key under which its usage is booked once.
     RequestId,
     /// Quota held for a call that has not been settled yet.

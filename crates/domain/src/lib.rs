@@ -6,12 +6,15 @@
 mod id;
 
 pub mod accounts;
+pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod protection;
 pub mod sessions;
 
-pub use id::{ConversationId, MessageId, RefreshTokenId, RequestId, ReservationId, SessionId, UserId};
+pub use id::{
+    AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId, UserId,
+};
 
 /// A point in time: UTC, microseconds. Every time that Anteroom stores or sends has this precision.
 pub type Timestamp = jiff::Timestamp;

@@ -44,6 +44,8 @@ pub trait Caller: FromRequest {
 pub(crate) struct RequestInfo {
     pub(crate) id: String,
     pub(crate) address: Option<IpAddr>,
+    /// Two capital letters, where a trusted proxy names them.
+    pub(crate) country: Option<String>,
 }
 
 /// Left in the request by the extractors, for the log line and the `RateLimit` headers.
@@ -171,16 +173,22 @@ fn admit_anonymous(request: &HttpRequest) -> Result<Anonymous, Problem> {
     origin::check_anonymous(request, &api.options.allowed_origins)?;
     let address = address(request);
     admit(request, None, api.protection.count_address(act(request), address))?;
-    let agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     Ok(Anonymous {
-        client: Client {
-            address: address.map(|a| a.to_string()),
-            user_agent: agent,
-        },
+        client: client(request),
     })
+}
+
+/// Where a request came from.
+pub(crate) fn client(request: &HttpRequest) -> Client {
+    let extensions = request.extensions();
+    let info = extensions.get::<RequestInfo>();
+    let agent = request.headers().get(header::USER_AGENT);
+    Client {
+        address: info.and_then(|info| info.address).map(|a| a.to_string()),
+        user_agent: agent.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()),
+        country: info.and_then(|info| info.country.clone()),
+        request_id: info.and_then(|info| info.id.parse().ok()),
+    }
 }
 
 impl FromRequest for Anonymous {

@@ -136,9 +136,11 @@ where
             request.headers(),
             &self.api.options.trusted_proxies,
         );
+        let country = country(&request, &self.api.options);
         request.extensions_mut().insert(RequestInfo {
             id: id.clone(),
             address,
+            country,
         });
         let (api, fixed, meters) = (self.api.clone(), Rc::clone(&self.fixed), Rc::clone(&self.meters));
         let span = info_span!("request", request_id = %id);
@@ -194,6 +196,25 @@ fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) 
         }
     }
     Some(client)
+}
+
+/// The country that a trusted proxy names, in the header that the settings name.
+fn country(request: &ServiceRequest, options: &HttpOptions) -> Option<String> {
+    let header = options.country_header.as_ref()?;
+    let peer = request.peer_addr()?.ip().to_canonical();
+    if !options.trusted_proxies.iter().any(|net| net.contains(&peer)) {
+        return None;
+    }
+    let code = request
+        .headers()
+        .get(header)?
+        .to_str()
+        .ok()?
+        .trim()
+        .to_ascii_uppercase();
+    // Cloudflare writes XX where it does not know, and T1 for Tor.
+    let known = code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) && code != "XX";
+    known.then_some(code)
 }
 
 /// An address, possibly with a port, as proxies write it.

@@ -31,6 +31,7 @@ pub use routes::routes;
 use std::future::Future;
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderName;
 use anteroom_services::protection::Protection;
 use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions};
 use ipnet::IpNet;
@@ -58,6 +59,8 @@ pub struct HttpOptions {
     pub cookie: CookieOptions,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which such a peer names the client's country, where one does.
+    pub country_header: Option<HeaderName>,
     /// The largest JSON body, in bytes.
     pub max_json_bytes: usize,
     /// The largest body of a relayed call, in bytes.

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use anteroom_domain::accounts::User;
+use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::{Timestamp, UserId};
 
-use crate::StoreResult;
+use crate::{Digest, StoreResult};
 
 /// The constraint that makes an address unique, case-folded as a whole.
 pub const EMAIL_TAKEN: &str = "users_email_folded_key";
@@ -30,11 +30,69 @@ pub trait AccountsWrite: Send {
     /// Adds a user. [`crate::StoreError::Conflict`] on [`EMAIL_TAKEN`] if the address belongs to somebody.
     async fn insert_user(&mut self, user: &User) -> StoreResult<()>;
 
-    /// Writes `name`, `locale`, `role` and `updated_at`. Not found: `false`.
+    /// The user with this identifier, locked until the unit of work ends: of callers that read, decide and write, one
+    /// at a time does.
+    async fn lock_user(&mut self, id: UserId) -> StoreResult<Option<User>>;
+
+    /// Writes everything but the identifier and `created_at`. Read the user with [`AccountsWrite::lock_user`] before,
+    /// or what somebody else writes meanwhile is lost. Not found: `false`. [`crate::StoreError::Conflict`] on
+    /// [`EMAIL_TAKEN`] if the address belongs to somebody else.
     async fn update_user(&mut self, user: &User) -> StoreResult<bool>;
+
+    /// The user's password hash, where there is one.
+    async fn password_hash(&mut self, user: UserId) -> StoreResult<Option<String>>;
+
+    /// How many admins can be used, counted one caller at a time until the unit of work ends, so that two who step
+    /// down together do not both see the other.
+    async fn count_admins(&mut self) -> StoreResult<i64>;
+
+    /// Adds a token that was mailed, by its digest.
+    async fn insert_one_time_token(&mut self, token: &OneTimeToken, digest: &Digest) -> StoreResult<()>;
+
+    /// Uses the token with this digest and purpose up: of parallel callers one gets it. `None` if there is none, or if
+    /// it was used, made void, or has expired.
+    async fn take_one_time_token(
+        &mut self,
+        purpose: Purpose,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> StoreResult<Option<OneTimeToken>>;
+
+    /// Makes a user's unused tokens of a purpose void.
+    async fn void_one_time_tokens(&mut self, user: UserId, purpose: Purpose, at: Timestamp) -> StoreResult<()>;
+
+    /// Deletes tokens that expired before `before`, at most `limit`. Answers how many.
+    async fn purge_one_time_tokens(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;
+
+    /// Users whose `delete_after` has come, at most `limit`, the longest due first.
+    async fn users_to_erase(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<User>>;
+
+    /// Deletes a user with everything that is theirs alone: credentials, sessions, tokens, conversations. What was
+    /// used and paid, and the audit log, stay under the identifier. Not found: `false`.
+    async fn delete_user(&mut self, id: UserId) -> StoreResult<bool>;
+
+    /// Notes from which device and country (empty where unknown) a user logs in.
+    async fn note_device(
+        &mut self,
+        user: UserId,
+        device: &str,
+        country: &str,
+        at: Timestamp,
+    ) -> StoreResult<DeviceSeen>;
 
     /// Sets a user's password hash, whether or not there was one.
     async fn put_password_hash(&mut self, user: UserId, hash: &str, at: Timestamp) -> StoreResult<()>;
+}
+
+/// What noting a device showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceSeen {
+    /// It is the user's first of all.
+    First,
+    /// The user has logged in before, but not from this device in this country. Of parallel callers one is told so.
+    New,
+    /// Seen before.
+    Known,
 }
 
 /// Hashes passwords on a bounded pool of its own, so that logins never starve other requests.

@@ -4,6 +4,7 @@
 //! on: it is atomic with everything else done on it, and undone with it when the unit is dropped without commit.
 
 pub mod accounts;
+pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod migrations;
@@ -14,6 +15,7 @@ pub mod store;
 pub mod webhooks;
 
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, Verified};
+pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
 pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use anteroom_domain::accounts::User;
 use anteroom_domain::sessions::{AccessClaims, EndReason, RefreshToken, Session};
-use anteroom_domain::{RefreshTokenId, SessionId, Timestamp};
+use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
 
 use crate::StoreResult;
 
@@ -19,6 +19,9 @@ pub trait SessionsRead: Send {
 
     /// The session whose cookie has this digest, and its user.
     async fn session_by_cookie(&mut self, digest: &Digest) -> StoreResult<Option<(Session, User)>>;
+
+    /// A user's sessions that have neither ended nor reached their absolute end, oldest first.
+    async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
 }
 
 /// Changing sessions.
@@ -29,6 +32,18 @@ pub trait SessionsWrite: Send {
 
     /// Ends a session. `false` if it had ended already, or never was; then nothing changed.
     async fn end_session(&mut self, id: SessionId, at: Timestamp, reason: EndReason) -> StoreResult<bool>;
+
+    /// Ends all of a user's sessions that have not ended, but for one. Answers which.
+    async fn end_sessions_of(
+        &mut self,
+        user: UserId,
+        except: Option<SessionId>,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> StoreResult<Vec<SessionId>>;
+
+    /// Notes that the session's user has proven who they are again. `false` if it has ended, or never was.
+    async fn authenticate_session(&mut self, id: SessionId, at: Timestamp) -> StoreResult<bool>;
 
     /// Moves `last_seen_at` forward, never back; unknown sessions are passed over.
     async fn touch_sessions(&mut self, seen: &[(SessionId, Timestamp)]) -> StoreResult<()>;

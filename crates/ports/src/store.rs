@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    AccountsRead, AccountsWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Migrator, OpsWrite, SessionsRead,
-    SessionsWrite, WebhooksWrite,
+    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Migrator,
+    OpsWrite, SessionsRead, SessionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -73,13 +73,13 @@ pub trait Store: Migrator + Send + Sync {
 }
 
 /// Everything that can be read.
-pub trait ReadUnit: AccountsRead + SessionsRead + ChatRead + BillingRead + Send {}
+pub trait ReadUnit: AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + Send {}
 
 /// One transaction. Dropping it without [`UnitOfWork::commit`] undoes everything and releases every lock at once.
 /// Nothing slow (hashing, mail, a model, a payment provider) may happen while one is open.
 #[async_trait]
 pub trait UnitOfWork:
-    ReadUnit + AccountsWrite + SessionsWrite + ChatWrite + BillingWrite + WebhooksWrite + OpsWrite + Send
+    ReadUnit + AccountsWrite + AuditWrite + SessionsWrite + ChatWrite + BillingWrite + WebhooksWrite + OpsWrite + Send
 {
     /// Makes everything done on it permanent and visible, at once.
     async fn commit(self: Box<Self>) -> StoreResult<()>;

@@ -4,6 +4,7 @@
 //! security-relevant is logged as an event with a dotted name and its outcome.
 
 pub mod accounts;
+pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod ops;
@@ -12,6 +13,7 @@ pub mod sessions;
 pub mod webhooks;
 
 pub use accounts::Accounts;
+pub use audit::Audit;
 pub use billing::Billing;
 pub use chat::Chat;
 pub use ops::Ops;
@@ -19,7 +21,7 @@ pub use protection::Protection;
 pub use sessions::Sessions;
 pub use webhooks::Webhooks;
 
-use anteroom_domain::Timestamp;
+use anteroom_domain::{RequestId, Timestamp};
 
 /// Where a request came from, as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +30,10 @@ pub struct Client {
     pub address: Option<String>,
     /// Its `User-Agent`.
     pub user_agent: Option<String>,
+    /// The country that a trusted proxy names: two capital letters (ISO 3166-1).
+    pub country: Option<String>,
+    /// The request's identifier.
+    pub request_id: Option<RequestId>,
 }
 
 /// One page of a list.

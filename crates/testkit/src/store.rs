@@ -11,18 +11,24 @@ use std::thread::ThreadId;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use anteroom_domain::accounts::User;
+use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
+use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
 use anteroom_domain::chat::{Conversation, Message, UsageEvent};
 use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
-use anteroom_domain::{ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId};
+use anteroom_domain::{
+    AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
+};
+use anteroom_ports::accounts::DeviceSeen;
+use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
-    AccountsRead, AccountsWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest, Durability, Migrator,
-    OpsWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
+    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
+    Durability, Migrator, OpsWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork,
+    WebhooksWrite,
 };
 
 use crate::lock;
@@ -169,8 +175,34 @@ delegate! {
 delegate! {
     AccountsWrite {
         fn insert_user(user: &User) -> ();
+        fn lock_user(id: UserId) -> Option<User>;
         fn update_user(user: &User) -> bool;
+        fn password_hash(user: UserId) -> Option<String>;
+        fn count_admins() -> i64;
+        fn insert_one_time_token(token: &OneTimeToken, digest: &Digest) -> ();
+        fn take_one_time_token(purpose: Purpose, digest: &Digest, now: Timestamp) -> Option<OneTimeToken>;
+        fn void_one_time_tokens(user: UserId, purpose: Purpose, at: Timestamp) -> ();
+        fn purge_one_time_tokens(before: Timestamp, limit: i64) -> usize;
+        fn users_to_erase(now: Timestamp, limit: i64) -> Vec<User>;
+        fn delete_user(id: UserId) -> bool;
+        fn note_device(user: UserId, device: &str, country: &str, at: Timestamp) -> DeviceSeen;
         fn put_password_hash(user: UserId, hash: &str, at: Timestamp) -> ();
+    }
+}
+
+delegate! {
+    AuditRead {
+        fn page_audit(filter: &AuditFilter, before: Option<AuditId>, limit: i64) -> Vec<AuditEntry>;
+        fn sealed_audit(after: i64, limit: i64) -> Vec<(Seal, Option<AuditEntry>)>;
+        fn count_unsealed_audit() -> i64;
+    }
+}
+
+delegate! {
+    AuditWrite {
+        fn insert_audit(entry: &AuditEntry) -> ();
+        fn lock_audit_chain(limit: i64) -> (Option<Seal>, Vec<AuditEntry>);
+        fn insert_audit_seals(seals: &[Seal]) -> ();
     }
 }
 
@@ -178,6 +210,7 @@ delegate! {
     SessionsRead {
         fn session(id: SessionId) -> Option<(Session, User)>;
         fn session_by_cookie(digest: &Digest) -> Option<(Session, User)>;
+        fn live_sessions(user: UserId, now: Timestamp) -> Vec<Session>;
     }
 }
 
@@ -185,6 +218,8 @@ delegate! {
     SessionsWrite {
         fn insert_session(session: &Session, cookie: Option<&Digest>) -> ();
         fn end_session(id: SessionId, at: Timestamp, reason: EndReason) -> bool;
+        fn end_sessions_of(user: UserId, except: Option<SessionId>, at: Timestamp, reason: EndReason) -> Vec<SessionId>;
+        fn authenticate_session(id: SessionId, at: Timestamp) -> bool;
         fn touch_sessions(seen: &[(SessionId, Timestamp)]) -> ();
         fn insert_refresh_token(token: &RefreshToken, digest: &Digest) -> ();
         fn lock_refresh_token(digest: &Digest) -> Option<RefreshToken>;

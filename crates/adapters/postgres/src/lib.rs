@@ -9,6 +9,8 @@ mod store;
 
 #[path = "../../sql/accounts.rs"]
 mod accounts;
+#[path = "../../sql/audit.rs"]
+mod audit;
 #[path = "../../sql/billing.rs"]
 mod billing;
 #[path = "../../sql/chat.rs"]

@@ -105,6 +105,10 @@ impl TestDatabase for File {
         self.connect().batch_execute(sql).unwrap();
     }
 
+    async fn refuses(&self, sql: &str) -> bool {
+        self.connect().batch_execute(sql).is_err()
+    }
+
     async fn shape(&self) -> Vec<String> {
         let facts: Vec<Fact> = diesel::sql_query(SHAPE).load(&mut self.connect()).unwrap();
         let mut lines: Vec<String> = facts.iter().map(Fact::line).collect();

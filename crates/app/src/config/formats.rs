@@ -16,6 +16,7 @@ pub(super) enum Format {
     Path,
     Url,
     Cidr,
+    Header,
     Csp,
     Model,
     Mailbox,
@@ -31,6 +32,7 @@ impl Format {
             "path" => Self::Path,
             "url" => Self::Url,
             "cidr" => Self::Cidr,
+            "header" => Self::Header,
             "csp" => Self::Csp,
             "model" => Self::Model,
             "mailbox" => Self::Mailbox,
@@ -48,6 +50,7 @@ impl Format {
             Self::Path => "a path",
             Self::Url => "an address such as https://app.example.com (http or https, no password, query or fragment)",
             Self::Cidr => "an IP address or a range such as 10.0.0.0/8",
+            Self::Header => "the name of an HTTP header such as CF-IPCountry",
             Self::Csp => "a CSP source such as https://huggingface.co or https://*.hf.space",
             Self::Model => "a model's name",
             Self::Mailbox => "a sender such as Anteroom <no-reply@example.com>",
@@ -69,6 +72,10 @@ impl Format {
             Self::Host => is_host(text),
             Self::Url => is_web_address(text),
             Self::Cidr => return range(text),
+            // RFC 9110 section 5.6.2.
+            Self::Header => text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)),
             // A space, comma or semicolon would end the directive in the header.
             Self::Csp => text
                 .bytes()
@@ -121,7 +128,7 @@ mod tests {
 
     #[test]
     fn formats_take_what_is_meant_and_refuse_what_is_not() {
-        let cases: [(Format, &[&str], &[&str]); 7] = [
+        let cases: [(Format, &[&str], &[&str]); 8] = [
             (
                 Format::Host,
                 &["127.0.0.1", "::", "localhost", "api.example.com"],
@@ -137,6 +144,7 @@ mod tests {
                 &["10.0.0.1", "10.0.0.0/8", "fd00::/8"],
                 &["proxy.example", "10.0.0.0/33"],
             ),
+            (Format::Header, &["CF-IPCountry", "x-country"], &["a b", "a:b", "ä"]),
             (
                 Format::Csp,
                 &["https://huggingface.co", "https://*.hf.space", "'self'"],

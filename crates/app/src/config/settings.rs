@@ -64,6 +64,9 @@ pub struct ServerSettings {
     pub frontend_url: Option<Url>,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name the client's country.
+    #[serde(deserialize_with = "unless_empty")]
+    pub country_header: Option<String>,
     /// Threads that serve; 0 is one per core.
     pub workers: usize,
     /// Largest body on the chat routes, in bytes.

@@ -1,15 +1,18 @@
 //! Things to store.
 
-use anteroom_domain::accounts::{Email, Role, User};
+use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User};
+use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
 use anteroom_domain::billing::{Hold, METER_MESSAGES, Owner, QuotaKey};
 use anteroom_domain::chat::{Conversation, Message, MessageStatus, Speaker, TokenUsage};
 use anteroom_domain::sessions::{RefreshToken, Session, Transport};
 use anteroom_domain::{
-    ConversationId, MessageId, RefreshTokenId, RequestId, ReservationId, SessionId, Timestamp, UserId,
+    AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId, Timestamp,
+    UserId,
 };
 use anteroom_ports::billing::Reservation;
 use anteroom_ports::{Ids as _, Store};
 use anteroom_testkit::SeededIds;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
@@ -40,6 +43,8 @@ pub(crate) fn user(email: &str) -> User {
         role: Role::User,
         created_at: at(0),
         updated_at: at(0),
+        disabled_at: None,
+        delete_after: None,
     }
 }
 
@@ -62,7 +67,40 @@ pub(crate) fn session(user: &User) -> Session {
         last_seen_at: at(2),
         address: Some("2001:db8::1".into()),
         user_agent: Some("curl/8".into()),
+        country: Some("DE".into()),
+        authenticated_at: at(1),
         ended: None,
+    }
+}
+
+/// A token to reset a password with, for 1000 seconds.
+pub(crate) fn one_time_token(user: &User) -> OneTimeToken {
+    OneTimeToken {
+        id: OneTimeTokenId(id()),
+        user_id: user.id,
+        purpose: Purpose::ResetPassword,
+        email: Some("Ada@example.com".into()),
+        session_id: Some(SessionId(id())),
+        created_at: at(3),
+        expires_at: at(1000),
+        used_at: None,
+    }
+}
+
+/// A row of the audit log.
+pub(crate) fn audit_entry(act: &str, subject: Option<UserId>) -> AuditEntry {
+    AuditEntry {
+        id: AuditId(id()),
+        at: at(1),
+        act: act.into(),
+        outcome: Outcome::Failed,
+        actor: Actor::Anonymous,
+        subject,
+        session_id: Some(SessionId(id())),
+        address: Some("192.0.2.1".into()),
+        user_agent: Some("curl/8 — ädá".into()),
+        request_id: Some(RequestId(id())),
+        details: BTreeMap::from([("reason".into(), "wrong".into()), ("count".into(), 3.into())]),
     }
 }
 

@@ -180,3 +180,62 @@ pub async fn expired_sessions_are_purged_with_their_tokens(database: &dyn TestDa
     assert_eq!(unit.purge_sessions(at(40), 10).await.unwrap(), 1);
     assert_eq!(unit.purge_sessions(at(40), 10).await.unwrap(), 0);
 }
+
+/// Oldest first; those that ended or expired are not.
+pub async fn a_users_live_sessions_are_listed(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (ada, bob) = (stored_user(&store).await, stored_user(&store).await);
+    let (first, second, ended) = (session(&ada), session(&ada), session(&ada));
+    let mut short = session(&ada);
+    short.expires_at = at(10);
+    let mut unit = begin(&store).await;
+    for session in [&second, &first, &ended, &short, &session(&bob)] {
+        unit.insert_session(session, None).await.unwrap();
+    }
+    unit.end_session(ended.id, at(3), EndReason::Logout).await.unwrap();
+    unit.commit().await.unwrap();
+    let mut read = store.read().await.unwrap();
+    let live = read.live_sessions(ada.id, at(9)).await.unwrap();
+    assert_eq!(live, [first.clone(), second.clone(), short]);
+    assert_eq!(read.live_sessions(ada.id, at(10)).await.unwrap(), [first, second]);
+}
+
+/// But for the one that asks; those that ended before keep their reason.
+pub async fn a_users_sessions_end_together(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (ada, bob) = (stored_user(&store).await, stored_user(&store).await);
+    let (asking, other, ended, stranger) = (session(&ada), session(&ada), session(&ada), session(&bob));
+    let mut unit = begin(&store).await;
+    for session in [&asking, &other, &ended, &stranger] {
+        unit.insert_session(session, None).await.unwrap();
+    }
+    unit.end_session(ended.id, at(3), EndReason::Logout).await.unwrap();
+    let reason = EndReason::PasswordChanged;
+    let done = unit.end_sessions_of(ada.id, Some(asking.id), at(4), reason).await;
+    assert_eq!(done.unwrap(), [other.id]);
+    assert_eq!(
+        unit.session(other.id).await.unwrap().unwrap().0.ended,
+        Some((at(4), reason))
+    );
+    let before = unit.session(ended.id).await.unwrap().unwrap().0.ended;
+    assert_eq!(before, Some((at(3), EndReason::Logout)));
+    let done = unit.end_sessions_of(ada.id, None, at(5), reason).await;
+    assert_eq!(done.unwrap(), [asking.id]);
+    assert_eq!(unit.session(stranger.id).await.unwrap().unwrap().0.ended, None);
+}
+
+/// As long as it lives.
+pub async fn proving_oneself_again_is_noted(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let session = session(&ada);
+    let mut unit = begin(&store).await;
+    unit.insert_session(&session, None).await.unwrap();
+    assert!(unit.authenticate_session(session.id, at(50)).await.unwrap());
+    assert_eq!(
+        unit.session(session.id).await.unwrap().unwrap().0.authenticated_at,
+        at(50)
+    );
+    unit.end_session(session.id, at(60), EndReason::Logout).await.unwrap();
+    assert!(!unit.authenticate_session(session.id, at(70)).await.unwrap());
+}

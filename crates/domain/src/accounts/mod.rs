@@ -1,9 +1,11 @@
 //! Users and what they prove themselves with.
 
 mod email;
+mod one_time;
 mod password;
 
 pub use email::{Email, InvalidEmail};
+pub use one_time::{OneTimeToken, Purpose};
 pub use password::{PasswordPolicy, RefusedPassword};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,17 @@ pub struct User {
     pub created_at: Timestamp,
     /// When the account was last changed.
     pub updated_at: Timestamp,
+    /// Since when the account may not be used: an admin has closed it.
+    pub disabled_at: Option<Timestamp>,
+    /// When the account is erased, if its owner has asked for that.
+    pub delete_after: Option<Timestamp>,
+}
+
+impl User {
+    /// Whether the account may be used: whether it can log in, and whether its sessions open doors.
+    pub fn usable(&self) -> bool {
+        self.disabled_at.is_none()
+    }
 }
 
 /// The longest name, in characters.

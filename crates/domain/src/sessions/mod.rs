@@ -52,11 +52,20 @@ pub struct Session {
     pub address: Option<String>,
     /// The client's `User-Agent` at login, cut to 512 bytes.
     pub user_agent: Option<String>,
+    /// The country that a trusted proxy named at login: two capital letters (ISO 3166-1).
+    pub country: Option<String>,
+    /// When the user last proved who they are within it: at login, or since.
+    pub authenticated_at: Timestamp,
     /// When it was ended before its time, and why.
     pub ended: Option<(Timestamp, EndReason)>,
 }
 
 impl Session {
+    /// Whether its user has proven who they are no longer than `within` ago: what is sensitive asks for that.
+    pub fn authenticated_within(&self, now: Timestamp, within: jiff::SignedDuration) -> bool {
+        now.duration_since(self.authenticated_at) <= within
+    }
+
     /// Whether the session opens doors at this time.
     pub fn live_at(&self, now: Timestamp) -> bool {
         self.ended.is_none() && now < self.expires_at
@@ -70,24 +79,57 @@ pub enum EndReason {
     Logout,
     /// A refresh token was presented after its successor had long been in use: somebody has a copy.
     RefreshTokenReuse,
+    /// Its user ended it from another session, or by the link in a mail.
+    Revoked,
+    /// An admin ended it.
+    AdminRevoked,
+    /// The password was changed in another session.
+    PasswordChanged,
+    /// The password was reset.
+    PasswordReset,
+    /// The address was changed back by its former owner.
+    EmailChangeUndone,
+    /// The account was disabled.
+    AccountDisabled,
+    /// The account is to be deleted.
+    AccountDeleted,
+    /// A newer session took its place: more than the limit at once.
+    Evicted,
 }
 
 impl EndReason {
+    const ALL: [Self; 10] = [
+        Self::Logout,
+        Self::RefreshTokenReuse,
+        Self::Revoked,
+        Self::AdminRevoked,
+        Self::PasswordChanged,
+        Self::PasswordReset,
+        Self::EmailChangeUndone,
+        Self::AccountDisabled,
+        Self::AccountDeleted,
+        Self::Evicted,
+    ];
+
     /// The word that is stored and logged.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
             Self::RefreshTokenReuse => "refresh_token_reuse",
+            Self::Revoked => "revoked",
+            Self::AdminRevoked => "admin_revoked",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
+            Self::EmailChangeUndone => "email_change_undone",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountDeleted => "account_deleted",
+            Self::Evicted => "evicted",
         }
     }
 
     /// Reads the stored word.
     pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "logout" => Some(Self::Logout),
-            "refresh_token_reuse" => Some(Self::RefreshTokenReuse),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
@@ -188,6 +230,8 @@ mod tests {
             last_seen_at: at(0),
             address: None,
             user_agent: None,
+            country: None,
+            authenticated_at: at(0),
             ended: None,
         };
         assert!(session.live_at(at(9)));
@@ -207,7 +251,7 @@ mod tests {
 
     #[test]
     fn stored_words_survive_a_round_trip() {
-        for reason in [EndReason::Logout, EndReason::RefreshTokenReuse] {
+        for reason in EndReason::ALL {
             assert_eq!(EndReason::parse(reason.as_str()), Some(reason));
         }
         for transport in [Transport::Token, Transport::Cookie] {

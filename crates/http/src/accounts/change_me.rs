@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use anteroom_services::accounts::{ChangeProfile, ChangeProfileError};
 use serde::Deserialize;
 
 use super::UserResponse;
 use crate::Api;
 use crate::body::{Body, present};
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, client};
 use crate::problem::{Problem, ProblemBody};
 
 /// What is to change; what is absent stays.
@@ -40,15 +40,20 @@ impl From<ChangeProfileError> for Problem {
     (status = 200, description = "The user, changed.", body = UserResponse),
     (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub async fn handle(caller: SignedIn, api: web::Data<Api>, body: Body) -> Result<web::Json<UserResponse>, Problem> {
+pub async fn handle(
+    caller: SignedIn,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<web::Json<UserResponse>, Problem> {
     let (ask, _) = body.json::<ChangeMeRequest>(api.options.max_json_bytes).await?;
     let change = ChangeProfile {
         name: ask.name,
         locale: ask.locale,
     };
-    let (accounts, id) = (Arc::clone(&api.accounts), caller.live.user.id);
+    let (accounts, id, client) = (Arc::clone(&api.accounts), caller.live.user.id, client(&request));
     let user = api
-        .run(async move { accounts.change_profile(id, change).await })
+        .run(async move { accounts.change_profile(id, change, &client).await })
         .await?;
     Ok(web::Json((&user).into()))
 }

@@ -36,6 +36,11 @@ impl From<LogInError> for Problem {
                 "invalid_credentials",
                 "the address or the password is wrong",
             ),
+            LogInError::Disabled => Self::new(
+                StatusCode::FORBIDDEN,
+                "account_disabled",
+                "this account is closed; ask whoever runs this place",
+            ),
             LogInError::Hash(e) => e.into(),
             LogInError::Store(e) => e.into(),
         }
@@ -46,6 +51,7 @@ impl From<LogInError> for Problem {
 #[utoipa::path(post, path = "/v1/auth/login", tag = "accounts", request_body = LoginRequest, responses(
     (status = 200, description = "Signed in.", body = LoginResponse),
     (status = 401, description = "`invalid_credentials`, for an unknown address and a wrong password alike", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "`account_disabled`, where the password is right", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
     let (ask, _) = body.json::<LoginRequest>(api.options.max_json_bytes).await?;

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_domain::sessions::Transport;
 
 use super::set_cookie;
 use crate::Api;
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, client};
 use crate::problem::Problem;
 
 /// End the session that asks, with everything that carries it.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "sessions", responses((status = 204, description = "Signed out; the cookie is cleared.")))]
-pub async fn handle(caller: SignedIn, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn handle(caller: SignedIn, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (sessions, live) = (Arc::clone(&api.sessions), Arc::clone(&caller.live));
-    api.run(async move { sessions.log_out(&live.session).await }).await?;
+    let client = client(&request);
+    api.run(async move { sessions.log_out(&live.session, &client).await })
+        .await?;
     let mut answer = HttpResponse::NoContent();
     if caller.via == Transport::Cookie {
         answer.insert_header((header::SET_COOKIE, set_cookie(&api.options.cookie, "", 0)));

@@ -42,7 +42,7 @@ impl From<RefreshError> for Problem {
     (status = 401, description = "`invalid_refresh_token`", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
-    _caller: Anonymous,
+    caller: Anonymous,
     api: web::Data<Api>,
     request: HttpRequest,
     body: Body,
@@ -50,7 +50,7 @@ pub async fn handle(
     if let Some(ask) = body.optional_json::<RefreshRequest>(api.options.max_json_bytes).await? {
         let sessions = Arc::clone(&api.sessions);
         let grant = api
-            .run(async move { sessions.refresh(&ask.refresh_token).await })
+            .run(async move { sessions.refresh(&ask.refresh_token, &caller.client).await })
             .await?;
         return Ok(login_answer(&api, StatusCode::OK, &grant));
     }

@@ -2,10 +2,13 @@
 
 use anteroom_domain::UserId;
 use anteroom_domain::accounts::{MAX_NAME_CHARS, User, valid_locale, valid_name};
+use anteroom_domain::audit::Actor;
 use anteroom_ports::{Durability, StoreError};
 use tracing::info;
 
 use super::{Accounts, FieldFault};
+use crate::Client;
+use crate::audit::Act;
 
 /// What is to change; what is absent stays.
 #[derive(Debug, Default)]
@@ -41,7 +44,12 @@ pub(super) fn name_fault() -> FieldFault {
 
 impl Accounts {
     /// Changes the user's name and language.
-    pub async fn change_profile(&self, id: UserId, change: ChangeProfile) -> Result<User, ChangeProfileError> {
+    pub async fn change_profile(
+        &self,
+        id: UserId,
+        change: ChangeProfile,
+        client: &Client,
+    ) -> Result<User, ChangeProfileError> {
         let mut faults = Vec::new();
         let name = change.name.map(|name| name.map(|name| valid_name(&name)));
         if name == Some(Some(None)) {
@@ -59,7 +67,7 @@ impl Accounts {
             return Err(ChangeProfileError::Refused(faults));
         }
         let mut unit = self.store.begin(Durability::Full).await?;
-        let mut user = unit.user(id).await?.ok_or(ChangeProfileError::NotFound)?;
+        let mut user = unit.lock_user(id).await?.ok_or(ChangeProfileError::NotFound)?;
         if let Some(name) = name {
             user.name = name.flatten();
         }
@@ -70,6 +78,8 @@ impl Accounts {
         if !unit.update_user(&user).await? {
             return Err(ChangeProfileError::NotFound);
         }
+        let act = Act::succeeded("account.profile.change", Actor::User(id), client).subject(id);
+        self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         self.sessions.forget_cached_state();
         info!(event = "account.profile.changed", user_id = %id);

@@ -1,6 +1,7 @@
 //! A user proves themselves with a password and gets a session.
 
 use anteroom_domain::accounts::{Email, User};
+use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::{Durability, HashError, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Accounts;
 use crate::Client;
+use crate::audit::Act;
 use crate::sessions::Grant;
 
 /// What the user says.
@@ -29,6 +31,9 @@ pub enum LogInError {
     /// The address is unknown or the password wrong; nobody is told which.
     #[error("the address or the password is wrong")]
     InvalidCredentials,
+    /// The password is right, but an admin has closed the account.
+    #[error("this account is disabled")]
+    Disabled,
     /// Hashing failed or is too busy.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -43,7 +48,20 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 impl Accounts {
     /// Logs a user in. An unknown address costs and answers the same as a wrong password.
     pub async fn log_in_with_password(&self, ask: LogIn) -> Result<Grant, LogInError> {
-        let (user, outcome) = self.try_log_in(ask).await;
+        let client = ask.client.clone();
+        let (user, mut outcome) = self.try_log_in(ask).await;
+        if let Err(refused @ (LogInError::InvalidCredentials | LogInError::Disabled)) = &outcome {
+            let reason = match refused {
+                LogInError::Disabled => "account_disabled",
+                _ => "invalid_credentials",
+            };
+            let act = Act::failed("account.login", Actor::Anonymous, &client, reason)
+                .subject(user.as_ref().map(|user| user.id));
+            // Without its row the refusal is not given: the client may try again when the store is back.
+            if let Err(e) = self.audit.record_alone(act).await {
+                outcome = Err(e.into());
+            }
+        }
         match &outcome {
             Ok(grant) => {
                 info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
@@ -75,6 +93,9 @@ impl Accounts {
         if !verified.matches {
             return (Some(user), Err(LogInError::InvalidCredentials));
         }
+        if !user.usable() {
+            return (Some(user), Err(LogInError::Disabled));
+        }
         let outcome = self.grant_to(&user, &ask, verified.outdated).await;
         (Some(user), outcome)
     }
@@ -101,6 +122,10 @@ impl Accounts {
             .sessions
             .start(&mut *unit, user, ask.transport, &ask.client)
             .await?;
+        let act = Act::succeeded("account.login", Actor::User(user.id), &ask.client)
+            .subject(user.id)
+            .session(grant.session.id);
+        self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         Ok(grant)
     }

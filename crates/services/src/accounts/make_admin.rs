@@ -1,11 +1,14 @@
 //! The operator makes somebody an admin, from the command line.
 
 use anteroom_domain::accounts::{Email, Role, User};
+use anteroom_domain::audit::Actor;
 use anteroom_ports::Durability;
 use secrecy::SecretString;
 use tracing::info;
 
 use super::{Accounts, SignUpError};
+use crate::Client;
+use crate::audit::Act;
 
 /// What came of it.
 #[derive(Debug)]
@@ -54,6 +57,9 @@ impl Accounts {
         let user = self.new_user(email, name, Role::Admin);
         let mut unit = self.store.begin(Durability::Full).await.map_err(SignUpError::from)?;
         super::sign_up::insert(&mut *unit, &user, &hash).await?;
+        let host = Client::default();
+        let act = Act::succeeded("account.admin.create", Actor::Operator, &host).subject(user.id);
+        self.audit.record(&mut *unit, act).await.map_err(SignUpError::from)?;
         unit.commit().await.map_err(SignUpError::from)?;
         info!(event = "account.admin.created", user_id = %user.id);
         Ok(MadeAdmin::Created(user))
@@ -64,12 +70,18 @@ impl Accounts {
             return Ok(None);
         };
         let mut unit = self.store.begin(Durability::Full).await?;
-        let Some((mut user, _)) = unit.user_by_email(email.folded()).await? else {
+        let Some((found, _)) = unit.user_by_email(email.folded()).await? else {
+            return Ok(None);
+        };
+        let Some(mut user) = unit.lock_user(found.id).await? else {
             return Ok(None);
         };
         user.role = Role::Admin;
         user.updated_at = self.clock.now();
         unit.update_user(&user).await?;
+        let host = Client::default();
+        let act = Act::succeeded("account.admin.promote", Actor::Operator, &host).subject(user.id);
+        self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         Ok(Some(user))
     }

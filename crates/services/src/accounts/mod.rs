@@ -17,7 +17,7 @@ use std::sync::Arc;
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
 
-use crate::{Sessions, Webhooks};
+use crate::{Audit, Sessions, Webhooks};
 
 /// What the operator can set.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +36,13 @@ pub struct Accounts {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) options: AccountsOptions,
 }
 
 impl Accounts {
     /// Puts the context together.
+    #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
     pub fn new(
         store: Arc<dyn Store>,
         hasher: Arc<dyn PasswordHasher>,
@@ -48,6 +50,7 @@ impl Accounts {
         ids: Arc<dyn Ids>,
         sessions: Arc<Sessions>,
         webhooks: Arc<Webhooks>,
+        audit: Arc<Audit>,
         options: AccountsOptions,
     ) -> Self {
         Self {
@@ -57,6 +60,7 @@ impl Accounts {
             ids,
             sessions,
             webhooks,
+            audit,
             options,
         }
     }

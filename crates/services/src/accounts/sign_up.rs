@@ -2,6 +2,7 @@
 
 use anteroom_domain::UserId;
 use anteroom_domain::accounts::{DEFAULT_LOCALE, Email, Role, User, valid_name};
+use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::accounts::EMAIL_TAKEN;
 use anteroom_ports::{Durability, HashError, StoreError, UnitOfWork};
@@ -10,6 +11,7 @@ use tracing::info;
 
 use super::Accounts;
 use crate::Client;
+use crate::audit::Act;
 use crate::sessions::Grant;
 
 /// What the stranger says.
@@ -91,6 +93,10 @@ impl Accounts {
         self.webhooks
             .queue_mail(&mut *unit, self.webhooks.welcome(&user))
             .await?;
+        let act = Act::succeeded("account.signup", Actor::User(user.id), &ask.client)
+            .subject(user.id)
+            .session(grant.session.id);
+        self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         Ok(grant)
     }
@@ -141,6 +147,8 @@ impl Accounts {
             role,
             created_at: now,
             updated_at: now,
+            disabled_at: None,
+            delete_after: None,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Sessions {
         let epoch = self.epoch.load(Ordering::SeqCst);
         let mut reads = self.store.read().await?;
         let (session, user) = reads.session(id).await?.ok_or(AuthenticateError::Unauthenticated)?;
-        if !session.live_at(self.clock.now()) {
+        if !session.live_at(self.clock.now()) || !user.usable() {
             return Err(AuthenticateError::Unauthenticated);
         }
         let subscription = reads.subscription_of(Owner::account(user.id)).await?;

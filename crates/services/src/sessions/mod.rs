@@ -23,6 +23,8 @@ use jiff::SignedDuration;
 use moka::sync::Cache;
 use secrecy::SecretString;
 
+use crate::Audit;
+
 /// What the operator can set.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionsOptions {
@@ -91,6 +93,7 @@ pub struct Sessions {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) options: SessionsOptions,
     /// State by session, for [`STATE_FRESH`].
     states: Cache<SessionId, Arc<CachedState>>,
@@ -114,6 +117,7 @@ impl Sessions {
         secrets: Arc<dyn Secrets>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        audit: Arc<Audit>,
         options: SessionsOptions,
     ) -> Self {
         let token_life = Duration::try_from(options.access_token).unwrap_or(Duration::from_secs(900));
@@ -123,6 +127,7 @@ impl Sessions {
             secrets,
             clock,
             ids,
+            audit,
             options,
             states: Cache::builder()
                 .max_capacity(CACHE_ENTRIES)

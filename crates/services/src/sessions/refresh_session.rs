@@ -1,12 +1,15 @@
 //! A client exchanges its refresh token for new tokens (RFC 9700 section 4.14).
 
 use anteroom_domain::accounts::User;
+use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::{EndReason, Presented, Session};
 use anteroom_ports::{Durability, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{info, warn};
 
 use super::{Grant, Sessions};
+use crate::Client;
+use crate::audit::Act;
 
 /// What every refresh token begins with, so that leaked ones can be searched for.
 pub(super) const PREFIX: &str = "anr_";
@@ -28,7 +31,7 @@ pub enum RefreshError {
 impl Sessions {
     /// Rotates a refresh token. The successor is derived from the token that is presented, so that a repeat within
     /// the grace time answers the same one although only digests are kept; later reuse ends the session.
-    pub async fn refresh(&self, presented: &SecretString) -> Result<Grant, RefreshError> {
+    pub async fn refresh(&self, presented: &SecretString, client: &Client) -> Result<Grant, RefreshError> {
         let text = presented.expose_secret();
         let digest = self.secrets.digest(text.as_bytes());
         let successor = Self::token_text(PREFIX, &self.secrets.keyed(PURPOSE, text.as_bytes()));
@@ -37,7 +40,7 @@ impl Sessions {
         let token = unit.lock_refresh_token(&digest).await?.ok_or(RefreshError::Invalid)?;
         let (session, user): (Session, User) = unit.session(token.session_id).await?.ok_or(RefreshError::Invalid)?;
         let now = self.clock.now();
-        if !session.live_at(now) {
+        if !session.live_at(now) || !user.usable() {
             return Err(RefreshError::Invalid);
         }
         match token.presented(now, self.options.refresh_grace) {
@@ -53,6 +56,11 @@ impl Sessions {
             Presented::SameSuccessor => drop(unit),
             Presented::Reuse => {
                 unit.end_session(session.id, now, EndReason::RefreshTokenReuse).await?;
+                let reason = EndReason::RefreshTokenReuse.as_str();
+                let act = Act::failed("session.refresh", Actor::Anonymous, client, reason)
+                    .subject(user.id)
+                    .session(session.id);
+                self.audit.record(&mut *unit, act).await?;
                 unit.commit().await?;
                 self.forget_session(session.id);
                 warn!(event = "session.ended", session_id = %session.id, user_id = %user.id, reason = EndReason::RefreshTokenReuse.as_str());

@@ -27,6 +27,8 @@ impl Sessions {
             last_seen_at: now,
             address: client.address.clone(),
             user_agent: client.user_agent.as_deref().map(clip_user_agent),
+            country: client.country.clone(),
+            authenticated_at: now,
             ended: None,
         };
         let secret = self.ids.secret();

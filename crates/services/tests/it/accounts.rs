@@ -181,7 +181,11 @@ async fn a_profile_is_changed_member_by_member() {
         name: Some(Some(" Ada ".into())),
         locale: Some("de-AT".into()),
     };
-    let user = house.accounts.change_profile(id, change).await.unwrap();
+    let user = house
+        .accounts
+        .change_profile(id, change, &Client::default())
+        .await
+        .unwrap();
     assert_eq!((user.name.as_deref(), user.locale.as_str()), (Some("Ada"), "de-AT"));
     assert!(user.updated_at > user.created_at);
     let user = house
@@ -192,6 +196,7 @@ async fn a_profile_is_changed_member_by_member() {
                 name: Some(None),
                 locale: None,
             },
+            &Client::default(),
         )
         .await
         .unwrap();
@@ -200,14 +205,22 @@ async fn a_profile_is_changed_member_by_member() {
         name: Some(Some(" ".into())),
         locale: Some("!".into()),
     };
-    let ChangeProfileError::Refused(faults) = house.accounts.change_profile(id, bad).await.unwrap_err() else {
+    let ChangeProfileError::Refused(faults) = house
+        .accounts
+        .change_profile(id, bad, &Client::default())
+        .await
+        .unwrap_err()
+    else {
         panic!("not refused")
     };
     assert_eq!(faults.len(), 2);
     assert_eq!(house.accounts.get_user(id).await.unwrap().unwrap().locale, "de-AT");
     let gone = anteroom_domain::UserId(uuid::Uuid::nil());
     assert!(matches!(
-        house.accounts.change_profile(gone, ChangeProfile::default()).await,
+        house
+            .accounts
+            .change_profile(gone, ChangeProfile::default(), &Client::default())
+            .await,
         Err(ChangeProfileError::NotFound)
     ));
 }

@@ -8,6 +8,7 @@ use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEv
 use anteroom_domain::{ConversationId, RequestId};
 use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
 use anteroom_ports::{Clock as _, Durability};
+use anteroom_services::Client;
 use anteroom_services::chat::{
     CallRefused, ChangeConversation, ChatAnswer, ChatError, ConversationError, MessageAnswer, MessageEvent,
     NewConversation, Relayed, SendMessage, SendMessageError,
@@ -226,7 +227,7 @@ async fn a_session_that_ends_ends_its_streams() {
     let who = house.somebody("ada@example.com").await;
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let answer = complete(&house, &who, &body("small", true)).await.unwrap();
-    house.sessions.log_out(&who.session).await.unwrap();
+    house.sessions.log_out(&who.session, &Client::default()).await.unwrap();
     let (_, ended) = drain(answer).await;
     assert!(matches!(ended, Err(ChatError::SessionEnded)));
     assert_eq!(house.model.ended(0).await, StreamEnd::Dropped);

@@ -16,7 +16,7 @@ use anteroom_services::accounts::{AccountsOptions, SignUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
-use anteroom_services::{Accounts, Billing, Chat, Client, Ops, Sessions, Webhooks};
+use anteroom_services::{Accounts, Audit, Billing, Chat, Client, Ops, Sessions, Webhooks};
 use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::PlainHasher;
 use anteroom_testkit::billing::FakePayments;
@@ -112,12 +112,14 @@ impl House {
             access_token: SignedDuration::from_mins(15),
             refresh_grace: SignedDuration::from_secs(10),
         };
+        let audit = Arc::new(Audit::new(store.clone(), clock.clone(), ids.clone()));
         let sessions = Arc::new(Sessions::new(
             store.clone(),
             Arc::new(FakeSigner),
             Arc::new(FakeSecrets),
             clock.clone(),
             ids.clone(),
+            audit.clone(),
             options,
         ));
         let webhooks = Arc::new(Webhooks::new(
@@ -138,6 +140,7 @@ impl House {
             ids.clone(),
             sessions.clone(),
             webhooks.clone(),
+            audit.clone(),
             options,
         ));
         let plans = vec![

@@ -1,6 +1,7 @@
 //! Checking, renewing and ending sessions.
 
 use anteroom_domain::sessions::Transport;
+use anteroom_services::Client;
 use anteroom_services::sessions::{AuthenticateError, Credential, RefreshError};
 use secrecy::ExposeSecret as _;
 
@@ -20,7 +21,7 @@ async fn of_64_refreshes_at_once_all_get_the_one_successor() {
     let (_, refresh) = tokens(&house.sign_up("ada@example.com", Transport::Token).await);
     let tries = (0..64).map(|_| {
         let (sessions, refresh) = (house.sessions.clone(), refresh.clone());
-        tokio::spawn(async move { tokens(&sessions.refresh(&refresh).await.unwrap()).1 })
+        tokio::spawn(async move { tokens(&sessions.refresh(&refresh, &Client::default()).await.unwrap()).1 })
     });
     let mut successors: Vec<String> = Vec::new();
     for successor in futures_util::future::join_all(tries).await {
@@ -29,33 +30,44 @@ async fn of_64_refreshes_at_once_all_get_the_one_successor() {
     successors.dedup();
     assert_eq!(successors.len(), 1);
     assert_ne!(successors[0], refresh.expose_secret());
-    assert!(house.sessions.refresh(&successors[0].as_str().into()).await.is_ok());
+    assert!(
+        house
+            .sessions
+            .refresh(&successors[0].as_str().into(), &Client::default())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn reuse_after_the_grace_time_ends_the_family() {
     let house = House::new().await;
     let (access, first) = tokens(&house.sign_up("ada@example.com", Transport::Token).await);
-    let (_, second) = tokens(&house.sessions.refresh(&first).await.unwrap());
+    let (_, second) = tokens(&house.sessions.refresh(&first, &Client::default()).await.unwrap());
     house.clock.advance_seconds(10);
     assert_eq!(
-        tokens(&house.sessions.refresh(&first).await.unwrap()).1.expose_secret(),
+        tokens(&house.sessions.refresh(&first, &Client::default()).await.unwrap())
+            .1
+            .expose_secret(),
         second.expose_secret()
     );
     house.clock.advance_seconds(1);
     assert!(opens(&house, Credential::Bearer(&access)).await);
     assert!(matches!(
-        house.sessions.refresh(&first).await,
+        house.sessions.refresh(&first, &Client::default()).await,
         Err(RefreshError::Invalid)
     ));
     // Whoever holds the family's newest token is out as well, and so are its access tokens.
     assert!(matches!(
-        house.sessions.refresh(&second).await,
+        house.sessions.refresh(&second, &Client::default()).await,
         Err(RefreshError::Invalid)
     ));
     assert!(!opens(&house, Credential::Bearer(&access)).await);
     assert!(matches!(
-        house.sessions.refresh(&"anr_unheard-of".into()).await,
+        house
+            .sessions
+            .refresh(&"anr_unheard-of".into(), &Client::default())
+            .await,
         Err(RefreshError::Invalid)
     ));
 }
@@ -71,15 +83,15 @@ async fn a_session_ends_at_its_absolute_end_whatever_is_renewed() {
         !opens(&house, Credential::Bearer(&access)).await,
         "an access token lives 15 minutes"
     );
-    let (access, refresh) = tokens(&house.sessions.refresh(&refresh).await.unwrap());
+    let (access, refresh) = tokens(&house.sessions.refresh(&refresh, &Client::default()).await.unwrap());
     assert!(opens(&house, Credential::Bearer(&access)).await);
     house.clock.advance_seconds(7 * 86_400 - 16 * 60);
     assert!(opens(&house, Credential::Cookie(&by_cookie)).await);
-    let (_, refresh) = tokens(&house.sessions.refresh(&refresh).await.unwrap());
+    let (_, refresh) = tokens(&house.sessions.refresh(&refresh, &Client::default()).await.unwrap());
     house.clock.advance_seconds(60);
     assert!(!opens(&house, Credential::Cookie(&by_cookie)).await);
     assert!(matches!(
-        house.sessions.refresh(&refresh).await,
+        house.sessions.refresh(&refresh, &Client::default()).await,
         Err(RefreshError::Invalid)
     ));
 }
@@ -106,16 +118,24 @@ async fn logging_out_closes_every_door_at_once() {
             house.sessions.authenticate_cached(credential).is_some(),
             "the second look costs no query"
         );
-        house.sessions.log_out(&grant.session).await.unwrap();
+        house
+            .sessions
+            .log_out(&grant.session, &Client::default())
+            .await
+            .unwrap();
         assert!(house.sessions.authenticate_cached(credential).is_none());
         assert!(!opens(&house, credential).await);
         if transport == Transport::Token {
             assert!(matches!(
-                house.sessions.refresh(&tokens(&grant).1).await,
+                house.sessions.refresh(&tokens(&grant).1, &Client::default()).await,
                 Err(RefreshError::Invalid)
             ));
         }
-        house.sessions.log_out(&grant.session).await.unwrap();
+        house
+            .sessions
+            .log_out(&grant.session, &Client::default())
+            .await
+            .unwrap();
     }
 }
 

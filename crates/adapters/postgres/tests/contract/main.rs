@@ -81,6 +81,10 @@ impl TestDatabase for Schema {
         self.client().await.batch_execute(sql).await.unwrap();
     }
 
+    async fn refuses(&self, sql: &str) -> bool {
+        self.client().await.batch_execute(sql).await.is_err()
+    }
+
     async fn shape(&self) -> Vec<String> {
         shape::of(&self.client().await, &self.name).await
     }

@@ -1,0 +1,108 @@
+//! The audit log: every act that somebody may have to answer for leaves a row, in the commit of the act itself.
+
+use std::sync::Arc;
+
+use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
+use anteroom_domain::sessions::clip_user_agent;
+use anteroom_domain::{AuditId, SessionId, UserId};
+use anteroom_ports::{Clock, Durability, Ids, Store, StoreResult, UnitOfWork};
+use serde_json::Value;
+
+use crate::Client;
+
+/// The use cases of the audit log.
+pub struct Audit {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+}
+
+/// What is to be recorded: `Act::succeeded("account.login", Actor::User(id), &client).subject(id)`.
+#[derive(Debug)]
+pub(crate) struct Act<'a> {
+    name: &'static str,
+    outcome: Outcome,
+    actor: Actor,
+    client: &'a Client,
+    subject: Option<UserId>,
+    session: Option<SessionId>,
+    details: Vec<(&'static str, Value)>,
+}
+
+impl<'a> Act<'a> {
+    fn new(name: &'static str, outcome: Outcome, actor: Actor, client: &'a Client) -> Self {
+        Self {
+            name,
+            outcome,
+            actor,
+            client,
+            subject: None,
+            session: None,
+            details: Vec::new(),
+        }
+    }
+
+    /// Something that was done. `name` is dotted and has no outcome in it: `account.login`.
+    pub(crate) fn succeeded(name: &'static str, actor: Actor, client: &'a Client) -> Self {
+        Self::new(name, Outcome::Succeeded, actor, client)
+    }
+
+    /// Something that was tried and not done. `reason` is a word, not a sentence.
+    pub(crate) fn failed(name: &'static str, actor: Actor, client: &'a Client, reason: &str) -> Self {
+        Self::new(name, Outcome::Failed, actor, client).detail("reason", reason)
+    }
+
+    /// Whose account it was done to.
+    pub(crate) fn subject(mut self, user: impl Into<Option<UserId>>) -> Self {
+        self.subject = user.into();
+        self
+    }
+
+    /// In, or to, which session.
+    pub(crate) fn session(mut self, session: impl Into<Option<SessionId>>) -> Self {
+        self.session = session.into();
+        self
+    }
+
+    /// What else is worth knowing. No secret and no person's address.
+    pub(crate) fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+}
+
+impl Audit {
+    /// Puts the context together.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { store, clock, ids }
+    }
+
+    /// Adds a row to the unit of work of the act itself: both happen, or neither.
+    pub(crate) async fn record(&self, unit: &mut dyn UnitOfWork, act: Act<'_>) -> StoreResult<()> {
+        let entry = AuditEntry {
+            id: AuditId(self.ids.uuid()),
+            at: self.clock.now(),
+            act: act.name.to_owned(),
+            outcome: act.outcome,
+            actor: act.actor,
+            subject: act.subject,
+            session_id: act.session,
+            address: act.client.address.clone(),
+            user_agent: act.client.user_agent.as_deref().map(clip_user_agent),
+            request_id: act.client.request_id,
+            details: act
+                .details
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        };
+        unit.insert_audit(&entry).await
+    }
+
+    /// Records what changed nothing else: a refusal.
+    pub(crate) async fn record_alone(&self, act: Act<'_>) -> StoreResult<()> {
+        let mut unit = self.store.begin(Durability::Full).await?;
+        self.record(&mut *unit, act).await?;
+        unit.commit().await
+    }
+}
