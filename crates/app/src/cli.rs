@@ -45,6 +45,9 @@ pub enum Command {
     /// Manage administrators
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Manage accounts
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Print a fresh secret key for SECRET_KEY
     ///
     /// Passwords and encrypted values depend on it: set it once, keep it, and give every node the same one.
@@ -95,6 +98,21 @@ pub struct AdminCreateArgs {
     /// Read the password from standard input (one line) instead of asking for it
     #[arg(long)]
     pub password_stdin: bool,
+}
+
+/// `anteroom users …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum UsersCommand {
+    /// Forget the failed logins of an account, so that its owner can log in at once
+    Unlock(UsersUnlockArgs),
+}
+
+/// `anteroom users unlock …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UsersUnlockArgs {
+    /// E-mail address of the account
+    #[arg(long, value_name = "EMAIL")]
+    pub email: String,
 }
 
 /// `anteroom config …`
@@ -154,6 +172,12 @@ mod tests {
                 "anteroom admin create --email a@b.example --password-stdin",
                 Command::Admin(AdminCommand::Create(create)),
             ),
+            (
+                "anteroom users unlock --email a@b.example",
+                Command::Users(UsersCommand::Unlock(UsersUnlockArgs {
+                    email: "a@b.example".to_owned(),
+                })),
+            ),
             ("anteroom secret", Command::Secret),
             ("anteroom config check", Command::Config(ConfigCommand::Check)),
             ("anteroom config dump", Command::Config(ConfigCommand::Dump)),
@@ -185,6 +209,8 @@ mod tests {
         for words in [
             "anteroom migrate",
             "anteroom admin create",
+            "anteroom users",
+            "anteroom users unlock",
             "anteroom config",
             "anteroom health --url x",
             "anteroom up",

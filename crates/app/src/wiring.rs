@@ -11,6 +11,7 @@ use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
+use anteroom_domain::protection::LockoutPolicy;
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
@@ -229,6 +230,14 @@ impl Services {
             ids(),
             settings.product.name.clone(),
         ));
+        let protection = Arc::new(Protection::new(
+            store(),
+            Arc::clone(&a.secrets),
+            clock(),
+            Arc::clone(&webhooks),
+            Arc::<MemoryLimiter>::clone(&a.limiter),
+            protection_options(settings),
+        ));
         let options = AccountsOptions {
             signup_open: settings.accounts.signup == Signup::Open,
             passwords: PasswordPolicy {
@@ -242,6 +251,7 @@ impl Services {
             ids(),
             Arc::clone(&sessions),
             Arc::clone(&webhooks),
+            Arc::clone(&protection),
             options,
         );
         let (success_url, cancel_url) = landing_pages(settings)?;
@@ -267,14 +277,6 @@ impl Services {
             Arc::clone(&billing),
             chat_options(settings),
         );
-        let p = &settings.protection;
-        let limits = ProtectionOptions {
-            enabled: p.enabled,
-            signup_per_minute: p.signup_per_minute,
-            login_per_minute: p.login_per_minute,
-            sensitive_per_minute: p.sensitive_per_minute,
-            default_per_minute: p.default_per_minute,
-        };
         Ok(Self {
             accounts: Arc::new(accounts),
             sessions,
@@ -282,8 +284,33 @@ impl Services {
             chat: Arc::new(chat),
             ops: Arc::new(Ops::new(store(), Arc::clone(&a.secrets), clock(), ids())),
             webhooks,
-            protection: Arc::new(Protection::new(Arc::<MemoryLimiter>::clone(&a.limiter), limits)),
+            protection,
         })
+    }
+}
+
+fn protection_options(settings: &Settings) -> ProtectionOptions {
+    let p = &settings.protection;
+    let seconds = |n: u32| SignedDuration::from_secs(n.into());
+    let account = LockoutPolicy {
+        free_failures: p.lockout_free_failures,
+        first_delay: seconds(p.lockout_first_delay_seconds),
+        longest_delay: seconds(p.lockout_longest_delay_seconds),
+        forgive_every: None,
+        forget_after: SignedDuration::from_hours(p.lockout_forget_hours.into()),
+    };
+    ProtectionOptions {
+        enabled: p.enabled,
+        signup_per_minute: p.signup_per_minute,
+        login_per_minute: p.login_per_minute,
+        sensitive_per_minute: p.sensitive_per_minute,
+        default_per_minute: p.default_per_minute,
+        account_lockout: account,
+        address_lockout: LockoutPolicy {
+            free_failures: p.lockout_address_free_failures,
+            forgive_every: Some(SignedDuration::from_mins(p.lockout_address_forgive_minutes.into())),
+            ..account
+        },
     }
 }
 

@@ -8,6 +8,7 @@ mod migrate;
 mod openapi;
 mod secret;
 mod serve;
+mod users;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Serve => serve::run(&settings(path, Output::Stdout)?),
         Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
+        Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

@@ -1,4 +1,8 @@
-//! Rate limits: how often a key may act.
+//! Rate limits: how often a key may act. And lockout: what failed logins cost.
+
+mod lockout;
+
+pub use lockout::{LockoutPolicy, LoginFailures};
 
 use std::net::{IpAddr, Ipv6Addr};
 

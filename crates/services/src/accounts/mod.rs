@@ -5,6 +5,7 @@ mod get_user;
 mod list_users;
 mod log_in_with_password;
 mod make_admin;
+mod prove_password;
 mod sign_up;
 
 pub use change_profile::{ChangeProfile, ChangeProfileError};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
 
-use crate::{Sessions, Webhooks};
+use crate::{Protection, Sessions, Webhooks};
 
 /// What the operator can set.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +37,13 @@ pub struct Accounts {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) protection: Arc<Protection>,
     pub(crate) options: AccountsOptions,
 }
 
 impl Accounts {
     /// Puts the context together.
+    #[expect(clippy::too_many_arguments, reason = "the wiring names each once")]
     pub fn new(
         store: Arc<dyn Store>,
         hasher: Arc<dyn PasswordHasher>,
@@ -48,6 +51,7 @@ impl Accounts {
         ids: Arc<dyn Ids>,
         sessions: Arc<Sessions>,
         webhooks: Arc<Webhooks>,
+        protection: Arc<Protection>,
         options: AccountsOptions,
     ) -> Self {
         Self {
@@ -57,6 +61,7 @@ impl Accounts {
             ids,
             sessions,
             webhooks,
+            protection,
             options,
         }
     }
