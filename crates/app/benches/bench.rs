@@ -354,7 +354,11 @@ fn known_and_unknown() -> Fallible<()> {
     let mut connection = Connection::open(server.port)?;
     out("known and unknown addresses, 500 of each in turns (bcrypt cost 10)");
     for (name, path, rest) in [
-        ("login, wrong password", "/v1/auth/login", r#","password":"a wrong password""#),
+        (
+            "login, wrong password",
+            "/v1/auth/login",
+            r#","password":"a wrong password""#,
+        ),
         ("forgotten password", "/v1/auth/password/forgot", ""),
     ] {
         let ask = |email: &str| post(path, "", &format!(r#"{{"email":"{email}"{rest}}}"#));

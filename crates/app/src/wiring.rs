@@ -14,9 +14,12 @@ use anteroom_domain::billing::{
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
-use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
+use anteroom_password_filter::PasswordFilter;
+use anteroom_ports::{
+    ChatModel, Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
+};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
-use anteroom_services::accounts::AccountsOptions;
+use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
@@ -83,6 +86,10 @@ pub struct Adapters {
     pub store: Arc<dyn Store>,
     /// Password hashing.
     pub hasher: Arc<dyn PasswordHasher>,
+    /// The most common passwords.
+    pub common_passwords: Arc<dyn PasswordList>,
+    /// Breached passwords, if there is a list.
+    pub breached_passwords: Option<Arc<dyn PasswordList>>,
     /// Access tokens.
     pub signer: Arc<dyn TokenSigner>,
     /// Digests.
@@ -120,6 +127,11 @@ impl Adapters {
         Ok(Self {
             store: open_store(settings).await?,
             hasher: Arc::new(hasher),
+            common_passwords: Arc::new(PasswordFilter::common().context("the bundled list of common passwords")?),
+            breached_passwords: match breached_passwords(settings)? {
+                Some(list) => Some(Arc::new(list)),
+                None => None,
+            },
             signer: Arc::new(Ed25519Signer::new(&keys, &issuer, &issuer)?),
             mailer: mailer(settings, &clock)?,
             models: models(settings, &clock)?,
@@ -130,6 +142,16 @@ impl Adapters {
             limiter: Arc::new(MemoryLimiter::new()),
         })
     }
+}
+
+/// The operator's list of breached passwords, read as a whole.
+pub(crate) fn breached_passwords(settings: &Settings) -> anyhow::Result<Option<PasswordFilter>> {
+    let Some(path) = &settings.passwords.breached_filter else {
+        return Ok(None);
+    };
+    let opened = PasswordFilter::open(path);
+    let named = || format!("passwords.breached_filter: {} cannot be used", path.display());
+    Ok(Some(opened.with_context(named)?))
 }
 
 fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
@@ -240,8 +262,12 @@ impl Services {
         ));
         let options = AccountsOptions {
             signup_open: settings.accounts.signup == Signup::Open,
-            passwords: PasswordPolicy {
-                min_strength: settings.passwords.min_strength,
+            passwords: PasswordRules {
+                policy: PasswordPolicy {
+                    min_strength: settings.passwords.min_strength,
+                },
+                common: Arc::clone(&a.common_passwords),
+                breached: a.breached_passwords.clone(),
             },
         };
         let accounts = Accounts::new(

@@ -13,7 +13,7 @@ pub mod sessions;
 pub mod store;
 pub mod webhooks;
 
-pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, Verified};
+pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
 pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;

@@ -6,6 +6,7 @@ mod doctor;
 mod health;
 mod migrate;
 mod openapi;
+mod passwords;
 mod secret;
 mod serve;
 mod users;
@@ -38,6 +39,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
+        Command::Passwords(what) => passwords::run(what),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

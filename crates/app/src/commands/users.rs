@@ -1,4 +1,6 @@
-//! `anteroom users unlock`
+//! `anteroom users unlock` and `import`
+
+mod import;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
     let runtime = runtime()?;
     match what {
         UsersCommand::Unlock(args) => runtime.block_on(unlock(&args, &loaded.settings)),
+        UsersCommand::Import(args) => runtime.block_on(import::run(&args, &loaded.settings)),
     }
 }
 

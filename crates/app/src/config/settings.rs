@@ -153,6 +153,9 @@ pub struct PasswordsSettings {
     pub bcrypt_cost: u32,
     /// Least zxcvbn score, 0 to 4.
     pub min_strength: u8,
+    /// A filter of breached passwords.
+    #[serde(deserialize_with = "unless_empty")]
+    pub breached_filter: Option<PathBuf>,
     /// Threads that hash; 0 is one per core.
     pub hash_threads: usize,
     /// Milliseconds of expected wait beyond which hashing is refused.

@@ -1,10 +1,12 @@
 //! Users and what they prove themselves with.
 
 mod email;
+mod foreign_hash;
 mod password;
 
 pub use email::{Email, InvalidEmail};
-pub use password::{PasswordPolicy, RefusedPassword};
+pub use foreign_hash::{ForeignHash, ForeignParts, Kdf, Prf, RefusedHash};
+pub use password::{PasswordLists, PasswordPolicy, Personal, RefusedPassword};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,9 @@
 //! Users: signing up, logging in, reading and changing oneself.
 
 mod change_profile;
+mod check_password;
 mod get_user;
+mod import_users;
 mod list_users;
 mod log_in_with_password;
 mod make_admin;
@@ -9,24 +11,25 @@ mod prove_password;
 mod sign_up;
 
 pub use change_profile::{ChangeProfile, ChangeProfileError};
+pub use check_password::PasswordRules;
+pub use import_users::{ImportError, ImportUser, Imported};
 pub use log_in_with_password::{LogIn, LogInError};
 pub use make_admin::{MadeAdmin, MakeAdminError};
 pub use sign_up::{FieldFault, SignUp, SignUpError};
 
 use std::sync::Arc;
 
-use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
 
 use crate::{Protection, Sessions, Webhooks};
 
 /// What the operator can set.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AccountsOptions {
     /// Whether strangers may sign up.
     pub signup_open: bool,
     /// Which passwords are accepted.
-    pub passwords: PasswordPolicy,
+    pub passwords: PasswordRules,
 }
 
 /// The use cases of accounts.

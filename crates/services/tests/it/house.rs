@@ -13,14 +13,14 @@ use anteroom_domain::sessions::Transport;
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Store};
-use anteroom_services::accounts::{AccountsOptions, SignUp};
+use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::{Accounts, Billing, Chat, Client, Ops, Protection, Sessions, Webhooks};
 use anteroom_sqlite::SqliteStore;
-use anteroom_testkit::accounts::PlainHasher;
+use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
 use anteroom_testkit::chat::ScriptedModel;
 use anteroom_testkit::ops::{FixedClock, SeededIds};
@@ -181,7 +181,11 @@ impl House {
         ));
         let options = AccountsOptions {
             signup_open,
-            passwords: PasswordPolicy { min_strength: 2 },
+            passwords: PasswordRules {
+                policy: PasswordPolicy { min_strength: 2 },
+                common: Arc::new(ListedPasswords::of(&["everybody's favourite"])),
+                breached: Some(Arc::new(ListedPasswords::of(&["Known From a Breach"]))),
+            },
         };
         let accounts = Arc::new(Accounts::new(
             store.clone(),

@@ -235,11 +235,11 @@ async fn stuffing_many_accounts_from_one_address_is_slowed() {
 }
 
 #[tokio::test]
-async fn ten_thousand_addresses_of_one_network_are_one() {
+async fn the_addresses_of_one_network_are_one() {
     let house = House::new().await;
     // 2001:db8:1:2::/64, each time another of its addresses, and each spelt another way.
     let mut compared = 0;
-    for number in 0..10_000_u32 {
+    for number in 0..500_u32 {
         let from = match number % 3 {
             0 => format!("2001:db8:1:2::{number:x}"),
             1 => format!("2001:0DB8:0001:0002:{:x}:0:0:{:x}", number, number % 7 + 1),
