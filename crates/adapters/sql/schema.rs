@@ -230,6 +230,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::SqlTime;
+
+    login_failures (key) {
+        key -> Binary,
+        failures -> Integer,
+        forgiven_at -> Nullable<SqlTime>,
+        last_failure_at -> SqlTime,
+        blocked_until -> Nullable<SqlTime>,
+        told_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
     deployment (name) {
         name -> Text,
         value -> Text,

@@ -138,21 +138,43 @@ struct Server {
     _data: tempfile::TempDir,
 }
 
+/// Limits that are counted but never reached, lockout included.
+const COUNTED: [(&str, &str); 5] = [
+    ("LOGIN_PER_MINUTE", "1000000"),
+    ("SIGNUP_PER_MINUTE", "1000000"),
+    ("DEFAULT_PER_MINUTE", "1000000"),
+    ("LOCKOUT_FREE_FAILURES", "1000000"),
+    ("LOCKOUT_ADDRESS_FREE_FAILURES", "1000000"),
+];
+
 fn anteroom(upstream: Option<u16>) -> Fallible<Server> {
+    anteroom_with(upstream, &[("PROTECTION__ENABLED".to_owned(), "false".to_owned())])
+}
+
+/// One that counts what logins are counted by.
+fn counting(bcrypt_cost: u32) -> Fallible<Server> {
+    let counted = COUNTED.map(|(name, value)| (format!("PROTECTION__{name}"), value.to_owned()));
+    let mut set = vec![("PASSWORDS__BCRYPT_COST".to_owned(), bcrypt_cost.to_string())];
+    set.extend(counted);
+    anteroom_with(None, &set)
+}
+
+fn anteroom_with(upstream: Option<u16>, set: &[(String, String)]) -> Fallible<Server> {
     let binary =
         std::env::var_os("ANTEROOM_BIN").map_or_else(|| PathBuf::from("target/release/anteroom"), PathBuf::from);
     let binary = binary
         .canonicalize()
         .map_err(|e| format!("{}: {e}; scripts/bench builds it", binary.display()))?;
     let (port, data) = (free_port()?, tempfile::tempdir()?);
-    // What operators run: production's logs, one line of JSON a request. Limits are off, or they would be measured.
+    // What operators run: production's logs, one line of JSON a request. Limits are off, or they would be measured, but
+    // for logins, whose attempts are booked in production.
     let mut command = pinned("0", &binary);
     command
         .current_dir(data.path())
         .env("PORT", port.to_string())
         .env("ANTEROOM__METRICS__PORT", "0")
         .env("ANTEROOM__LOG__FORMAT", "json")
-        .env("ANTEROOM__PROTECTION__ENABLED", "false")
+        .envs(set.iter().map(|(name, value)| (format!("ANTEROOM__{name}"), value)))
         .env("ANTEROOM__BILLING__DEFAULT_PLAN", "free")
         .env("ANTEROOM__SERVER__WORKERS", "1")
         .env("ANTEROOM__PASSWORDS__HASH_THREADS", "1")
@@ -194,6 +216,7 @@ fn run() -> Fallible<()> {
     start_and_memory()?;
     session_checks()?;
     logins()?;
+    known_and_unknown()?;
     relay()
 }
 
@@ -271,7 +294,7 @@ fn logins() -> Fallible<()> {
         .stdout(Stdio::piped())
         .output()?;
     let alone: f64 = String::from_utf8_lossy(&alone.stdout).trim().parse()?;
-    let server = anteroom(None)?;
+    let server = counting(12)?;
     let port = server.port;
     let token = sign_up(port, "login@example.com", "token")?;
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -321,6 +344,47 @@ fn logins() -> Fallible<()> {
         "  session checks meanwhile, 50 a second: {}\n",
         spread(&mut times)
     ));
+    Ok(())
+}
+
+/// What an answer's time tells about whether an address has an account: 500 of each in turns.
+fn known_and_unknown() -> Fallible<()> {
+    let server = counting(10)?;
+    sign_up(server.port, "known@example.com", "token")?;
+    let mut connection = Connection::open(server.port)?;
+    out("known and unknown addresses, 500 of each in turns (bcrypt cost 10)");
+    for (name, path, rest) in [
+        (
+            "login, wrong password",
+            "/v1/auth/login",
+            r#","password":"a wrong password""#,
+        ),
+        ("forgotten password", "/v1/auth/password/forgot", ""),
+    ] {
+        let ask = |email: &str| post(path, "", &format!(r#"{{"email":"{email}"{rest}}}"#));
+        let (known, unknown) = (ask("known@example.com"), ask("nobody@example.com"));
+        connection.any(&known, false)?;
+        if has(&connection.buffer, b"no_such_route") {
+            out(&format!("  {name:<22} is not in this version"));
+            continue;
+        }
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for round in 0..520 {
+            let (x, y) = (connection.any(&known, false)?, connection.any(&unknown, false)?);
+            if round >= 20 {
+                a.push(x);
+                b.push(y);
+            }
+        }
+        let (known, unknown) = (ms(at(&mut a, 50)), ms(at(&mut b, 50)));
+        out(&format!("  {name:<22} known    {}", spread(&mut a)));
+        out(&format!("  {name:<22} unknown  {}", spread(&mut b)));
+        out(&format!(
+            "  {name:<22} medians differ by {:>5.2} %",
+            (unknown / known - 1.0) * 100.0
+        ));
+    }
+    out("");
     Ok(())
 }
 
@@ -418,6 +482,15 @@ impl Connection {
 
     /// The time until the whole answer, or until its first event.
     fn timed(&mut self, request: &str, first_event: bool) -> Fallible<Duration> {
+        let time = self.any(request, first_event)?;
+        if !self.buffer.starts_with(b"HTTP/1.1 2") {
+            return Err(String::from_utf8_lossy(&self.buffer).into_owned().into());
+        }
+        Ok(time)
+    }
+
+    /// The same, whatever the answer is.
+    fn any(&mut self, request: &str, first_event: bool) -> Fallible<Duration> {
         self.buffer.clear();
         let begun = Instant::now();
         let mut first = None;
@@ -434,9 +507,6 @@ impl Connection {
             }
         }
         let total = begun.elapsed();
-        if !self.buffer.starts_with(b"HTTP/1.1 2") {
-            return Err(String::from_utf8_lossy(&self.buffer).into_owned().into());
-        }
         Ok(first.filter(|_| first_event).unwrap_or(total))
     }
 

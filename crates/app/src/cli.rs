@@ -45,6 +45,12 @@ pub enum Command {
     /// Manage administrators
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Manage accounts
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Manage the list of breached passwords
+    #[command(subcommand)]
+    Passwords(PasswordsCommand),
     /// Print a fresh secret key for SECRET_KEY
     ///
     /// Passwords and encrypted values depend on it: set it once, keep it, and give every node the same one.
@@ -95,6 +101,69 @@ pub struct AdminCreateArgs {
     /// Read the password from standard input (one line) instead of asking for it
     #[arg(long)]
     pub password_stdin: bool,
+}
+
+/// `anteroom users …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum UsersCommand {
+    /// Forget the failed logins of an account, so that its owner can log in at once
+    Unlock(UsersUnlockArgs),
+    /// Bring users along from another system, with the hashes of their passwords
+    ///
+    /// The file has one JSON object a line: email, and perhaps email_verified, name, locale, created_at and
+    /// password_hash. Who has an account already is left as they are, so it can be run again. Lines that are not taken
+    /// are named on standard error, and it ends with 1 then. docs/guides/import-users.md has the formats.
+    Import(UsersImportArgs),
+}
+
+/// `anteroom users import …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UsersImportArgs {
+    /// File to read
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Begin at this line
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub from_line: u64,
+
+    /// Check every line, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `anteroom users unlock …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UsersUnlockArgs {
+    /// E-mail address of the account
+    #[arg(long, value_name = "EMAIL")]
+    pub email: String,
+}
+
+/// `anteroom passwords …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PasswordsCommand {
+    /// Build the file for passwords.breached_filter out of a list
+    ///
+    /// Each line is a password, or its SHA-1 as 40 hexadecimal digits, perhaps with `:` and how often it was seen,
+    /// as Have I Been Pwned publishes them. Needs about 40 bytes of memory for each line while it builds.
+    BuildFilter(BuildFilterArgs),
+}
+
+/// `anteroom passwords build-filter …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct BuildFilterArgs {
+    /// List to read; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+
+    /// Filter to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Leave out what was seen less often, where the list says how often
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_count: u64,
 }
 
 /// `anteroom config …`
@@ -154,6 +223,28 @@ mod tests {
                 "anteroom admin create --email a@b.example --password-stdin",
                 Command::Admin(AdminCommand::Create(create)),
             ),
+            (
+                "anteroom users unlock --email a@b.example",
+                Command::Users(UsersCommand::Unlock(UsersUnlockArgs {
+                    email: "a@b.example".to_owned(),
+                })),
+            ),
+            (
+                "anteroom passwords build-filter --input a --output b --min-count 10",
+                Command::Passwords(PasswordsCommand::BuildFilter(BuildFilterArgs {
+                    input: "a".into(),
+                    output: "b".into(),
+                    min_count: 10,
+                })),
+            ),
+            (
+                "anteroom users import --file users.jsonl --from-line 7 --dry-run",
+                Command::Users(UsersCommand::Import(UsersImportArgs {
+                    file: "users.jsonl".into(),
+                    from_line: 7,
+                    dry_run: true,
+                })),
+            ),
             ("anteroom secret", Command::Secret),
             ("anteroom config check", Command::Config(ConfigCommand::Check)),
             ("anteroom config dump", Command::Config(ConfigCommand::Dump)),
@@ -185,6 +276,9 @@ mod tests {
         for words in [
             "anteroom migrate",
             "anteroom admin create",
+            "anteroom users",
+            "anteroom passwords build-filter --input a",
+            "anteroom users unlock",
             "anteroom config",
             "anteroom health --url x",
             "anteroom up",

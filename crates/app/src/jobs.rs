@@ -62,6 +62,15 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
     );
     let s = Arc::clone(services);
     job(
+        "protection.purge_failures",
+        3600,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.protection.purge_login_failures().await }
+        }),
+    );
+    let s = Arc::clone(services);
+    job(
         "protection.prune",
         60,
         boxed(move || {

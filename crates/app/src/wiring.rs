@@ -11,11 +11,15 @@ use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
+use anteroom_domain::protection::LockoutPolicy;
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
-use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
+use anteroom_password_filter::PasswordFilter;
+use anteroom_ports::{
+    ChatModel, Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
+};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
-use anteroom_services::accounts::AccountsOptions;
+use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
@@ -82,6 +86,10 @@ pub struct Adapters {
     pub store: Arc<dyn Store>,
     /// Password hashing.
     pub hasher: Arc<dyn PasswordHasher>,
+    /// The most common passwords.
+    pub common_passwords: Arc<dyn PasswordList>,
+    /// Breached passwords, if there is a list.
+    pub breached_passwords: Option<Arc<dyn PasswordList>>,
     /// Access tokens.
     pub signer: Arc<dyn TokenSigner>,
     /// Digests.
@@ -119,6 +127,11 @@ impl Adapters {
         Ok(Self {
             store: open_store(settings).await?,
             hasher: Arc::new(hasher),
+            common_passwords: Arc::new(PasswordFilter::common().context("the bundled list of common passwords")?),
+            breached_passwords: match breached_passwords(settings)? {
+                Some(list) => Some(Arc::new(list)),
+                None => None,
+            },
             signer: Arc::new(Ed25519Signer::new(&keys, &issuer, &issuer)?),
             mailer: mailer(settings, &clock)?,
             models: models(settings, &clock)?,
@@ -129,6 +142,16 @@ impl Adapters {
             limiter: Arc::new(MemoryLimiter::new()),
         })
     }
+}
+
+/// The operator's list of breached passwords, read as a whole.
+pub(crate) fn breached_passwords(settings: &Settings) -> anyhow::Result<Option<PasswordFilter>> {
+    let Some(path) = &settings.passwords.breached_filter else {
+        return Ok(None);
+    };
+    let opened = PasswordFilter::open(path);
+    let named = || format!("passwords.breached_filter: {} cannot be used", path.display());
+    Ok(Some(opened.with_context(named)?))
 }
 
 fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
@@ -233,10 +256,22 @@ impl Services {
             ids(),
             settings.product.name.clone(),
         ));
+        let protection = Arc::new(Protection::new(
+            store(),
+            Arc::clone(&a.secrets),
+            clock(),
+            Arc::clone(&webhooks),
+            Arc::<MemoryLimiter>::clone(&a.limiter),
+            protection_options(settings),
+        ));
         let options = AccountsOptions {
             signup_open: settings.accounts.signup == Signup::Open,
-            passwords: PasswordPolicy {
-                min_strength: settings.passwords.min_strength,
+            passwords: PasswordRules {
+                policy: PasswordPolicy {
+                    min_strength: settings.passwords.min_strength,
+                },
+                common: Arc::clone(&a.common_passwords),
+                breached: a.breached_passwords.clone(),
             },
         };
         let accounts = Accounts::new(
@@ -247,6 +282,7 @@ impl Services {
             Arc::clone(&sessions),
             Arc::clone(&webhooks),
             Arc::clone(&audit),
+            Arc::clone(&protection),
             options,
         );
         let (success_url, cancel_url) = landing_pages(settings)?;
@@ -272,14 +308,6 @@ impl Services {
             Arc::clone(&billing),
             chat_options(settings),
         );
-        let p = &settings.protection;
-        let limits = ProtectionOptions {
-            enabled: p.enabled,
-            signup_per_minute: p.signup_per_minute,
-            login_per_minute: p.login_per_minute,
-            sensitive_per_minute: p.sensitive_per_minute,
-            default_per_minute: p.default_per_minute,
-        };
         Ok(Self {
             accounts: Arc::new(accounts),
             audit,
@@ -288,8 +316,33 @@ impl Services {
             chat: Arc::new(chat),
             ops: Arc::new(Ops::new(store(), Arc::clone(&a.secrets), clock(), ids())),
             webhooks,
-            protection: Arc::new(Protection::new(Arc::<MemoryLimiter>::clone(&a.limiter), limits)),
+            protection,
         })
+    }
+}
+
+fn protection_options(settings: &Settings) -> ProtectionOptions {
+    let p = &settings.protection;
+    let seconds = |n: u32| SignedDuration::from_secs(n.into());
+    let account = LockoutPolicy {
+        free_failures: p.lockout_free_failures,
+        first_delay: seconds(p.lockout_first_delay_seconds),
+        longest_delay: seconds(p.lockout_longest_delay_seconds),
+        forgive_every: None,
+        forget_after: SignedDuration::from_hours(p.lockout_forget_hours.into()),
+    };
+    ProtectionOptions {
+        enabled: p.enabled,
+        signup_per_minute: p.signup_per_minute,
+        login_per_minute: p.login_per_minute,
+        sensitive_per_minute: p.sensitive_per_minute,
+        default_per_minute: p.default_per_minute,
+        account_lockout: account,
+        address_lockout: LockoutPolicy {
+            free_failures: p.lockout_address_free_failures,
+            forgive_every: Some(SignedDuration::from_mins(p.lockout_address_forgive_minutes.into())),
+            ..account
+        },
     }
 }
 

@@ -22,6 +22,7 @@ pub mod billing;
 pub mod chat;
 pub mod migrations;
 pub mod ops;
+pub mod protection;
 pub mod quotas;
 mod samples;
 pub mod sessions;
@@ -118,6 +119,10 @@ macro_rules! store_contract {
             webhooks {
                 items_are_claimed_oldest_first_and_hidden, a_failed_item_comes_back, items_wait_for_the_commit,
                 parallel_claims_never_share_an_item,
+            }
+            protection {
+                failures_survive_a_round_trip, an_untouched_key_is_locked_as_zero, parallel_bookings_count_one_another,
+                failures_are_deleted, idle_failures_are_purged,
             }
             ops {
                 an_idempotency_key_is_claimed_answered_and_given_back, a_dead_claim_is_taken_over,

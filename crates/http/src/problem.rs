@@ -109,6 +109,17 @@ impl Problem {
         Self::invalid(faults.into_iter().map(error).collect())
     }
 
+    /// 429 for too many failed logins. The same whatever the address and whichever of the counters it was.
+    pub fn login_blocked(retry_after_seconds: u64) -> Self {
+        let wait = match retry_after_seconds {
+            0..=1 => "1 second".to_owned(),
+            seconds @ 2..=119 => format!("{seconds} seconds"),
+            seconds => format!("{} minutes", seconds.div_ceil(60)),
+        };
+        let detail = format!("too many logins have failed; try again in {wait}");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "login_blocked", detail).retry_after(retry_after_seconds)
+    }
+
     /// 503 with when to come back.
     pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: u64) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after)

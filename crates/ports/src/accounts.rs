@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
+use anteroom_domain::accounts::{ForeignHash, OneTimeToken, Purpose, User};
 use anteroom_domain::{Timestamp, UserId};
 
 use crate::{Digest, StoreResult};
@@ -101,9 +101,19 @@ pub trait PasswordHasher: Send + Sync {
     /// A versioned hash string with a fresh salt.
     async fn hash(&self, password: &SecretString) -> Result<String, HashError>;
 
+    /// The form in which a hash that was made elsewhere is stored. Computes next to nothing. Comparing a password with
+    /// it costs what the hash says, is never cheaper than comparing with one of today's, and answers `outdated`.
+    fn adopt(&self, foreign: &ForeignHash) -> Result<String, HashError>;
+
     /// Compares in constant time. `None` for the stored hash does the same work against a decoy and answers a
     /// mismatch, so that an unknown address costs what a wrong password costs.
     async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<Verified, HashError>;
+}
+
+/// A list of passwords that are not accepted. Fast: asked where somebody waits.
+pub trait PasswordList: Send + Sync {
+    /// Whether the list holds this password, as it is written. A few that it does not hold may be taken for one.
+    fn contains(&self, password: &str) -> bool;
 }
 
 /// What comparing a password showed.

@@ -14,13 +14,13 @@ pub mod sessions;
 pub mod store;
 pub mod webhooks;
 
-pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, Verified};
+pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
 pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsWrite};
-pub use protection::RateLimiter;
+pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
 pub use sessions::{Digest, Secrets, SessionsRead, SessionsWrite, TokenSigner};
 pub use store::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
 pub use webhooks::{Mail, MailError, Mailer, WebhooksWrite};

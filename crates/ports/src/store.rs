@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Migrator,
-    OpsWrite, SessionsRead, SessionsWrite, WebhooksWrite,
+    OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -50,8 +50,8 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub enum Durability {
     /// It does. What was answered survives a power cut.
     Full,
-    /// It does not: it survives a killed process, a power cut may lose it. For quota reservations only, whose call
-    /// dies in the same cut.
+    /// It does not: it survives a killed process, a power cut may lose it. For what dies in the same cut: the quota
+    /// reservation of a call, the booking of a login attempt.
     Relaxed,
 }
 
@@ -73,13 +73,22 @@ pub trait Store: Migrator + Send + Sync {
 }
 
 /// Everything that can be read.
-pub trait ReadUnit: AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + Send {}
+pub trait ReadUnit: AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + Send {}
 
 /// One transaction. Dropping it without [`UnitOfWork::commit`] undoes everything and releases every lock at once.
 /// Nothing slow (hashing, mail, a model, a payment provider) may happen while one is open.
 #[async_trait]
 pub trait UnitOfWork:
-    ReadUnit + AccountsWrite + AuditWrite + SessionsWrite + ChatWrite + BillingWrite + WebhooksWrite + OpsWrite + Send
+    ReadUnit
+    + AccountsWrite
+    + AuditWrite
+    + SessionsWrite
+    + ChatWrite
+    + BillingWrite
+    + ProtectionWrite
+    + WebhooksWrite
+    + OpsWrite
+    + Send
 {
     /// Makes everything done on it permanent and visible, at once.
     async fn commit(self: Box<Self>) -> StoreResult<()>;

@@ -1,11 +1,13 @@
-//! A password hasher that hashes nothing.
+//! A password hasher that hashes nothing, and a list of passwords.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use anteroom_ports::{HashError, PasswordHasher, Verified};
+use anteroom_domain::accounts::ForeignHash;
+use anteroom_ports::{HashError, PasswordHasher, PasswordList, Verified};
 
 use crate::lock;
 use crate::store::assert_no_open_unit;
@@ -76,6 +78,12 @@ impl PasswordHasher for PlainHasher {
         Ok(format!("plain${number}${}", password.expose_secret()))
     }
 
+    /// A foreign digest is the password itself.
+    fn adopt(&self, foreign: &ForeignHash) -> Result<String, HashError> {
+        let password = String::from_utf8(foreign.digest.clone()).map_err(|e| HashError::Failed(e.to_string()))?;
+        Ok(Self::outdated_hash(&password))
+    }
+
     async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<Verified, HashError> {
         let Some(stored) = stored else {
             self.admit("checking a password", |calls| &mut calls.decoys)?;
@@ -93,6 +101,23 @@ impl PasswordHasher for PlainHasher {
             matches: known == password.expose_secret(),
             outdated: number == "old",
         })
+    }
+}
+
+/// A list that holds what it was made of, and nothing else.
+#[derive(Debug, Default)]
+pub struct ListedPasswords(HashSet<String>);
+
+impl ListedPasswords {
+    /// Holds these.
+    pub fn of(passwords: &[&str]) -> Self {
+        Self(passwords.iter().map(|&password| password.to_owned()).collect())
+    }
+}
+
+impl PasswordList for ListedPasswords {
+    fn contains(&self, password: &str) -> bool {
+        self.0.contains(password)
     }
 }
 

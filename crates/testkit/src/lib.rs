@@ -14,7 +14,7 @@ pub mod sessions;
 pub mod store;
 pub mod webhooks;
 
-pub use accounts::PlainHasher;
+pub use accounts::{ListedPasswords, PlainHasher};
 pub use billing::FakePayments;
 pub use chat::{ScriptedModel, Step, StreamEnd};
 pub use ops::{FixedClock, SeededIds};

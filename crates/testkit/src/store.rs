@@ -15,6 +15,7 @@ use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
 use anteroom_domain::chat::{Conversation, Message, UsageEvent};
+use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
@@ -27,8 +28,8 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
-    Durability, Migrator, OpsWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork,
-    WebhooksWrite,
+    Durability, Migrator, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store,
+    StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -265,6 +266,21 @@ delegate! {
         fn settle_quota(id: ReservationId, used: &[(&str, i64)]) -> bool;
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
         fn insert_usage(event: &UsageEvent) -> bool;
+    }
+}
+
+delegate! {
+    ProtectionRead {
+        fn login_failures(keys: &[Digest]) -> Vec<LoginFailures>;
+    }
+}
+
+delegate! {
+    ProtectionWrite {
+        fn lock_login_failures(key: &Digest, now: Timestamp) -> LoginFailures;
+        fn put_login_failures(key: &Digest, failures: &LoginFailures) -> ();
+        fn delete_login_failures(key: &Digest) -> bool;
+        fn purge_login_failures(before: Timestamp, now: Timestamp, limit: i64) -> usize;
     }
 }
 

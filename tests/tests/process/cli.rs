@@ -14,6 +14,7 @@ use super::{log_in, sign_up};
 on_every_store![
     makes_the_first_admin,
     promotes_somebody_beside_a_running_server,
+    unlocks_somebody_beside_a_running_server,
     brings_the_schema_up_and_shows_where_it_stands,
     shows_the_configuration_without_secrets,
     writes_what_is_committed,
@@ -113,6 +114,30 @@ async fn promotes_somebody_beside_a_running_server(setup: &Setup) {
         (list().await.unwrap().status() == 200).then_some(())
     })
     .await;
+}
+
+async fn unlocks_somebody_beside_a_running_server(setup: &Setup) {
+    let set = [
+        ("protection.enabled", "true"),
+        ("protection.lockout_free_failures", "0"),
+        ("protection.lockout_first_delay_seconds", "900"),
+    ];
+    let server = Server::start(setup.folder(), &setup.variables(&set)).await;
+    sign_up(&server.url, "ada@example.com").await;
+    let wrong = serde_json::json!({ "email": "ada@example.com", "password": "a wrong password" });
+    let login = format!("{}/v1/auth/login", server.url);
+    let (status, _) = super::post(&http_client(), &login, &wrong).await.unwrap();
+    assert_eq!(status, 401);
+    assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 429);
+    let unlock = |email| run(setup, &set, &["users", "unlock", "--email", email], "");
+    let (output, said) = unlock("ADA@example.com");
+    assert!(output.status.success() && said.contains("are forgotten"), "{said}");
+    assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 200);
+    let (output, said) = unlock("nobody@example.com");
+    assert!(
+        output.status.success() && said.contains("no failed logins") && said.contains("no account"),
+        "{said}"
+    );
 }
 
 async fn brings_the_schema_up_and_shows_where_it_stands(setup: &Setup) {

@@ -1,6 +1,7 @@
 //! The binary as a process: how it starts, stops, dies, and what it says.
 
 mod cli;
+mod import;
 mod kill9;
 mod metrics;
 mod nodes;

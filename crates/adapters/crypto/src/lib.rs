@@ -1,5 +1,6 @@
 //! Password hashing on its own pool, token signing, and the keys derived from the deployment's secret.
 
+mod foreign;
 mod hashing_pool;
 mod keys;
 mod password_hasher;

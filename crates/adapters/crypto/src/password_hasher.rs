@@ -4,11 +4,15 @@
 //! what bcrypt hashes is base64(HMAC-SHA-384(pepper, password)). That is 64 characters without a zero byte, so that
 //! none of bcrypt's traps apply (it stops at a zero byte and ignores what follows the 72nd), and a stolen table is
 //! worth nothing without the deployment's secret.
+//!
+//! Hashes that were made elsewhere (`foreign.rs`) are replaced by one of ours at the first login. Until then a wrong
+//! password must not tell by its time that there is such an account: what its comparison takes less than one of ours
+//! is filled up with work of the same kind. What it takes more is not hidden: nothing is made faster by waiting.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use async_trait::async_trait;
@@ -20,8 +24,10 @@ use bcrypt::HashParts;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use anteroom_domain::accounts::ForeignHash;
 use anteroom_ports::{HashError, PasswordHasher, Verified};
 
+use crate::foreign;
 use crate::hashing_pool::{HashingPool, PoolStats};
 use crate::keys::PasswordPepper;
 
@@ -66,7 +72,52 @@ pub struct BcryptHasher {
     pepper: PasswordPepper,
     cost: u32,
     decoy: String,
+    work: Work,
+}
+
+/// What bcrypt has computed, and how fast.
+#[derive(Debug, Clone)]
+struct Work {
     rounds: Arc<AtomicU64>,
+    /// Nanoseconds a round, as measured lately.
+    pace: Arc<AtomicU64>,
+}
+
+impl Work {
+    fn new() -> Self {
+        let pace = u64::try_from(COST_12.as_nanos()).unwrap_or_default() >> 12;
+        Self {
+            rounds: Arc::default(),
+            pace: Arc::new(AtomicU64::new(pace)),
+        }
+    }
+
+    /// Counts the rounds of one hash.
+    fn count(&self, cost: u32) {
+        self.rounds.fetch_add(1 << cost, Ordering::Relaxed);
+    }
+
+    /// Follows what a hash has taken; a new measurement counts an eighth.
+    fn measured(&self, cost: u32, took: Duration) {
+        let new = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) >> cost;
+        let old = self.pace.load(Ordering::Relaxed);
+        self.pace.store(old - old / 8 + new / 8, Ordering::Relaxed);
+    }
+
+    fn expected(&self, cost: u32) -> Duration {
+        Duration::from_nanos(self.pace.load(Ordering::Relaxed).saturating_mul(1 << cost))
+    }
+
+    /// Hashes to no purpose until a hash of `cost` would be done.
+    fn fill(&self, input: &Input, cost: u32, begun: Instant) {
+        let whole = self.expected(cost);
+        for cost in (MIN_COST..cost).rev() {
+            while begun.elapsed() + self.expected(cost) <= whole {
+                self.count(cost);
+                std::hint::black_box(bcrypt::bcrypt(cost, [0; 16], input.as_slice()));
+            }
+        }
+    }
 }
 
 impl BcryptHasher {
@@ -87,7 +138,7 @@ impl BcryptHasher {
             pepper: options.pepper,
             cost,
             decoy: decoy(cost)?,
-            rounds: Arc::default(),
+            work: Work::new(),
         })
     }
 
@@ -98,7 +149,7 @@ impl BcryptHasher {
 
     /// Rounds of bcrypt computed so far, 2^cost for each hash.
     pub fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
+        self.work.rounds.load(Ordering::Relaxed)
     }
 
     /// What is given to bcrypt in place of the password. Microseconds, so it is done where the password is.
@@ -127,10 +178,13 @@ impl BcryptHasher {
 impl PasswordHasher for BcryptHasher {
     async fn hash(&self, password: &SecretString) -> Result<String, HashError> {
         let input = self.input(password)?;
-        let (cost, rounds) = (self.cost, Arc::clone(&self.rounds));
+        let (cost, counted) = (self.cost, self.work.clone());
         let work = move || {
-            rounds.fetch_add(1 << cost, Ordering::Relaxed);
-            match bcrypt::non_truncating_hash(input.as_slice(), cost) {
+            counted.count(cost);
+            let begun = Instant::now();
+            let hash = bcrypt::non_truncating_hash(input.as_slice(), cost);
+            counted.measured(cost, begun.elapsed());
+            match hash {
                 Ok(hash) => Answer::Hash(format!("{VERSION_1}{hash}")),
                 Err(error) => Answer::Failed(error.to_string()),
             }
@@ -142,14 +196,31 @@ impl PasswordHasher for BcryptHasher {
     }
 
     async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<Verified, HashError> {
-        let stored = Stored::parse(stored.unwrap_or(&self.decoy))?;
-        let outdated = stored.cost < self.cost;
         let input = self.input(password)?;
-        let (today, rounds) = (self.cost, Arc::clone(&self.rounds));
-        match self.on_pool(move || compare(&input, &stored, today, &rounds)).await? {
+        let (today, work) = (self.cost, self.work.clone());
+        let stored = stored.unwrap_or(&self.decoy);
+        let (outdated, answer) = if let Some(rest) = stored.strip_prefix(foreign::VERSION) {
+            let reason = || HashError::Failed("not a stored password hash of another system".to_owned());
+            let stored = foreign::Stored::parse(rest).ok_or_else(reason)?;
+            let (pepper, password) = (self.pepper.0.clone(), password.clone());
+            let compare = move || compare_foreign(&input, &stored, &pepper, &password, today, &work);
+            (true, self.on_pool(compare).await?)
+        } else {
+            let stored = Stored::parse(stored)?;
+            let outdated = stored.cost < self.cost;
+            (
+                outdated,
+                self.on_pool(move || compare(&input, &stored, today, &work)).await?,
+            )
+        };
+        match answer {
             Answer::Matches(matches) => Ok(Verified { matches, outdated }),
             _ => Err(HashError::Failed("the hashing pool mixed its answers up".to_owned())),
         }
+    }
+
+    fn adopt(&self, foreign: &ForeignHash) -> Result<String, HashError> {
+        Ok(foreign::stored_form(&self.pepper.0, foreign))
     }
 }
 
@@ -182,21 +253,42 @@ impl Stored {
     }
 }
 
-fn compare(input: &Input, stored: &Stored, today: u32, rounds: &AtomicU64) -> Answer {
-    rounds.fetch_add(1 << stored.cost, Ordering::Relaxed);
+fn compare(input: &Input, stored: &Stored, today: u32, work: &Work) -> Answer {
+    work.count(stored.cost);
+    let begun = Instant::now();
     let matches = match bcrypt::non_truncating_verify(input.as_slice(), &stored.bcrypt) {
         Ok(matches) => matches,
         Err(error) => return Answer::Failed(error.to_string()),
     };
+    work.measured(stored.cost, begun.elapsed());
     if !matches {
         // An old, cheaper hash must not tell by its time that there is an account: 2^c + 2^c + 2^(c+1) + .. + 2^(t-1)
         // rounds are 2^t, what the decoy takes.
         for cost in stored.cost..today {
-            rounds.fetch_add(1 << cost, Ordering::Relaxed);
+            work.count(cost);
             std::hint::black_box(bcrypt::bcrypt(cost, [0; 16], input.as_slice()));
         }
     }
     Answer::Matches(matches)
+}
+
+fn compare_foreign(
+    input: &Input,
+    stored: &foreign::Stored,
+    pepper: &hmac::Key,
+    password: &SecretString,
+    today: u32,
+    work: &Work,
+) -> Answer {
+    let begun = Instant::now();
+    match stored.matches(pepper, password.expose_secret().as_bytes()) {
+        Ok(true) => Answer::Matches(true),
+        Ok(false) => {
+            work.fill(input, today, begun);
+            Answer::Matches(false)
+        }
+        Err(reason) => Answer::Failed(reason),
+    }
 }
 
 /// A well-formed hash of no password. It costs nothing to make, so the start of the process does not wait for it,
@@ -332,6 +424,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_foreign_hash_is_outdated_and_its_wrong_passwords_take_as_long_as_ours() {
+        // PBKDF2-HMAC-SHA-256, 1,000 iterations: less than a millisecond. Ours takes 32 at a cost of 9.
+        let text = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$KNnI6qMWHAqAnT0mrq8B0juulbkyG7uC.HoDGNtkZlg";
+        let hasher = hasher(9);
+        let stored = hasher.adopt(&ForeignHash::parse(text).unwrap()).unwrap();
+        let right = password("correct horse bättery");
+        // So that it is known how fast this machine is.
+        for _ in 0..16 {
+            hasher.verify(&right, None).await.unwrap();
+        }
+        let before = hasher.rounds();
+        let verified = hasher.verify(&right, Some(&stored)).await.unwrap();
+        assert!(verified.matches && verified.outdated);
+        assert_eq!(hasher.rounds(), before);
+        let verified = hasher.verify(&password("wrong"), Some(&stored)).await.unwrap();
+        assert!(!verified.matches);
+        let filled = hasher.rounds() - before;
+        // Rounds are counted and time is measured, on a machine that does other things too.
+        assert!(filled > 1 << 7 && filled <= 1 << 10, "{filled}");
+        // Under another pepper it is nobody's.
+        let other = BcryptHasher::new(BcryptOptions {
+            cost: 4,
+            threads: None,
+            max_wait: Duration::from_secs(2),
+            pepper: pepper("other"),
+        })
+        .unwrap();
+        assert!(!other.verify(&right, Some(&stored)).await.unwrap().matches);
+    }
+
+    #[tokio::test]
     async fn what_is_no_stored_hash_is_a_failure() {
         let hasher = hasher(4);
         let good = hasher.hash(&password("p")).await.unwrap();
@@ -339,6 +462,8 @@ mod tests {
             "",
             "p",
             "$anteroom$1",
+            "$anteroom$f1$",
+            "$anteroom$f1$bcrypt:31$23$AAAA$AAAA",
             &good[..70],
             &format!("{good}x"),
             &good[11..],

@@ -21,6 +21,8 @@ mod migrations;
 mod ops;
 #[path = "../../sql/pool.rs"]
 mod pool;
+#[path = "../../sql/protection.rs"]
+mod protection;
 #[path = "../../sql/schema.rs"]
 mod schema;
 #[path = "../../sql/sessions.rs"]

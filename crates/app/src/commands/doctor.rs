@@ -10,7 +10,7 @@ use super::{read, runtime, say};
 use crate::config::{DatabaseTarget, Settings};
 use crate::logging::{self, Output};
 use crate::system::SystemClock;
-use crate::wiring::{models, open_store};
+use crate::wiring::{breached_passwords, models, open_store};
 
 struct Findings {
     bad: bool,
@@ -57,6 +57,11 @@ async fn look(settings: &Settings, findings: &mut Findings) {
             Ok(store) => look_at_store(&store, findings).await,
             Err(e) => findings.bad("store", &format!("{e:#}")),
         },
+    }
+    match breached_passwords(settings) {
+        Ok(Some(list)) => Findings::good("breached passwords", &format!("{} in the list", list.entries())),
+        Ok(None) => {}
+        Err(e) => findings.bad("breached passwords", &format!("{e:#}")),
     }
     if settings.model_provider().is_none() {
         Findings::good("models", "the built-in `echo`");

@@ -6,8 +6,10 @@ mod doctor;
 mod health;
 mod migrate;
 mod openapi;
+mod passwords;
 mod secret;
 mod serve;
+mod users;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Serve => serve::run(&settings(path, Output::Stdout)?),
         Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
+        Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
+        Command::Passwords(what) => passwords::run(what),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

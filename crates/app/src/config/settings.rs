@@ -156,6 +156,9 @@ pub struct PasswordsSettings {
     pub bcrypt_cost: u32,
     /// Least zxcvbn score, 0 to 4.
     pub min_strength: u8,
+    /// A filter of breached passwords.
+    #[serde(deserialize_with = "unless_empty")]
+    pub breached_filter: Option<PathBuf>,
     /// Threads that hash; 0 is one per core.
     pub hash_threads: usize,
     /// Milliseconds of expected wait beyond which hashing is refused.
@@ -206,7 +209,7 @@ pub enum CookieSecure {
     False,
 }
 
-/// `[protection]`: limits per minute.
+/// `[protection]`: limits per minute, and lockout.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProtectionSettings {
@@ -220,6 +223,18 @@ pub struct ProtectionSettings {
     pub sensitive_per_minute: u32,
     /// Everything else, per user or client address.
     pub default_per_minute: u32,
+    /// Failed logins of an account that cost nothing.
+    pub lockout_free_failures: u32,
+    /// Seconds of the first block.
+    pub lockout_first_delay_seconds: u32,
+    /// Seconds of the longest block.
+    pub lockout_longest_delay_seconds: u32,
+    /// Hours without a failed login after which all are forgotten.
+    pub lockout_forget_hours: u32,
+    /// Failed logins from a client address that cost nothing.
+    pub lockout_address_free_failures: u32,
+    /// Minutes after which an address is forgiven one failed login.
+    pub lockout_address_forgive_minutes: u32,
 }
 
 /// `[security]`: headers.

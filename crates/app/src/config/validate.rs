@@ -52,6 +52,7 @@ impl Settings {
         let mut findings = Findings::default();
         self.check_secret(&mut findings);
         self.check_web(&mut findings);
+        self.check_lockout(&mut findings);
         self.check_production(&mut findings);
         self.check_ai(&mut findings);
         self.check_plans(&mut findings);
@@ -100,6 +101,22 @@ impl Settings {
             findings.warn("server.public_url is not set: links in mails cannot work, and the cookie is taken to travel over https");
         } else if is_http && !self.is_loopback() {
             findings.warn("server.public_url is http: passwords and sessions travel in the clear; put https in front");
+        }
+    }
+
+    fn check_lockout(&self, findings: &mut Findings) {
+        let p = &self.protection;
+        if p.lockout_longest_delay_seconds < p.lockout_first_delay_seconds {
+            findings.refuse(
+                "protection.lockout_longest_delay_seconds",
+                "shorter than the first delay",
+            );
+        }
+        if p.lockout_longest_delay_seconds > p.lockout_forget_hours.saturating_mul(3600) {
+            findings.refuse(
+                "protection.lockout_forget_hours",
+                "failures would be forgotten before the longest delay is over",
+            );
         }
     }
 

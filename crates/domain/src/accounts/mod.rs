@@ -1,12 +1,14 @@
 //! Users and what they prove themselves with.
 
 mod email;
+mod foreign_hash;
 mod one_time;
 mod password;
 
 pub use email::{Email, InvalidEmail};
+pub use foreign_hash::{ForeignHash, ForeignParts, Kdf, Prf, RefusedHash};
 pub use one_time::{OneTimeToken, Purpose};
-pub use password::{PasswordPolicy, RefusedPassword};
+pub use password::{PasswordLists, PasswordPolicy, Personal, RefusedPassword};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,8 @@
-//! Rate limits: how often a key may act.
+//! Rate limits: how often a key may act. And lockout: what failed logins cost.
+
+mod lockout;
+
+pub use lockout::{LockoutPolicy, LoginFailures};
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -45,5 +49,20 @@ mod tests {
         assert_ne!(count("2001:db8:1:2::1"), count("2001:db8:1:3::1"));
         assert_eq!(count("::ffff:192.0.2.1"), count("192.0.2.1"));
         assert_ne!(count("192.0.2.1"), count("192.0.2.2"));
+    }
+
+    /// CVE-2026-45364: addresses of one's own, and other spellings of one, are no other clients.
+    #[test]
+    fn ten_thousand_addresses_of_one_network_are_one() {
+        let one = counted_address("2001:db8:1:2::1".parse().unwrap());
+        for number in 0..10_000_u32 {
+            for text in [
+                format!("2001:db8:1:2::{number:x}"),
+                format!("2001:0DB8:0001:0002:{number:x}:0:0:{:x}", number % 7 + 1),
+                format!("2001:db8:1:2:ffff:ffff:{:x}:{:x}", number >> 8, number & 0xff),
+            ] {
+                assert_eq!(counted_address(text.parse().unwrap()), one, "{text}");
+            }
+        }
     }
 }

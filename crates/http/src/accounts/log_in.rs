@@ -41,6 +41,7 @@ impl From<LogInError> for Problem {
                 "account_disabled",
                 "this account is closed; ask whoever runs this place",
             ),
+            LogInError::Blocked { retry_after_seconds } => Self::login_blocked(retry_after_seconds),
             LogInError::Hash(e) => e.into(),
             LogInError::Store(e) => e.into(),
         }
@@ -52,6 +53,7 @@ impl From<LogInError> for Problem {
     (status = 200, description = "Signed in.", body = LoginResponse),
     (status = 401, description = "`invalid_credentials`, for an unknown address and a wrong password alike", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`account_disabled`, where the password is right", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 429, description = "`login_blocked`: too many failed, with this address or from this network; `Retry-After` says when to try again. The right password is refused as well until then.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
     let (ask, _) = body.json::<LoginRequest>(api.options.max_json_bytes).await?;

@@ -1,13 +1,14 @@
 //! A user proves themselves with a password and gets a session.
 
-use anteroom_domain::accounts::{Email, User};
+use anteroom_domain::accounts::User;
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::{Durability, HashError, StoreError};
-use secrecy::{ExposeSecret as _, SecretString};
-use tracing::{info, warn};
+use secrecy::SecretString;
+use tracing::info;
 
 use super::Accounts;
+use super::prove_password::{ProveError, Proven};
 use crate::Client;
 use crate::audit::Act;
 use crate::sessions::Grant;
@@ -34,6 +35,12 @@ pub enum LogInError {
     /// The password is right, but an admin has closed the account.
     #[error("this account is disabled")]
     Disabled,
+    /// Too many have failed, with this address or from this client; nothing was compared.
+    #[error("too many failed logins; again in {retry_after_seconds} s")]
+    Blocked {
+        /// When an attempt is possible again.
+        retry_after_seconds: u64,
+    },
     /// Hashing failed or is too busy.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -42,19 +49,31 @@ pub enum LogInError {
     Store(#[from] StoreError),
 }
 
-/// The longest password worth hashing; none longer was ever accepted.
-const MAX_PASSWORD_BYTES: usize = 1024;
+impl From<ProveError> for LogInError {
+    fn from(error: ProveError) -> Self {
+        match error {
+            ProveError::Wrong => Self::InvalidCredentials,
+            ProveError::Blocked { retry_after_seconds } => Self::Blocked { retry_after_seconds },
+            ProveError::Hash(e) => e.into(),
+            ProveError::Store(e) => e.into(),
+        }
+    }
+}
 
 impl Accounts {
-    /// Logs a user in. An unknown address costs and answers the same as a wrong password.
+    /// Logs a user in. An unknown address costs and answers the same as a wrong password, also when there were too
+    /// many: then nothing is compared, and the right password is refused as well. Whoever let it through could be
+    /// asked a thousand times whether it is the right one.
     pub async fn log_in_with_password(&self, ask: LogIn) -> Result<Grant, LogInError> {
         let client = ask.client.clone();
         let (user, mut outcome) = self.try_log_in(ask).await;
-        if let Err(refused @ (LogInError::InvalidCredentials | LogInError::Disabled)) = &outcome {
-            let reason = match refused {
-                LogInError::Disabled => "account_disabled",
-                _ => "invalid_credentials",
-            };
+        let reason = match &outcome {
+            Err(LogInError::InvalidCredentials) => Some("invalid_credentials"),
+            Err(LogInError::Disabled) => Some("account_disabled"),
+            // Not those that were blocked: they are many, and the lockout itself has a row.
+            _ => None,
+        };
+        if let Some(reason) = reason {
             let act = Act::failed("account.login", Actor::Anonymous, &client, reason)
                 .subject(user.as_ref().map(|user| user.id));
             // Without its row the refusal is not given: the client may try again when the store is back.
@@ -66,6 +85,9 @@ impl Accounts {
             Ok(grant) => {
                 info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
             }
+            Err(LogInError::Blocked { retry_after_seconds }) => {
+                info!(event = "account.login.blocked", retry_after_seconds);
+            }
             Err(e) => {
                 let user_id = user.map(|u| u.id.to_string());
                 info!(event = "account.login.failed", user_id, reason = %e);
@@ -75,41 +97,21 @@ impl Accounts {
     }
 
     async fn try_log_in(&self, ask: LogIn) -> (Option<User>, Result<Grant, LogInError>) {
-        if ask.password.expose_secret().len() > MAX_PASSWORD_BYTES {
-            return (None, Err(LogInError::InvalidCredentials));
-        }
-        let found = match self.find_credentials(&ask.email).await {
-            Ok(found) => found,
-            Err(e) => return (None, Err(e.into())),
+        let (user, proven) = self.prove_password(&ask.email, &ask.password, &ask.client).await;
+        let outcome = match proven {
+            Ok(proven) => self.grant_to(proven, &ask).await,
+            Err(e) => Err(e.into()),
         };
-        let (user, hash) = found.unzip();
-        let verified = match self.hasher.verify(&ask.password, hash.flatten().as_deref()).await {
-            Ok(verified) => verified,
-            Err(e) => return (user, Err(e.into())),
-        };
-        let Some(user) = user else {
-            return (None, Err(LogInError::InvalidCredentials));
-        };
-        if !verified.matches {
-            return (Some(user), Err(LogInError::InvalidCredentials));
-        }
+        (user, outcome)
+    }
+
+    async fn grant_to(&self, proven: Proven, ask: &LogIn) -> Result<Grant, LogInError> {
+        let user = &proven.user;
         if !user.usable() {
-            return (Some(user), Err(LogInError::Disabled));
+            self.protection.attempt_void(proven.attempt).await?;
+            return Err(LogInError::Disabled);
         }
-        let outcome = self.grant_to(&user, &ask, verified.outdated).await;
-        (Some(user), outcome)
-    }
-
-    async fn find_credentials(&self, email: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
-        // What is no address belongs to nobody, and may hold what a store cannot even look for.
-        let Ok(email) = Email::parse(email) else {
-            return Ok(None);
-        };
-        self.store.read().await?.user_by_email(email.folded()).await
-    }
-
-    async fn grant_to(&self, user: &User, ask: &LogIn, outdated: bool) -> Result<Grant, LogInError> {
-        let stronger = if outdated {
+        let stronger = if proven.outdated {
             self.rehash(&ask.password).await
         } else {
             None
@@ -126,16 +128,9 @@ impl Accounts {
             .subject(user.id)
             .session(grant.session.id);
         self.audit.record(&mut *unit, act).await?;
+        // Last, since others from the same address wait for it.
+        self.protection.attempt_succeeded(&mut *unit, proven.attempt).await?;
         unit.commit().await?;
         Ok(grant)
-    }
-
-    /// A hash with today's parameters; a login never fails for want of one.
-    async fn rehash(&self, password: &SecretString) -> Option<String> {
-        self.hasher
-            .hash(password)
-            .await
-            .inspect_err(|e| warn!(event = "account.password.rehash_failed", reason = %e))
-            .ok()
     }
 }

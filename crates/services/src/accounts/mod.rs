@@ -1,31 +1,35 @@
 //! Users: signing up, logging in, reading and changing oneself.
 
 mod change_profile;
+mod check_password;
 mod get_user;
+mod import_users;
 mod list_users;
 mod log_in_with_password;
 mod make_admin;
+mod prove_password;
 mod sign_up;
 
 pub use change_profile::{ChangeProfile, ChangeProfileError};
+pub use check_password::PasswordRules;
+pub use import_users::{ImportError, ImportUser, Imported};
 pub use log_in_with_password::{LogIn, LogInError};
 pub use make_admin::{MadeAdmin, MakeAdminError};
 pub use sign_up::{FieldFault, SignUp, SignUpError};
 
 use std::sync::Arc;
 
-use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
 
-use crate::{Audit, Sessions, Webhooks};
+use crate::{Audit, Protection, Sessions, Webhooks};
 
 /// What the operator can set.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AccountsOptions {
     /// Whether strangers may sign up.
     pub signup_open: bool,
     /// Which passwords are accepted.
-    pub passwords: PasswordPolicy,
+    pub passwords: PasswordRules,
 }
 
 /// The use cases of accounts.
@@ -37,12 +41,13 @@ pub struct Accounts {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) protection: Arc<Protection>,
     pub(crate) options: AccountsOptions,
 }
 
 impl Accounts {
     /// Puts the context together.
-    #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
+    #[expect(clippy::too_many_arguments, reason = "the wiring names each once")]
     pub fn new(
         store: Arc<dyn Store>,
         hasher: Arc<dyn PasswordHasher>,
@@ -51,6 +56,7 @@ impl Accounts {
         sessions: Arc<Sessions>,
         webhooks: Arc<Webhooks>,
         audit: Arc<Audit>,
+        protection: Arc<Protection>,
         options: AccountsOptions,
     ) -> Self {
         Self {
@@ -61,6 +67,7 @@ impl Accounts {
             sessions,
             webhooks,
             audit,
+            protection,
             options,
         }
     }

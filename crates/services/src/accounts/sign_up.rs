@@ -6,7 +6,7 @@ use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::accounts::EMAIL_TAKEN;
 use anteroom_ports::{Durability, HashError, StoreError, UnitOfWork};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tracing::info;
 
 use super::Accounts;
@@ -117,15 +117,7 @@ impl Accounts {
                 detail: e.to_string(),
             });
         }
-        let local = email.split('@').next().unwrap_or_default();
-        let known = [email, local, name.unwrap_or_default()];
-        if let Err(refused) = self.options.passwords.check(password.expose_secret(), &known) {
-            faults.push(FieldFault {
-                field: "password",
-                code: refused.code(),
-                detail: refused.to_string(),
-            });
-        }
+        faults.extend(self.password_faults(password, email, name));
         let named = name.map(valid_name);
         if named == Some(None) {
             faults.push(super::change_profile::name_fault());

@@ -1,11 +1,19 @@
-//! How often somebody may do something.
+//! How often somebody may do something, and what failed logins cost.
+
+mod book_attempt;
+mod clear_login_failures;
+mod purge_login_failures;
+
+pub use book_attempt::{Attempt, AttemptError};
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use anteroom_domain::UserId;
-use anteroom_domain::protection::{Limit, Verdict, counted_address};
-use anteroom_ports::RateLimiter;
+use anteroom_domain::protection::{Limit, LockoutPolicy, Verdict, counted_address};
+use anteroom_ports::{Clock, RateLimiter, Secrets, Store};
+
+use crate::Webhooks;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +30,10 @@ pub enum Act {
     Unlimited,
 }
 
-/// What the operator can set: acts a minute.
+/// What the operator can set: acts a minute, and what failed logins cost.
 #[derive(Debug, Clone, Copy)]
 pub struct ProtectionOptions {
-    /// Off only in tests.
+    /// Off only in tests. Switches lockout off as well.
     pub enabled: bool,
     /// Sign-ups per address.
     pub signup_per_minute: u32,
@@ -35,18 +43,40 @@ pub struct ProtectionOptions {
     pub sensitive_per_minute: u32,
     /// Everything else, per user or address.
     pub default_per_minute: u32,
+    /// Lockout by account.
+    pub account_lockout: LockoutPolicy,
+    /// Lockout by client address.
+    pub address_lockout: LockoutPolicy,
 }
 
 /// The use cases of protection.
 pub struct Protection {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) webhooks: Arc<Webhooks>,
     limiter: Arc<dyn RateLimiter>,
-    options: ProtectionOptions,
+    pub(crate) options: ProtectionOptions,
 }
 
 impl Protection {
     /// Puts the context together.
-    pub fn new(limiter: Arc<dyn RateLimiter>, options: ProtectionOptions) -> Self {
-        Self { limiter, options }
+    pub fn new(
+        store: Arc<dyn Store>,
+        secrets: Arc<dyn Secrets>,
+        clock: Arc<dyn Clock>,
+        webhooks: Arc<Webhooks>,
+        limiter: Arc<dyn RateLimiter>,
+        options: ProtectionOptions,
+    ) -> Self {
+        Self {
+            store,
+            secrets,
+            clock,
+            webhooks,
+            limiter,
+            options,
+        }
     }
 
     /// The limit on an act; `None` where limits are off.

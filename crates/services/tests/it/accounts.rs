@@ -1,12 +1,13 @@
 //! Signing up, logging in, changing oneself, the first admin.
 
-use anteroom_domain::accounts::Role;
+use anteroom_domain::accounts::{ForeignHash, Kdf, Role};
 use anteroom_domain::billing::NanoUsd;
 use anteroom_domain::sessions::Transport;
-use anteroom_ports::Durability;
+use anteroom_ports::{Clock as _, Durability};
 use anteroom_services::Client;
 use anteroom_services::accounts::{
-    ChangeProfile, ChangeProfileError, LogIn, LogInError, MadeAdmin, MakeAdminError, SignUp, SignUpError,
+    ChangeProfile, ChangeProfileError, ImportUser, Imported, LogIn, LogInError, MadeAdmin, MakeAdminError, SignUp,
+    SignUpError,
 };
 use anteroom_testkit::accounts::PlainHasher;
 
@@ -78,6 +79,37 @@ async fn all_faults_are_told_at_once_and_nothing_is_hashed() {
         closed.accounts.sign_up(asking("a@example.com", PASSWORD)).await,
         Err(SignUpError::Closed)
     ));
+}
+
+#[tokio::test]
+async fn each_rule_for_passwords_has_a_code() {
+    let house = House::new().await;
+    for (password, code) in [
+        ("seven77", "password_too_short"),
+        (&*"x7".repeat(513), "password_too_long"),
+        ("Everybody's Favourite", "password_common"),
+        ("Known From a Breach", "password_breached"),
+        ("ada.turing1912", "password_similar_to_email"),
+        ("abcabcabcabc", "password_too_weak"),
+    ] {
+        let refused = house.accounts.sign_up(asking("ada.turing@example.com", password)).await;
+        let Err(SignUpError::Refused(faults)) = refused else {
+            panic!("{password} was accepted")
+        };
+        let told: Vec<_> = faults.iter().map(|f| (f.field, f.code)).collect();
+        assert_eq!(told, [("password", code)]);
+        assert!(!faults[0].detail.contains(password));
+        // The same rules for an admin.
+        let refused = house
+            .accounts
+            .make_admin("ada.turing@example.com", None, Some(&password.into()))
+            .await;
+        let Err(MakeAdminError::SignUp(SignUpError::Refused(faults))) = refused else {
+            panic!("{password} was accepted for an admin")
+        };
+        assert_eq!(faults[0].code, code);
+    }
+    assert_eq!(house.hasher.calls().hashed, 0);
 }
 
 #[tokio::test]
@@ -258,4 +290,99 @@ async fn the_operator_makes_admins() {
     assert_eq!(page.items[0].email.as_str(), "root@example.com");
     let rest = house.accounts.list_users(Some(page.items[0].id), 10).await.unwrap();
     assert_eq!((rest.items.len(), rest.more), (1, false));
+}
+
+fn brought(email: &str, password: Option<&str>) -> ImportUser {
+    // The fake hasher takes a foreign digest for the password itself.
+    let foreign = |password: &str| {
+        let kdf = Kdf::Bcrypt { cost: 10 };
+        ForeignHash::new(kdf, vec![0; 16], password.as_bytes().to_vec()).unwrap()
+    };
+    ImportUser {
+        email: email.into(),
+        email_verified: true,
+        name: Some(" Ada ".into()),
+        locale: Some("de".into()),
+        password: password.map(foreign),
+        created_at: Some("2020-02-02T02:02:02.1234567Z".parse().unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn users_are_brought_along_and_log_in_with_what_they_had() {
+    let house = House::new().await;
+    house.sign_up("there@example.com", Transport::Token).await;
+    let before = house.clock.now();
+    let batch = || {
+        let mut bad = brought("not an address", None);
+        (bad.name, bad.locale) = (Some("\n".into()), Some("!".into()));
+        bad.created_at = Some(before + jiff::SignedDuration::from_hours(1));
+        vec![
+            brought("Ada@Example.com", Some(PASSWORD)),
+            brought("THERE@example.com", Some("another's password")),
+            bad,
+            brought("ada@example.com", None),
+            brought("nopassword@example.com", None),
+        ]
+    };
+    let shape = |outcomes: Vec<Imported>| -> Vec<String> {
+        let word = |outcome| match outcome {
+            Imported::Added => "added".to_owned(),
+            Imported::Known => "known".to_owned(),
+            Imported::Refused(reasons) => reasons.len().to_string(),
+        };
+        outcomes.into_iter().map(word).collect()
+    };
+    // Trying it changes nothing.
+    let tried = house.accounts.import_users(batch(), true).await.unwrap();
+    assert_eq!(shape(tried), ["added", "known", "4", "known", "added"]);
+    assert!(!house.accounts.has_account("ada@example.com").await.unwrap());
+    let done = house.accounts.import_users(batch(), false).await.unwrap();
+    assert_eq!(shape(done), ["added", "known", "4", "known", "added"]);
+    // Nor does doing it again.
+    let again = house.accounts.import_users(batch(), false).await.unwrap();
+    assert_eq!(shape(again), ["known", "known", "4", "known", "known"]);
+
+    let grant = house
+        .accounts
+        .log_in_with_password(log_in("ada@example.com", PASSWORD))
+        .await
+        .unwrap();
+    let ada = grant.user;
+    assert_eq!(
+        (ada.email.as_str(), ada.name.as_deref()),
+        ("Ada@Example.com", Some("Ada"))
+    );
+    assert_eq!(
+        (ada.locale.as_str(), ada.role, ada.email_verified),
+        ("de", Role::User, true)
+    );
+    assert_eq!(ada.created_at, "2020-02-02T02:02:02.123456Z".parse().unwrap());
+    // The first login has replaced the hash.
+    let hash = async || {
+        let mut read = house.store.read().await.unwrap();
+        read.user_by_email("ada@example.com").await.unwrap().unwrap().1.unwrap()
+    };
+    let first = hash().await;
+    assert_ne!(first, PlainHasher::outdated_hash(PASSWORD));
+    house
+        .accounts
+        .log_in_with_password(log_in("ada@example.com", PASSWORD))
+        .await
+        .unwrap();
+    assert_eq!(hash().await, first);
+    // Whoever was there keeps their own password; whoever has none has no way in with one.
+    for (email, password) in [
+        ("there@example.com", "another's password"),
+        ("nopassword@example.com", ""),
+        ("nopassword@example.com", PASSWORD),
+    ] {
+        assert!(matches!(
+            house.accounts.log_in_with_password(log_in(email, password)).await,
+            Err(LogInError::InvalidCredentials)
+        ));
+    }
+    // And nobody gets a mail for it.
+    while house.webhooks.deliver_outbox().await.unwrap() > 0 {}
+    assert_eq!(house.mailer.sent().len(), 1, "the welcome of the one who signed up");
 }

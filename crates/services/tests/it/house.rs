@@ -8,20 +8,23 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window,
 };
+use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::Transport;
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Store};
-use anteroom_services::accounts::{AccountsOptions, SignUp};
+use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
+use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
-use anteroom_services::{Accounts, Audit, Billing, Chat, Client, Ops, Sessions, Webhooks};
+use anteroom_services::{Accounts, Audit, Billing, Chat, Client, Ops, Protection, Sessions, Webhooks};
 use anteroom_sqlite::SqliteStore;
-use anteroom_testkit::accounts::PlainHasher;
+use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
 use anteroom_testkit::chat::ScriptedModel;
 use anteroom_testkit::ops::{FixedClock, SeededIds};
+use anteroom_testkit::protection::OpenLimiter;
 use anteroom_testkit::sessions::{FakeSecrets, FakeSigner};
 use anteroom_testkit::store::GuardedStore;
 use anteroom_testkit::webhooks::RecordingMailer;
@@ -46,7 +49,17 @@ pub struct House {
     pub chat: Arc<Chat>,
     pub ops: Arc<Ops>,
     pub webhooks: Arc<Webhooks>,
+    pub protection: Arc<Protection>,
 }
+
+/// Lockout as it is configured by default.
+pub const LOCKOUT: LockoutPolicy = LockoutPolicy {
+    free_failures: 5,
+    first_delay: SignedDuration::from_secs(5),
+    longest_delay: SignedDuration::from_secs(900),
+    forgive_every: None,
+    forget_after: SignedDuration::from_hours(24),
+};
 
 fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -> Plan {
     let price = |amount| Price {
@@ -94,6 +107,24 @@ impl House {
     }
 
     pub async fn with(signup_open: bool, daily_spend_cap: NanoUsd, models: &[&str]) -> Self {
+        Self::built(signup_open, daily_spend_cap, models, LOCKOUT).await
+    }
+
+    /// One that locks an account after so many failures, and an address after 30.
+    pub async fn locking_after(free_failures: u32) -> Self {
+        let lockout = LockoutPolicy {
+            free_failures,
+            ..LOCKOUT
+        };
+        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], lockout).await
+    }
+
+    async fn built(
+        signup_open: bool,
+        daily_spend_cap: NanoUsd,
+        models: &[&str],
+        account_lockout: LockoutPolicy,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::new(GuardedStore::new(Arc::new(
             SqliteStore::open_temporary().await.unwrap(),
         )));
@@ -129,9 +160,34 @@ impl House {
             ids.clone(),
             "Anteroom".into(),
         ));
+        let options = ProtectionOptions {
+            enabled: true,
+            signup_per_minute: 10,
+            login_per_minute: 10,
+            sensitive_per_minute: 10,
+            default_per_minute: 600,
+            account_lockout,
+            address_lockout: LockoutPolicy {
+                free_failures: 30,
+                forgive_every: Some(SignedDuration::from_mins(5)),
+                ..LOCKOUT
+            },
+        };
+        let protection = Arc::new(Protection::new(
+            store.clone(),
+            Arc::new(FakeSecrets),
+            clock.clone(),
+            webhooks.clone(),
+            Arc::new(OpenLimiter::new()),
+            options,
+        ));
         let options = AccountsOptions {
             signup_open,
-            passwords: PasswordPolicy { min_strength: 2 },
+            passwords: PasswordRules {
+                policy: PasswordPolicy { min_strength: 2 },
+                common: Arc::new(ListedPasswords::of(&["everybody's favourite"])),
+                breached: Some(Arc::new(ListedPasswords::of(&["Known From a Breach"]))),
+            },
         };
         let accounts = Arc::new(Accounts::new(
             store.clone(),
@@ -141,6 +197,7 @@ impl House {
             sessions.clone(),
             webhooks.clone(),
             audit.clone(),
+            protection.clone(),
             options,
         ));
         let plans = vec![
@@ -204,6 +261,7 @@ impl House {
             chat,
             ops,
             webhooks,
+            protection,
         }
     }
 

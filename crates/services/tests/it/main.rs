@@ -13,5 +13,6 @@ mod billing;
 mod chat;
 mod house;
 mod ops;
+mod protection;
 mod sessions;
 mod webhooks;

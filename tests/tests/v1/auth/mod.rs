@@ -1,5 +1,6 @@
 //! `/v1/auth`
 
+mod lockout;
 mod login;
 mod logout;
 mod refresh;

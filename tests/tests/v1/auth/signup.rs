@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use anteroom_tests::process::{command, output};
 use anteroom_tests::{Answer, FRONTEND, PASSWORD, Setup, User, on_every_store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ on_every_store![
     refuses_an_address_that_is_taken,
     refuses_all_bad_fields_at_once,
     refuses_bad_passwords,
+    refuses_breached_passwords,
     refuses_everyone_where_it_is_closed,
     takes_nothing_that_a_stranger_may_not_say,
     makes_one_account_of_64_parallel_tries,
@@ -199,8 +201,11 @@ async fn refuses_bad_passwords(setup: &Setup) {
     for (password, code) in [
         ("seven77", "password_too_short"),
         (long.as_str(), "password_too_long"),
-        ("password1", "password_too_weak"),
-        ("adalovelace", "password_too_weak"),
+        ("password1", "password_common"),
+        ("PassWord1", "password_common"),
+        ("adalovelace", "password_similar_to_email"),
+        ("Ada.Lovelace!", "password_similar_to_email"),
+        ("abcdefabcdef!", "password_too_weak"),
     ] {
         let answer = app
             .post("/v1/auth/signup")
@@ -225,6 +230,49 @@ async fn refuses_bad_passwords(setup: &Setup) {
         .json(&json!({ "email": "adalovelace@example.com", "password": truncated }))
         .await
         .refused(401, "invalid_credentials");
+}
+
+async fn refuses_breached_passwords(setup: &Setup) {
+    let (list, filter) = (setup.folder().join("list.txt"), setup.folder().join("breached.filter"));
+    // SHA-1 of "seven quiet rooms" as Have I Been Pwned writes it, and a plain one.
+    std::fs::write(
+        &list,
+        "AC99FACA4F7A8AF87D916C7DA4A8B623D30401CD:12\r\nmany green bottles 7\n",
+    )
+    .unwrap();
+    let arguments = [
+        "passwords",
+        "build-filter",
+        "--input",
+        "list.txt",
+        "--output",
+        "breached.filter",
+    ];
+    let built = output(command(setup.folder(), &setup.variables(&[]), &arguments), "");
+    let said = String::from_utf8_lossy(&built.stdout).into_owned();
+    assert!(built.status.success() && said.contains("2 passwords"), "{built:?}");
+    let app = setup
+        .app_with(&[("passwords.breached_filter", filter.to_str().unwrap())])
+        .await;
+    for password in ["seven quiet rooms", "many green bottles 7"] {
+        app.post("/v1/auth/signup")
+            .json(&json!({ "email": "ada@example.com", "password": password }))
+            .expect(422)
+            .errors(&[("/password", "password_breached")])
+            .events(&["account.signup.failed"])
+            .await;
+    }
+    app.user().await;
+    // A file that is none is a start that fails, and says which file.
+    std::fs::write(&filter, "seven quiet rooms\n").unwrap();
+    let refused = setup
+        .try_app_with(&[("passwords.breached_filter", filter.to_str().unwrap())])
+        .await;
+    let said = refused.err().unwrap();
+    assert!(
+        said.contains("breached.filter") && said.contains("build-filter"),
+        "{said}"
+    );
 }
 
 async fn refuses_everyone_where_it_is_closed(setup: &Setup) {

@@ -1,0 +1,43 @@
+//! `anteroom users unlock` and `import`
+
+mod import;
+
+use std::process::ExitCode;
+
+use url::Url;
+
+use super::{runtime, say};
+use crate::cli::{UsersCommand, UsersUnlockArgs};
+use crate::config::{Loaded, Settings};
+use crate::wiring::{Adapters, Services};
+
+/// Works beside a running server.
+pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    match what {
+        UsersCommand::Unlock(args) => runtime.block_on(unlock(&args, &loaded.settings)),
+        UsersCommand::Import(args) => runtime.block_on(import::run(&args, &loaded.settings)),
+    }
+}
+
+/// The use cases on the store, with its schema current and its key checked.
+async fn services(settings: &Settings) -> anyhow::Result<Services> {
+    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    adapters.store.migrate_up().await?;
+    let services = Services::new(settings, &adapters)?;
+    services.ops.check_key().await?;
+    Ok(services)
+}
+
+async fn unlock(args: &UsersUnlockArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let services = services(settings).await?;
+    if services.protection.unlock_account(&args.email).await? {
+        say(&format!("the failed logins of {} are forgotten", args.email));
+    } else {
+        say(&format!("there were no failed logins of {}", args.email));
+    }
+    if !services.accounts.has_account(&args.email).await? {
+        say("(no account has this address)");
+    }
+    Ok(ExitCode::SUCCESS)
+}
