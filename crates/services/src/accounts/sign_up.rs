@@ -13,6 +13,7 @@ use super::Accounts;
 use crate::Client;
 use crate::audit::Act;
 use crate::sessions::Grant;
+use crate::webhooks::Letter;
 
 /// What the stranger says.
 #[derive(Debug)]
@@ -90,9 +91,7 @@ impl Accounts {
             .sessions
             .start(&mut *unit, &user, ask.transport, &ask.client)
             .await?;
-        self.webhooks
-            .queue_mail(&mut *unit, self.webhooks.welcome(&user))
-            .await?;
+        self.webhooks.tell(&mut *unit, &user, Letter::Welcome).await?;
         let act = Act::succeeded("account.signup", Actor::User(user.id), &ask.client)
             .subject(user.id)
             .session(grant.session.id);

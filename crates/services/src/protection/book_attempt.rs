@@ -14,6 +14,7 @@ use anteroom_ports::{Digest, Durability, StoreError, StoreResult, UnitOfWork};
 use tracing::info;
 
 use super::Protection;
+use crate::webhooks::Letter;
 
 /// What the keys of the counters are digests for.
 const PURPOSE: &str = "login-attempts";
@@ -137,7 +138,8 @@ impl Protection {
         };
         unit.put_login_failures(&booked.account, &told).await?;
         if let Some(owner) = owner {
-            self.webhooks.tell_locked_out(&mut *unit, owner, now).await?;
+            let letter = Letter::LockedOut { address: None, at: now };
+            self.webhooks.tell(&mut *unit, owner, letter).await?;
         }
         unit.commit().await?;
         let user_id = owner.map(|user| user.id.to_string());
