@@ -164,6 +164,45 @@ impl AccountsRead for Unit {
         Ok(Some((row.try_into()?, hash)))
     }
 
+    #[instrument(level = "debug", name = "store.accounts.one_time_token", skip_all)]
+    async fn one_time_token(
+        &mut self,
+        purpose: Purpose,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> StoreResult<Option<OneTimeToken>> {
+        let row = one_time_tokens::table
+            .filter(one_time_tokens::digest.eq(digest.as_slice()))
+            .filter(one_time_tokens::purpose.eq(purpose.as_str()))
+            .filter(one_time_tokens::used_at.is_null())
+            .filter(one_time_tokens::expires_at.gt(At(now)))
+            .select(OneTimeTokenRow::as_select())
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(row)?.map(OneTimeToken::try_from).transpose()
+    }
+
+    #[instrument(level = "debug", name = "store.accounts.address_is_reserved", skip_all)]
+    async fn address_is_reserved(
+        &mut self,
+        folded: &str,
+        but_for: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        let reserved = diesel::select(diesel::dsl::exists(
+            one_time_tokens::table
+                .filter(one_time_tokens::email_folded.eq(Some(text(folded))))
+                .filter(one_time_tokens::purpose.eq(Purpose::UndoEmailChange.as_str()))
+                .filter(one_time_tokens::user_id.ne(Id(but_for.map_or(Uuid::nil(), |id| id.0))))
+                .filter(one_time_tokens::used_at.is_null())
+                .filter(one_time_tokens::expires_at.gt(At(now))),
+        ))
+        .get_result(self.conn()?)
+        .await;
+        self.checked(reserved)
+    }
+
     #[instrument(level = "debug", name = "store.accounts.page_users", skip_all)]
     async fn page_users(&mut self, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>> {
         let before = before.map_or(Uuid::max(), |id| id.0);
@@ -243,7 +282,11 @@ impl AccountsWrite for Unit {
             used_at: token.used_at.map(At),
         };
         let done = diesel::insert_into(one_time_tokens::table)
-            .values((row, one_time_tokens::digest.eq(digest.as_slice())))
+            .values((
+                row,
+                one_time_tokens::digest.eq(digest.as_slice()),
+                one_time_tokens::email_folded.eq(token.email.as_deref().map(|email| text(&Email::fold(email)))),
+            ))
             .execute(self.conn()?)
             .await;
         self.checked(done).map(|_| ())
@@ -267,6 +310,23 @@ impl AccountsWrite for Unit {
             .await
             .optional();
         self.checked(row)?.map(OneTimeToken::try_from).transpose()
+    }
+
+    #[instrument(level = "debug", name = "store.accounts.count_one_time_tokens", skip_all)]
+    async fn count_one_time_tokens(
+        &mut self,
+        user: UserId,
+        purpose: Purpose,
+        since: Timestamp,
+    ) -> StoreResult<i64> {
+        let count = one_time_tokens::table
+            .filter(one_time_tokens::user_id.eq(Id(user.0)))
+            .filter(one_time_tokens::purpose.eq(purpose.as_str()))
+            .filter(one_time_tokens::created_at.gt(At(since)))
+            .count()
+            .get_result(self.conn()?)
+            .await;
+        self.checked(count)
     }
 
     #[instrument(level = "debug", name = "store.accounts.void_one_time_tokens", skip_all)]

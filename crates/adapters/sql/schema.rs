@@ -260,6 +260,7 @@ diesel::table! {
         purpose -> Text,
         digest -> Binary,
         email -> Nullable<Text>,
+        email_folded -> Nullable<Text>,
         session_id -> Nullable<SqlId>,
         created_at -> SqlTime,
         expires_at -> SqlTime,

@@ -86,6 +86,7 @@ macro_rules! store_contract {
             accounts {
                 users_survive_a_round_trip, an_address_belongs_to_one_user, users_change_and_stay_who_they_are,
                 of_parallel_changes_none_is_lost, admins_are_counted_one_at_a_time, a_one_time_token_is_taken_once,
+                an_address_is_reserved_while_it_can_be_taken_back,
                 one_time_tokens_are_made_void_and_purged, users_are_erased_when_they_are_due, devices_are_noted,
                 password_hashes_are_set_and_replaced, users_are_paged_newest_first,
                 of_parallel_signups_with_one_address_one_succeeds, what_postgresql_cannot_hold_is_replaced,

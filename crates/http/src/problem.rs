@@ -109,6 +109,18 @@ impl Problem {
         Self::invalid(faults.into_iter().map(error).collect())
     }
 
+    /// 400 for a mailed token that opens nothing.
+    pub fn invalid_token() -> Self {
+        let detail = "this link is unknown, was used before, or has expired; ask for a new one";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_token", detail)
+    }
+
+    /// 409 where the deployment would be left without an admin.
+    pub fn last_admin() -> Self {
+        let detail = "this is the last admin; make somebody else one first";
+        Self::new(StatusCode::CONFLICT, "last_admin", detail)
+    }
+
     /// 429 for too many failed logins. The same whatever the address and whichever of the counters it was.
     pub fn login_blocked(retry_after_seconds: u64) -> Self {
         let wait = match retry_after_seconds {

@@ -21,11 +21,20 @@ pub fn routes() -> Vec<Route> {
     table! {
         post   "/v1/auth/signup"                 => accounts::sign_up::handle, SignUp;
         post   "/v1/auth/login"                  => accounts::log_in::handle, LogIn;
+        post   "/v1/auth/email/verify"           => accounts::verify_email::handle, Recover;
+        post   "/v1/auth/email/resend"           => accounts::resend_verification::handle, Recover;
+        post   "/v1/auth/email/undo"             => accounts::undo_email_change::handle, Recover;
+        post   "/v1/auth/password/forgot"        => accounts::forgot_password::handle, Recover;
+        post   "/v1/auth/password/reset"         => accounts::reset_password::handle, Recover;
+        post   "/v1/auth/reauthenticate"         => accounts::reauthenticate::handle, Sensitive;
         post   "/v1/auth/refresh"                => sessions::refresh::handle;
         post   "/v1/auth/logout"                 => sessions::log_out::handle;
         get    "/v1/auth/session"                => sessions::get_session::handle;
         get    "/v1/me"                          => accounts::get_me::handle;
         patch  "/v1/me"                          => accounts::change_me::handle;
+        delete "/v1/me"                          => accounts::delete_me::handle;
+        post   "/v1/me/password"                 => accounts::change_password::handle, Sensitive;
+        post   "/v1/me/email"                    => accounts::change_email::handle, Sensitive;
         get    "/v1/plans"                       => billing::list_plans::handle;
         get    "/v1/me/subscription"             => billing::get_subscription::handle;
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle;

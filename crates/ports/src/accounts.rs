@@ -20,6 +20,23 @@ pub trait AccountsRead: Send {
     /// The user whose folded address (`Email::folded`) this is, with the stored password hash where there is one.
     async fn user_by_email(&mut self, folded: &str) -> StoreResult<Option<(User, Option<String>)>>;
 
+    /// The token with this digest and purpose, if it would work now; it is not used up.
+    async fn one_time_token(
+        &mut self,
+        purpose: Purpose,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> StoreResult<Option<OneTimeToken>>;
+
+    /// Whether somebody, but for one, may still go back to this folded address ([`Purpose::UndoEmailChange`]): nobody
+    /// else may take it meanwhile.
+    async fn address_is_reserved(
+        &mut self,
+        folded: &str,
+        but_for: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
+
     /// At most `limit` users, newest first, older than `before`.
     async fn page_users(&mut self, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>>;
 }
@@ -57,6 +74,14 @@ pub trait AccountsWrite: Send {
         digest: &Digest,
         now: Timestamp,
     ) -> StoreResult<Option<OneTimeToken>>;
+
+    /// How many tokens of a purpose were made for a user since then, used or not.
+    async fn count_one_time_tokens(
+        &mut self,
+        user: UserId,
+        purpose: Purpose,
+        since: Timestamp,
+    ) -> StoreResult<i64>;
 
     /// Makes a user's unused tokens of a purpose void.
     async fn void_one_time_tokens(&mut self, user: UserId, purpose: Purpose, at: Timestamp) -> StoreResult<()>;

@@ -187,6 +187,10 @@ pub trait PaymentProvider: Send + Sync {
     /// Opens a checkout.
     async fn checkout(&self, order: &CheckoutOrder, now: Timestamp) -> Result<Checkout, PaymentError>;
 
+    /// Ends a subscription at once and for good. One that is over already is no fault. What it means for access comes
+    /// with the provider's event.
+    async fn cancel_subscription(&self, subscription: &Subscription, now: Timestamp) -> Result<(), PaymentError>;
+
     /// Checks a webhook's signature over the raw body, in constant time, then reads it. `header` looks a request
     /// header up by its lower-case name.
     fn verify_webhook(

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 
 use anteroom_domain::Timestamp;
+use anteroom_domain::billing::Subscription;
 use anteroom_ports::PaymentProvider;
 use anteroom_ports::billing::{Checkout, CheckoutOrder, HostedCheckout, PaymentError, ProviderEvent, WebhookRejected};
 
@@ -20,6 +21,7 @@ pub const SIGNATURE_HEADER: &str = "fake-signature";
 struct State {
     orders: Vec<CheckoutOrder>,
     paid: Vec<String>,
+    cancelled: Vec<String>,
     events: HashMap<String, ProviderEvent>,
     failure: Option<PaymentError>,
 }
@@ -56,6 +58,11 @@ impl FakePayments {
     /// The checkouts that were paid, oldest first; one that was paid twice is here twice.
     pub fn paid(&self) -> Vec<String> {
         lock(&self.state).paid.clone()
+    }
+
+    /// The provider's identifiers of subscriptions that were cancelled, oldest first.
+    pub fn cancelled(&self) -> Vec<String> {
+        lock(&self.state).cancelled.clone()
     }
 
     /// Headers of a webhook whose signature is right, for `verify_webhook`.
@@ -99,6 +106,13 @@ impl PaymentProvider for FakePayments {
             url: format!("https://pay.example/{id}"),
             id,
         })
+    }
+
+    async fn cancel_subscription(&self, subscription: &Subscription, _now: Timestamp) -> Result<(), PaymentError> {
+        assert_no_open_unit("cancelling a subscription");
+        self.working()?;
+        lock(&self.state).cancelled.push(subscription.provider_id.clone());
+        Ok(())
     }
 
     fn verify_webhook(

@@ -169,6 +169,8 @@ delegate! {
     AccountsRead {
         fn user(id: UserId) -> Option<User>;
         fn user_by_email(folded: &str) -> Option<(User, Option<String>)>;
+        fn one_time_token(purpose: Purpose, digest: &Digest, now: Timestamp) -> Option<OneTimeToken>;
+        fn address_is_reserved(folded: &str, but_for: Option<UserId>, now: Timestamp) -> bool;
         fn page_users(before: Option<UserId>, limit: i64) -> Vec<User>;
     }
 }
@@ -182,6 +184,7 @@ delegate! {
         fn count_admins() -> i64;
         fn insert_one_time_token(token: &OneTimeToken, digest: &Digest) -> ();
         fn take_one_time_token(purpose: Purpose, digest: &Digest, now: Timestamp) -> Option<OneTimeToken>;
+        fn count_one_time_tokens(user: UserId, purpose: Purpose, since: Timestamp) -> i64;
         fn void_one_time_tokens(user: UserId, purpose: Purpose, at: Timestamp) -> ();
         fn purge_one_time_tokens(before: Timestamp, limit: i64) -> usize;
         fn users_to_erase(now: Timestamp, limit: i64) -> Vec<User>;

@@ -11,6 +11,7 @@ CREATE TABLE one_time_tokens (
     digest BLOB NOT NULL,
     -- The address it is about: the one to be proven, or the one to go back to.
     email TEXT,
+    email_folded TEXT,
     session_id BLOB,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
@@ -18,6 +19,7 @@ CREATE TABLE one_time_tokens (
     CONSTRAINT one_time_tokens_digest_key UNIQUE (digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX one_time_tokens_user_id_idx ON one_time_tokens (user_id, purpose);
+CREATE INDEX one_time_tokens_email_folded_idx ON one_time_tokens (email_folded);
 CREATE INDEX one_time_tokens_expires_at_idx ON one_time_tokens (expires_at);
 
 -- From where each user has logged in before, so that a place that is new can be told to them. An unknown country is ''.

@@ -102,6 +102,27 @@ impl SubscriptionObject {
         }
     }
 
+    /// A subscription that is over now. The stub keeps nothing of a purchase, so its price is no longer known.
+    pub(crate) fn canceled(subscription: &Subscription, now: Timestamp) -> Self {
+        let end = subscription.current_period_end.unwrap_or(now);
+        Self {
+            id: subscription.provider_id.clone(),
+            customer: derived_id("cus", &subscription.owner.id.to_string()),
+            owner: subscription.owner,
+            plan: subscription.plan.clone(),
+            plan_version: subscription.plan_version,
+            status: "canceled".to_owned(),
+            amount: 0,
+            currency: "usd".to_owned(),
+            interval: "month".to_owned(),
+            created: subscription.as_of,
+            current_period_start: subscription.as_of,
+            current_period_end: end,
+            cancel_at_period_end: false,
+            trial_end: subscription.trial_end,
+        }
+    }
+
     fn metadata(&self) -> Value {
         json!({
             "anteroom_owner_kind": self.owner.kind.as_str(),

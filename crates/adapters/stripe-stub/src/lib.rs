@@ -117,6 +117,16 @@ impl PaymentProvider for StripeStub {
         })
     }
 
+    /// The event has an identifier that follows from the subscription's, so that a second is known already.
+    async fn cancel_subscription(&self, subscription: &Subscription, now: Timestamp) -> Result<(), PaymentError> {
+        let object = SubscriptionObject::canceled(subscription, now);
+        let event_id = derived_id("evt", &format!("{}/canceled", subscription.provider_id));
+        let event = subscription_event(SubscriptionEvent::Deleted, &event_id, now, &object);
+        self.send(event, now).await?;
+        info!(event = "stripe_stub.canceled", owner_id = %subscription.owner.id, plan = %subscription.plan);
+        Ok(())
+    }
+
     fn verify_webhook(
         &self,
         header: &(dyn for<'a> Fn(&'a str) -> Option<String> + Sync),

@@ -166,6 +166,11 @@ pub async fn a_one_time_token_is_taken_once(database: &dyn TestDatabase) {
         unit.commit().await.unwrap();
         taken
     };
+    let mut read = store.read().await.unwrap();
+    assert_eq!(read.one_time_token(token.purpose, &digest, at(5)).await.unwrap(), Some(token.clone()));
+    assert_eq!(read.one_time_token(Purpose::VerifyEmail, &digest, at(5)).await.unwrap(), None);
+    assert_eq!(read.one_time_token(token.purpose, &digest, token.expires_at).await.unwrap(), None);
+    drop(read);
     assert_eq!(take(Purpose::VerifyEmail, digest, at(5)).await, None);
     assert_eq!(take(token.purpose, super::samples::digest(), at(5)).await, None);
     assert_eq!(take(token.purpose, digest, token.expires_at).await, None);
@@ -183,6 +188,30 @@ pub async fn a_one_time_token_is_taken_once(database: &dyn TestDatabase) {
     let mut used = token.clone();
     used.used_at = Some(at(6));
     assert_eq!(taken, [used]);
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.one_time_token(token.purpose, &digest, at(7)).await.unwrap(), None);
+    assert_eq!(unit.count_one_time_tokens(ada.id, token.purpose, at(2)).await.unwrap(), 1);
+    assert_eq!(unit.count_one_time_tokens(ada.id, token.purpose, at(3)).await.unwrap(), 0);
+    assert_eq!(unit.count_one_time_tokens(ada.id, Purpose::VerifyEmail, at(2)).await.unwrap(), 0);
+}
+
+/// As long as its former owner may go back to it, whatever the case of its letters.
+pub async fn an_address_is_reserved_while_it_can_be_taken_back(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (mut undo, secret) = (one_time_token(&ada), digest());
+    undo.purpose = Purpose::UndoEmailChange;
+    let mut unit = begin(&store).await;
+    unit.insert_one_time_token(&one_time_token(&ada), &digest()).await.unwrap();
+    let folded = "ada@example.com";
+    assert!(!unit.address_is_reserved(folded, None, at(5)).await.unwrap());
+    unit.insert_one_time_token(&undo, &secret).await.unwrap();
+    assert!(unit.address_is_reserved(folded, None, at(5)).await.unwrap());
+    assert!(!unit.address_is_reserved(folded, Some(ada.id), at(5)).await.unwrap());
+    assert!(!unit.address_is_reserved("bob@example.com", None, at(5)).await.unwrap());
+    assert!(!unit.address_is_reserved(folded, None, undo.expires_at).await.unwrap());
+    unit.take_one_time_token(undo.purpose, &secret, at(6)).await.unwrap();
+    assert!(!unit.address_is_reserved(folded, None, at(7)).await.unwrap());
 }
 
 /// The others stay; and those that are long over go.

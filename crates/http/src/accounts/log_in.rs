@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use anteroom_services::accounts::{LogIn, LogInError};
+use anteroom_services::accounts::{LogIn, LogInError, LoggedIn};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::resend_verification::NextStepResponse;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Anonymous;
@@ -51,6 +52,7 @@ impl From<LogInError> for Problem {
 /// Log in with a password.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "accounts", request_body = LoginRequest, responses(
     (status = 200, description = "Signed in.", body = LoginResponse),
+    (status = 202, description = "`verify_email`: the password is right, but the address has to be proven first.", body = NextStepResponse),
     (status = 401, description = "`invalid_credentials`, for an unknown address and a wrong password alike", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`account_disabled`, where the password is right", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "`login_blocked`: too many failed, with this address or from this network; `Retry-After` says when to try again. The right password is refused as well until then.", body = ProblemBody, content_type = "application/problem+json"),
@@ -65,6 +67,8 @@ pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Resul
         client: caller.client,
     };
     let accounts = Arc::clone(&api.accounts);
-    let grant = api.run(async move { accounts.log_in_with_password(ask).await }).await?;
-    Ok(login_answer(&api, StatusCode::OK, &grant))
+    Ok(match api.run(async move { accounts.log_in_with_password(ask).await }).await? {
+        LoggedIn::In(grant) => login_answer(&api, StatusCode::OK, &grant),
+        LoggedIn::VerifyEmail => NextStepResponse::answer("verify_email"),
+    })
 }

@@ -1,14 +1,31 @@
 //! Users: signing up, logging in, reading and changing oneself.
 
+pub mod change_email;
 pub mod change_me;
+pub mod change_password;
+pub mod delete_me;
+pub mod forgot_password;
 pub mod get_me;
 pub mod list_users;
 pub mod log_in;
+pub mod reauthenticate;
+pub mod resend_verification;
+pub mod reset_password;
 pub mod sign_up;
+pub mod undo_email_change;
+pub mod verify_email;
 
+use actix_web::http::StatusCode;
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::User;
 use serde::Serialize;
+
+use crate::problem::Problem;
+
+fn email_taken() -> Problem {
+    let detail = "this address has an account already; log in instead";
+    Problem::new(StatusCode::CONFLICT, "email_taken", detail)
+}
 
 /// A user, as the API shows it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

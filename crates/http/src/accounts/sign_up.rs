@@ -5,10 +5,11 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use anteroom_domain::sessions::Transport;
-use anteroom_services::accounts::{SignUp, SignUpError};
+use anteroom_services::accounts::{SignUp, SignUpError, SignedUp};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::resend_verification::NextStepResponse;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Anonymous;
@@ -40,11 +41,7 @@ impl From<SignUpError> for Problem {
                 "this service takes no new accounts",
             ),
             SignUpError::Refused(faults) => Self::refused(faults),
-            SignUpError::EmailTaken => Self::new(
-                StatusCode::CONFLICT,
-                "email_taken",
-                "this address has an account already; log in instead",
-            ),
+            SignUpError::EmailTaken => super::email_taken(),
             SignUpError::Hash(e) => e.into(),
             SignUpError::Store(e) => e.into(),
         }
@@ -54,6 +51,7 @@ impl From<SignUpError> for Problem {
 /// Make an account and sign in.
 #[utoipa::path(post, path = "/v1/auth/signup", tag = "accounts", request_body = SignupRequest, responses(
     (status = 201, description = "The account exists and is signed in.", body = LoginResponse),
+    (status = 202, description = "`verify_email`, where addresses have to be proven first: follow the link in the mail. The same for a taken address, whose owner is told.", body = NextStepResponse),
     (status = 409, description = "`email_taken`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A bad address or a refused password; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -68,6 +66,8 @@ pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Resul
         client: caller.client,
     };
     let accounts = Arc::clone(&api.accounts);
-    let grant = api.run(async move { accounts.sign_up(ask).await }).await?;
-    Ok(login_answer(&api, StatusCode::CREATED, &grant))
+    Ok(match api.run(async move { accounts.sign_up(ask).await }).await? {
+        SignedUp::In(grant) => login_answer(&api, StatusCode::CREATED, &grant),
+        SignedUp::VerifyEmail => NextStepResponse::answer("verify_email"),
+    })
 }

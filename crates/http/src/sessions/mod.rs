@@ -96,7 +96,7 @@ pub struct LoginResponse {
 }
 
 impl LoginResponse {
-    fn without_tokens(user: &User, session: &Session) -> Self {
+    pub(crate) fn without_tokens(user: &User, session: &Session) -> Self {
         Self {
             status: "ok",
             user: user.into(),

@@ -26,6 +26,15 @@ pub struct LogIn {
     pub client: Client,
 }
 
+/// What came of it.
+#[derive(Debug)]
+pub enum LoggedIn {
+    /// They are signed in.
+    In(Box<Grant>),
+    /// The password is right, but the address has to be proven first.
+    VerifyEmail,
+}
+
 /// Why nobody was logged in.
 #[derive(Debug, thiserror::Error)]
 pub enum LogInError {
@@ -64,12 +73,13 @@ impl Accounts {
     /// Logs a user in. An unknown address costs and answers the same as a wrong password, also when there were too
     /// many: then nothing is compared, and the right password is refused as well. Whoever let it through could be
     /// asked a thousand times whether it is the right one.
-    pub async fn log_in_with_password(&self, ask: LogIn) -> Result<Grant, LogInError> {
+    pub async fn log_in_with_password(&self, ask: LogIn) -> Result<LoggedIn, LogInError> {
         let client = ask.client.clone();
         let (user, mut outcome) = self.try_log_in(ask).await;
         let reason = match &outcome {
             Err(LogInError::InvalidCredentials) => Some("invalid_credentials"),
             Err(LogInError::Disabled) => Some("account_disabled"),
+            Ok(LoggedIn::VerifyEmail) => Some("email_not_verified"),
             // Not those that were blocked: they are many, and the lockout itself has a row.
             _ => None,
         };
@@ -82,8 +92,12 @@ impl Accounts {
             }
         }
         match &outcome {
-            Ok(grant) => {
+            Ok(LoggedIn::In(grant)) => {
                 info!(event = "account.login.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
+            }
+            Ok(LoggedIn::VerifyEmail) => {
+                let user_id = user.map(|u| u.id.to_string());
+                info!(event = "account.login.failed", user_id, reason = "the address is not verified");
             }
             Err(LogInError::Blocked { retry_after_seconds }) => {
                 info!(event = "account.login.blocked", retry_after_seconds);
@@ -96,7 +110,7 @@ impl Accounts {
         outcome
     }
 
-    async fn try_log_in(&self, ask: LogIn) -> (Option<User>, Result<Grant, LogInError>) {
+    async fn try_log_in(&self, ask: LogIn) -> (Option<User>, Result<LoggedIn, LogInError>) {
         let (user, proven) = self.prove_password(&ask.email, &ask.password, &ask.client).await;
         let outcome = match proven {
             Ok(proven) => self.grant_to(proven, &ask).await,
@@ -105,11 +119,15 @@ impl Accounts {
         (user, outcome)
     }
 
-    async fn grant_to(&self, proven: Proven, ask: &LogIn) -> Result<Grant, LogInError> {
-        let user = &proven.user;
+    async fn grant_to(&self, mut proven: Proven, ask: &LogIn) -> Result<LoggedIn, LogInError> {
+        let user = &mut proven.user;
         if !user.usable() {
             self.protection.attempt_void(proven.attempt).await?;
             return Err(LogInError::Disabled);
+        }
+        if self.options.require_verified_email && !user.email_verified {
+            self.protection.attempt_void(proven.attempt).await?;
+            return Ok(LoggedIn::VerifyEmail);
         }
         let stronger = if proven.outdated {
             self.rehash(&ask.password).await
@@ -120,6 +138,7 @@ impl Accounts {
         if let Some(hash) = stronger {
             unit.put_password_hash(user.id, &hash, self.clock.now()).await?;
         }
+        let came_back = self.cancel_deletion(&mut *unit, user, &ask.client).await?;
         let grant = self
             .sessions
             .start(&mut *unit, user, ask.transport, &ask.client)
@@ -131,6 +150,9 @@ impl Accounts {
         // Last, since others from the same address wait for it.
         self.protection.attempt_succeeded(&mut *unit, proven.attempt).await?;
         unit.commit().await?;
-        Ok(grant)
+        if came_back {
+            info!(event = "account.deletion.cancelled", user_id = %grant.user.id);
+        }
+        Ok(LoggedIn::In(Box::new(grant)))
     }
 }

@@ -56,7 +56,7 @@ impl Accounts {
         let hash = self.hasher.hash(password).await.map_err(SignUpError::from)?;
         let user = self.new_user(email, name, Role::Admin);
         let mut unit = self.store.begin(Durability::Full).await.map_err(SignUpError::from)?;
-        super::sign_up::insert(&mut *unit, &user, &hash).await?;
+        self.insert(&mut *unit, &user, &hash).await?;
         let host = Client::default();
         let act = Act::succeeded("account.admin.create", Actor::Operator, &host).subject(user.id);
         self.audit.record(&mut *unit, act).await.map_err(SignUpError::from)?;

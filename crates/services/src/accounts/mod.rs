@@ -1,33 +1,57 @@
 //! Users: signing up, logging in, reading and changing oneself.
 
+mod change_email;
+mod change_password;
 mod change_profile;
 mod check_password;
+mod delete_account;
 mod get_user;
 mod import_users;
 mod list_users;
 mod log_in_with_password;
+mod mail_token;
 mod make_admin;
 mod prove_password;
+mod reauthenticate;
+mod request_password_reset;
+mod resend_verification;
+mod reset_password;
+mod run_errands;
 mod sign_up;
+mod verify_email;
 
+pub use change_email::ChangeEmailError;
+pub use change_password::ChangePasswordError;
 pub use change_profile::{ChangeProfile, ChangeProfileError};
 pub use check_password::PasswordRules;
+pub use delete_account::DeleteAccountError;
 pub use import_users::{ImportError, ImportUser, Imported};
-pub use log_in_with_password::{LogIn, LogInError};
+pub use log_in_with_password::{LogIn, LogInError, LoggedIn};
+pub use mail_token::TokenError;
 pub use make_admin::{MadeAdmin, MakeAdminError};
-pub use sign_up::{FieldFault, SignUp, SignUpError};
+pub use reauthenticate::{ReauthenticateError, TooLongAgo};
+pub use reset_password::ResetPasswordError;
+pub use sign_up::{FieldFault, SignUp, SignUpError, SignedUp};
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use anteroom_ports::{Clock, Ids, PasswordHasher, Store};
 
-use crate::{Audit, Protection, Sessions, Webhooks};
+use jiff::SignedDuration;
+
+use crate::webhooks::Errand;
+use crate::{Audit, Billing, Protection, Sessions, Webhooks};
 
 /// What the operator can set.
 #[derive(Debug, Clone)]
 pub struct AccountsOptions {
     /// Whether strangers may sign up.
     pub signup_open: bool,
+    /// Whether an address has to be proven before anyone is signed in with it. Then nobody is told whether an address
+    /// has an account.
+    pub require_verified_email: bool,
+    /// How long an account waits to be erased after its owner has asked for it.
+    pub deletion_grace: SignedDuration,
     /// Which passwords are accepted.
     pub passwords: PasswordRules,
 }
@@ -39,6 +63,7 @@ pub struct Accounts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) billing: Arc<Billing>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) protection: Arc<Protection>,
@@ -46,7 +71,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Puts the context together.
+    /// Puts the context together. It does its own errands in the outbox for as long as it lives.
     #[expect(clippy::too_many_arguments, reason = "the wiring names each once")]
     pub fn new(
         store: Arc<dyn Store>,
@@ -54,21 +79,26 @@ impl Accounts {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         sessions: Arc<Sessions>,
+        billing: Arc<Billing>,
         webhooks: Arc<Webhooks>,
         audit: Arc<Audit>,
         protection: Arc<Protection>,
         options: AccountsOptions,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let accounts = Arc::new(Self {
             store,
             hasher,
             clock,
             ids,
             sessions,
+            billing,
             webhooks,
             audit,
             protection,
             options,
-        }
+        });
+        let errand: Weak<dyn Errand> = Arc::<Self>::downgrade(&accounts);
+        accounts.webhooks.register(&run_errands::TOPICS, &errand);
+        accounts
     }
 }

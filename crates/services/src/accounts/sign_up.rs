@@ -1,7 +1,7 @@
 //! A stranger makes an account and is signed in.
 
 use anteroom_domain::UserId;
-use anteroom_domain::accounts::{DEFAULT_LOCALE, Email, Role, User, valid_name};
+use anteroom_domain::accounts::{DEFAULT_LOCALE, Email, Purpose, Role, User, valid_name};
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::accounts::EMAIL_TAKEN;
@@ -41,6 +41,15 @@ pub struct FieldFault {
     pub detail: String,
 }
 
+/// What came of it.
+#[derive(Debug)]
+pub enum SignedUp {
+    /// There is an account, and its owner is signed in.
+    In(Box<Grant>),
+    /// Whoever reads the address has mail. Nobody is told whether there is a new account.
+    VerifyEmail,
+}
+
 /// Why nobody was signed up.
 #[derive(Debug, thiserror::Error)]
 pub enum SignUpError {
@@ -62,42 +71,119 @@ pub enum SignUpError {
 }
 
 impl Accounts {
-    /// Makes an account with a session. All or nothing: user, password, session and welcome mail are one commit.
-    pub async fn sign_up(&self, ask: SignUp) -> Result<Grant, SignUpError> {
+    /// Makes an account, with a session unless the address has to be proven first. All or nothing: user, password,
+    /// session and mail are one commit.
+    pub async fn sign_up(&self, ask: SignUp) -> Result<SignedUp, SignUpError> {
         let outcome = self.try_sign_up(ask).await;
         match &outcome {
-            Ok(grant) => {
+            Ok(SignedUp::In(grant)) => {
                 info!(event = "account.signup.succeeded", user_id = %grant.user.id, session_id = %grant.session.id);
             }
+            Ok(SignedUp::VerifyEmail) => info!(event = "account.signup.mailed"),
             Err(e) => info!(event = "account.signup.failed", reason = %e),
         }
         outcome
     }
 
-    async fn try_sign_up(&self, ask: SignUp) -> Result<Grant, SignUpError> {
+    async fn try_sign_up(&self, ask: SignUp) -> Result<SignedUp, SignUpError> {
         if !self.options.signup_open {
             return Err(SignUpError::Closed);
         }
         let (email, name) = self.check_new_user(&ask.email, &ask.password, ask.name.as_deref())?;
-        if self.store.read().await?.user_by_email(email.folded()).await?.is_some() {
+        let quiet = self.options.require_verified_email;
+        if !quiet && self.is_taken(&email).await? {
             return Err(SignUpError::EmailTaken);
         }
+        // Hashed for a taken address as well, where the time it takes would tell.
         let hash = self.hasher.hash(&ask.password).await?;
         let user = self.new_user(email, name, Role::User);
+        if quiet {
+            return self.sign_up_quietly(&user, &hash, &ask.client).await;
+        }
 
         let mut unit = self.store.begin(Durability::Full).await?;
-        insert(&mut *unit, &user, &hash).await?;
+        self.insert(&mut *unit, &user, &hash).await?;
         let grant = self
             .sessions
             .start(&mut *unit, &user, ask.transport, &ask.client)
             .await?;
-        self.webhooks.tell(&mut *unit, &user, Letter::Welcome).await?;
+        self.queue_verification(&mut *unit, &user).await?;
         let act = Act::succeeded("account.signup", Actor::User(user.id), &ask.client)
             .subject(user.id)
             .session(grant.session.id);
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
-        Ok(grant)
+        Ok(SignedUp::In(Box::new(grant)))
+    }
+
+    /// Answers the same for a new address and for a taken one: either way the address's owner has mail.
+    async fn sign_up_quietly(&self, user: &User, hash: &str, client: &Client) -> Result<SignedUp, SignUpError> {
+        let mut unit = self.store.begin(Durability::Full).await?;
+        match self.insert(&mut *unit, user, hash).await {
+            Ok(()) => {
+                self.queue_verification(&mut *unit, user).await?;
+                let act = Act::succeeded("account.signup", Actor::User(user.id), client).subject(user.id);
+                self.audit.record(&mut *unit, act).await?;
+                unit.commit().await?;
+            }
+            Err(SignUpError::EmailTaken) => {
+                drop(unit);
+                self.tell_taken(&user.email, client).await?;
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(SignedUp::VerifyEmail)
+    }
+
+    /// Tells the owner of a taken address that somebody has tried to sign up with it. Whoever has not proven theirs has
+    /// perhaps lost the first mail, and gets another.
+    async fn tell_taken(&self, email: &Email, client: &Client) -> Result<(), SignUpError> {
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let owner = unit.user_by_email(email.folded()).await?.map(|(owner, _)| owner);
+        if let Some(owner) = &owner {
+            if self.may_mail_token(&mut *unit, owner.id, Purpose::VerifyEmail).await? {
+                if owner.email_verified {
+                    // Opens nothing; it is counted, so that nobody's mailbox is flooded.
+                    self.issue_token(&mut *unit, owner.id, Purpose::VerifyEmail, owner.email.as_str())
+                        .await?;
+                    self.webhooks
+                        .tell(&mut *unit, owner, Letter::SignUpWithTakenEmail)
+                        .await?;
+                } else {
+                    self.queue_verification(&mut *unit, owner).await?;
+                }
+            }
+        }
+        let act = Act::failed("account.signup", Actor::Anonymous, client, "email_taken")
+            .subject(owner.map(|owner| owner.id));
+        self.audit.record(&mut *unit, act).await?;
+        unit.commit().await?;
+        Ok(())
+    }
+
+    async fn is_taken(&self, email: &Email) -> Result<bool, StoreError> {
+        let mut read = self.store.read().await?;
+        Ok(read.user_by_email(email.folded()).await?.is_some()
+            || read.address_is_reserved(email.folded(), None, self.clock.now()).await?)
+    }
+
+    /// Adds a user with a password, unless somebody has the address or may go back to it.
+    pub(super) async fn insert(&self, unit: &mut dyn UnitOfWork, user: &User, hash: &str) -> Result<(), SignUpError> {
+        if unit
+            .address_is_reserved(user.email.folded(), None, user.created_at)
+            .await?
+        {
+            return Err(SignUpError::EmailTaken);
+        }
+        unit.insert_user(user).await.map_err(|e| {
+            if e.conflicts_on(EMAIL_TAKEN) {
+                SignUpError::EmailTaken
+            } else {
+                e.into()
+            }
+        })?;
+        unit.put_password_hash(user.id, hash, user.created_at).await?;
+        Ok(())
     }
 
     /// Checks all fields of a new user and reports all faults at once.
@@ -142,16 +228,4 @@ impl Accounts {
             delete_after: None,
         }
     }
-}
-
-pub(super) async fn insert(unit: &mut dyn UnitOfWork, user: &User, hash: &str) -> Result<(), SignUpError> {
-    unit.insert_user(user).await.map_err(|e| {
-        if e.conflicts_on(EMAIL_TAKEN) {
-            SignUpError::EmailTaken
-        } else {
-            e.into()
-        }
-    })?;
-    unit.put_password_hash(user.id, hash, user.created_at).await?;
-    Ok(())
 }

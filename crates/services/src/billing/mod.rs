@@ -1,12 +1,14 @@
 //! Plans, subscriptions, entitlements, checkout and the provider's events.
 
 mod apply_webhook;
+mod cancel_subscription;
 mod get_subscription;
 mod list_entitlements;
 mod open_checkout;
 mod pay_hosted_checkout;
 
 pub use apply_webhook::{Applied, ApplyWebhookError};
+pub use cancel_subscription::CancelError;
 pub use list_entitlements::{EntitlementState, GrantState};
 pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
 

@@ -24,6 +24,8 @@ pub enum Act {
     LogIn,
     /// Changing a password or address and proving oneself again, by user.
     Sensitive,
+    /// Asking for mailed links and presenting their tokens, by address.
+    Recover,
     /// Everything else, by user where one is signed in, by address where none is.
     Default,
     /// What is never counted: health.
@@ -41,6 +43,8 @@ pub struct ProtectionOptions {
     pub login_per_minute: u32,
     /// Changes of password or address and re-authentications, per user.
     pub sensitive_per_minute: u32,
+    /// Links asked for and tokens presented, per address.
+    pub recover_per_minute: u32,
     /// Everything else, per user or address.
     pub default_per_minute: u32,
     /// Lockout by account.
@@ -87,6 +91,7 @@ impl Protection {
             Act::SignUp => limit("signup", o.signup_per_minute),
             Act::LogIn => limit("login", o.login_per_minute),
             Act::Sensitive => limit("sensitive", o.sensitive_per_minute),
+            Act::Recover => limit("recover", o.recover_per_minute),
             Act::Default => limit("default", o.default_per_minute),
             Act::Unlimited => None,
         }

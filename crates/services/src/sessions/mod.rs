@@ -1,6 +1,7 @@
 //! Sessions: starting, checking, renewing and ending them.
 
 mod authenticate;
+mod end_sessions;
 mod log_out;
 mod refresh_session;
 mod start_session;

@@ -10,7 +10,7 @@ use anteroom_ports::{Durability, StoreError, StoreResult};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{MAIL, Webhooks};
 use crate::later;
@@ -98,10 +98,13 @@ impl Webhooks {
 
     async fn deliver(&self, item: &OutboxItem) -> Result<(), MailError> {
         if item.topic != MAIL {
-            return Err(MailError::Temporary(format!(
-                "this version cannot deliver `{}`",
-                item.topic
-            )));
+            return match self.errand(&item.topic) {
+                Some(errand) => errand.run(&item.topic, &item.payload).await,
+                None => Err(MailError::Temporary(format!(
+                    "this version cannot deliver `{}`",
+                    item.topic
+                ))),
+            };
         }
         // The parser's own message may quote the mail.
         let mail: Mail = serde_json::from_str(&item.payload)
@@ -125,6 +128,17 @@ impl Webhooks {
             _ => unit.finish_outbox(item.id).await?,
         }
         unit.commit().await?;
+        let topic = &item.topic;
+        if topic != MAIL {
+            match outcome {
+                Ok(()) => debug!(event = "errand.done", topic, errand_id = %item.id, attempts = item.attempts),
+                Err(e @ MailError::Temporary(_)) if !given_up => {
+                    warn!(event = "errand.deferred", topic, errand_id = %item.id, attempts = item.attempts, retry_in_seconds = pause, reason = %e);
+                }
+                Err(e) => error!(event = "errand.failed", topic, errand_id = %item.id, attempts = item.attempts, reason = %e),
+            }
+            return Ok(());
+        }
         match outcome {
             Ok(()) => info!(event = "mail.sent", mail_id = %item.id, attempts = item.attempts),
             Err(e @ MailError::Temporary(_)) if !given_up => {

@@ -6,14 +6,18 @@ mod letters;
 pub(crate) use letters::Letter;
 pub use letters::{LetterOptions, Links};
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use anteroom_domain::accounts::User;
 use anteroom_ports::webhooks::{Mail, OutboxItem};
-use anteroom_ports::{Clock, Ids, Mailer, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Clock, Ids, MailError, Mailer, Store, StoreError, StoreResult, UnitOfWork};
+use async_trait::async_trait;
+use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The use cases of what leaves.
 pub struct Webhooks {
@@ -24,6 +28,14 @@ pub struct Webhooks {
     options: WebhooksOptions,
     due: Notify,
     stopping: CancellationToken,
+    errands: RwLock<HashMap<&'static str, Weak<dyn Errand>>>,
+}
+
+/// What is done after a commit beside mail: durable, repeated until it succeeds, perhaps twice.
+#[async_trait]
+pub(crate) trait Errand: Send + Sync {
+    /// Does what was queued under a topic.
+    async fn run(&self, topic: &str, payload: &str) -> Result<(), MailError>;
 }
 
 /// How things leave.
@@ -57,12 +69,31 @@ impl Webhooks {
             options: WebhooksOptions { parallel, ..options },
             due: Notify::new(),
             stopping: CancellationToken::new(),
+            errands: RwLock::default(),
         }
     }
 
-    /// Whether anything can leave; without that there is nothing to deliver.
-    pub fn delivers(&self) -> bool {
-        self.mailer.is_some()
+    /// Who does the errands of these topics. A context registers itself when it is put together.
+    pub(crate) fn register(&self, topics: &[&'static str], errand: &Weak<dyn Errand>) {
+        let mut errands = self.errands.write().unwrap_or_else(PoisonError::into_inner);
+        errands.extend(topics.iter().map(|topic| (*topic, Weak::clone(errand))));
+    }
+
+    fn errand(&self, topic: &str) -> Option<Arc<dyn Errand>> {
+        let errands = self.errands.read().unwrap_or_else(PoisonError::into_inner);
+        errands.get(topic)?.upgrade()
+    }
+
+    /// Adds an errand to the unit of work; it is done after the commit, or not at all.
+    pub(crate) async fn queue_errand(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        topic: &'static str,
+        payload: &impl Serialize,
+    ) -> StoreResult<()> {
+        let payload = serde_json::to_string(payload).map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+        let id = self.ids.uuid();
+        self.queue(unit, id, topic, payload).await
     }
 
     /// Writes to a user, as part of the unit of work.
@@ -77,9 +108,13 @@ impl Webhooks {
             return Ok(());
         }
         let payload = serde_json::to_string(&mail).map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+        self.queue(unit, mail.id, MAIL, payload).await
+    }
+
+    async fn queue(&self, unit: &mut dyn UnitOfWork, id: Uuid, topic: &str, payload: String) -> StoreResult<()> {
         let item = OutboxItem {
-            id: mail.id,
-            topic: MAIL.to_owned(),
+            id,
+            topic: topic.to_owned(),
             payload,
             attempts: 0,
             created_at: self.clock.now(),

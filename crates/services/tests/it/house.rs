@@ -14,7 +14,7 @@ use anteroom_domain::sessions::Transport;
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Store};
-use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp};
+use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::ProtectionOptions;
@@ -189,6 +189,7 @@ impl House {
             signup_per_minute: 10,
             login_per_minute: 10,
             sensitive_per_minute: 10,
+            recover_per_minute: 10,
             default_per_minute: 600,
             account_lockout,
             address_lockout: LockoutPolicy {
@@ -203,25 +204,6 @@ impl House {
             clock.clone(),
             webhooks.clone(),
             Arc::new(OpenLimiter::new()),
-            options,
-        ));
-        let options = AccountsOptions {
-            signup_open,
-            passwords: PasswordRules {
-                policy: PasswordPolicy { min_strength: 2 },
-                common: Arc::new(ListedPasswords::of(&["everybody's favourite"])),
-                breached: Some(Arc::new(ListedPasswords::of(&["Known From a Breach"]))),
-            },
-        };
-        let accounts = Arc::new(Accounts::new(
-            store.clone(),
-            hasher.clone(),
-            clock.clone(),
-            ids.clone(),
-            sessions.clone(),
-            webhooks.clone(),
-            audit.clone(),
-            protection.clone(),
             options,
         ));
         let plans = vec![
@@ -241,6 +223,28 @@ impl House {
             sessions.clone(),
             options,
         ));
+        let options = AccountsOptions {
+            signup_open,
+            require_verified_email: false,
+            deletion_grace: SignedDuration::from_hours(24 * 14),
+            passwords: PasswordRules {
+                policy: PasswordPolicy { min_strength: 2 },
+                common: Arc::new(ListedPasswords::of(&["everybody's favourite"])),
+                breached: Some(Arc::new(ListedPasswords::of(&["Known From a Breach"]))),
+            },
+        };
+        let accounts = Accounts::new(
+            store.clone(),
+            hasher.clone(),
+            clock.clone(),
+            ids.clone(),
+            sessions.clone(),
+            billing.clone(),
+            webhooks.clone(),
+            audit.clone(),
+            protection.clone(),
+            options,
+        );
         let million = NanoUsd::from_usd(1.0);
         let price = ModelPrice {
             input: million,
@@ -297,7 +301,10 @@ impl House {
             transport,
             client: Client::default(),
         };
-        self.accounts.sign_up(ask).await.unwrap()
+        match self.accounts.sign_up(ask).await.unwrap() {
+            SignedUp::In(grant) => *grant,
+            SignedUp::VerifyEmail => panic!("the address is to be verified"),
+        }
     }
 
     /// Somebody signed in by token, as the edge hands them to use cases.
