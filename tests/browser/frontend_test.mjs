@@ -18,7 +18,7 @@ const complaints = [];
 async function visitor(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (line) => {
     if (/Content Security Policy|Hydration|Minified React/i.test(line.text())) complaints.push(line.text());
@@ -26,9 +26,20 @@ async function visitor(options = {}) {
   return page;
 }
 
-/** Goes there and waits until the scripts have taken over. */
+/** Waits until React has taken the page over: before that, a form would be sent without it. */
+async function alive(page) {
+  const taken = () => Object.keys(document.querySelector("main") ?? {}).some((key) => key.startsWith("__react"));
+  await page.waitForFunction(taken, undefined, { polling: 100 });
+}
+
 async function go(page, path) {
-  await page.goto(FRONTEND + path, { waitUntil: "networkidle" });
+  await page.goto(FRONTEND + path);
+  await alive(page);
+}
+
+async function reload(page) {
+  await page.reload();
+  await alive(page);
 }
 
 async function signUp(page, email) {
@@ -38,6 +49,7 @@ async function signUp(page, email) {
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Sign up" }).click();
   await page.waitForURL("**/chat");
+  await alive(page);
 }
 
 async function signIn(page, email, password) {
@@ -110,7 +122,7 @@ test("an answer comes word by word, a reload keeps it, stopping ends it, the quo
   await say(page, LONG);
   // Lengths at which the answer was seen. Buffered on the way, it would be there at once.
   const lengths = new Set();
-  const until = Date.now() + 15_000;
+  const until = Date.now() + 30_000;
   while ((await page.getByRole("button", { name: "Stop" }).count()) > 0 && Date.now() < until) {
     lengths.add((await answers(page).last().textContent()).length);
     await page.waitForTimeout(40);
@@ -119,7 +131,7 @@ test("an answer comes word by word, a reload keeps it, stopping ends it, the quo
   assert.equal(await answers(page).last().textContent(), LONG);
   assert.ok(lengths.size >= 8, `seen in ${lengths.size} steps only`);
 
-  await page.reload({ waitUntil: "networkidle" });
+  await reload(page);
   await answers(page).first().waitFor();
   assert.equal(await answers(page).last().textContent(), LONG);
 
@@ -135,7 +147,7 @@ test("an answer comes word by word, a reload keeps it, stopping ends it, the quo
   await say(page, "again");
   await answers(page).nth(2).getByText("again").waitFor();
   await done(page);
-  await page.reload({ waitUntil: "networkidle" });
+  await reload(page);
   await answers(page).nth(2).waitFor();
   assert.match(await answers(page).nth(1).textContent(), /Stopped\.$/);
 
@@ -161,7 +173,7 @@ test("signing out ends the session everywhere, a wrong password is said, and the
   await page.getByLabel("Name").fill("Ada Lovelace");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("Saved.").waitFor();
-  await page.reload({ waitUntil: "networkidle" });
+  await reload(page);
   await page.getByLabel("Name").waitFor();
   assert.equal(await page.getByLabel("Name").inputValue(), "Ada Lovelace");
 
@@ -238,45 +250,43 @@ test("it is all reachable by keyboard", async () => {
 });
 
 test("it fits on a small screen, in light and in dark", async () => {
-  for (const colorScheme of ["light", "dark"]) {
-    for (const viewport of [
-      { width: 360, height: 740 },
-      { width: 1280, height: 800 },
-    ]) {
-      const page = await visitor({ colorScheme, viewport });
-      const shots = async (name) => {
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-        assert.ok(wide <= viewport.width, `${name} is ${wide} wide on ${viewport.width}`);
-        if (!SCREENSHOTS) return;
-        mkdirSync(SCREENSHOTS, { recursive: true });
-        await page.screenshot({ path: `${SCREENSHOTS}/${name}-${viewport.width}-${colorScheme}.png` });
-      };
-      await go(page, "/sign-up");
-      await page.getByLabel("E-mail address").fill("x");
-      await page.getByRole("button", { name: "Sign up" }).click();
-      await page.locator("[aria-invalid=true]").first().waitFor();
-      await shots("sign-up");
-      await go(page, "/sign-in");
-      await shots("sign-in");
-      await signUp(page, `${colorScheme}-${viewport.width}@example.com`);
-      await say(page, `${LONG} ${"a-very-long-word-".repeat(8)}`);
-      await answers(page).first().getByText("four").waitFor();
-      await shots("chat-running");
-      await done(page);
-      await say(page, "And a short one.");
-      await done(page);
-      if (viewport.width < 700) {
-        await page.getByRole("button", { name: "Conversations", exact: true }).click();
-        await page.getByRole("button", { name: "New conversation" }).waitFor();
-        await shots("chat-list");
-        await page.getByRole("button", { name: "Conversations", exact: true }).click();
-      }
-      await shots("chat");
-      await go(page, "/account");
-      await page.getByLabel("Language").waitFor();
-      await shots("account");
-      await page.context().close();
+  const small = { width: 360, height: 740 };
+  const large = { width: 1280, height: 800 };
+  const two = [["light", small], ["dark", large]];
+  for (const [colorScheme, viewport] of SCREENSHOTS ? [...two, ["dark", small], ["light", large]] : two) {
+    const page = await visitor({ colorScheme, viewport });
+    const shots = async (name) => {
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= viewport.width, `${name} is ${wide} wide on ${viewport.width}`);
+      if (!SCREENSHOTS) return;
+      mkdirSync(SCREENSHOTS, { recursive: true });
+      await page.screenshot({ path: `${SCREENSHOTS}/${name}-${viewport.width}-${colorScheme}.png` });
+    };
+    await go(page, "/sign-up");
+    await page.getByLabel("E-mail address").fill("x");
+    await page.getByRole("button", { name: "Sign up" }).click();
+    await page.locator("[aria-invalid=true]").first().waitFor();
+    await shots("sign-up");
+    await go(page, "/sign-in");
+    await shots("sign-in");
+    await signUp(page, `${colorScheme}-${viewport.width}@example.com`);
+    await say(page, `${LONG} ${"a-very-long-word-".repeat(8)}`);
+    await answers(page).first().getByText("four").waitFor();
+    await shots("chat-running");
+    await done(page);
+    await say(page, "And a short one.");
+    await done(page);
+    if (viewport.width < 700) {
+      await page.getByRole("button", { name: "Conversations", exact: true }).click();
+      await page.getByRole("button", { name: "New conversation" }).waitFor();
+      await shots("chat-list");
+      await page.getByRole("button", { name: "Conversations", exact: true }).click();
     }
+    await shots("chat");
+    await go(page, "/account");
+    await page.getByLabel("Language").waitFor();
+    await shots("account");
+    await page.context().close();
   }
 });
 

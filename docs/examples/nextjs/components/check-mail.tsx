@@ -7,7 +7,6 @@ import { anteroom } from "@/lib/browser";
 
 import { Form } from "./form";
 
-
 /** What comes after `verify_email`. */
 export function CheckMail({ email }: { email: string }) {
   const [sent, setSent] = useState(false);
