@@ -20,10 +20,12 @@ const NOTES: Partial<Record<Message["status"], string>> = {
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+let drafts = 0;
+
 /** A message on the screen before the server has given it an id. */
 function draft(role: Message["role"], content: string): Message {
   const status = role === "user" ? "complete" : "in_progress";
-  return { id: crypto.randomUUID(), role, content, status, created_at: new Date().toISOString() };
+  return { id: `draft-${++drafts}`, role, content, status, created_at: new Date().toISOString() };
 }
 
 export function Chat({ opened }: { opened: string | undefined }) {
