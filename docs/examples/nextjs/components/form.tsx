@@ -1,6 +1,6 @@
 "use client";
 
-import { useId, useRef, useState, type FormEvent, type InputHTMLAttributes, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type FormEvent, type InputHTMLAttributes, type ReactNode } from "react";
 
 import { AnteroomError } from "@/lib/anteroom";
 import { explain } from "@/lib/words";
@@ -45,6 +45,11 @@ export function Form({ action, onSend, children }: FormProps) {
   const form = useRef<HTMLFormElement>(null);
   const refused = error instanceof AnteroomError ? error : undefined;
 
+  // An effect runs when the faults have been drawn.
+  useEffect(() => {
+    if (error !== undefined) form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+  }, [error]);
+
   async function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     if (busy) return;
@@ -57,8 +62,6 @@ export function Form({ action, onSend, children }: FormProps) {
       await onSend(values);
     } catch (thrown) {
       setError(thrown);
-      // After the faults have been drawn.
-      requestAnimationFrame(() => form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
     }
     setBusy(false);
   }
