@@ -15,6 +15,7 @@ const KNOWN: Record<string, string> = {
   invalid_credentials: "The address or the password is wrong.",
   email_taken: "This address has an account already. Sign in instead.",
   signup_closed: "No new accounts are taken here.",
+  account_disabled: "This account is switched off. Ask whoever runs this service.",
   validation_failed: "Please correct what is marked.",
   subscription_inactive: "Your plan has ended.",
   model_not_in_plan: "Your plan does not include this model.",
