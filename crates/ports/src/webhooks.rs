@@ -45,8 +45,8 @@ pub trait WebhooksWrite: Send {
     async fn retry_outbox(&mut self, id: Uuid, at: Timestamp) -> StoreResult<()>;
 }
 
-/// A mail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A mail. It holds live links, so it says of itself in `{:?}` only which one it is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mail {
     /// Identifier; the same when a delivery is repeated, so that the Message-ID is.
     pub id: Uuid,
@@ -56,9 +56,22 @@ pub struct Mail {
     pub subject: String,
     /// The text, lines ended by `\n`.
     pub text: String,
+    /// The same as an HTML document; empty for a mail that has none. Mails queued by a version that knew only text
+    /// have none.
+    #[serde(default)]
+    pub html: String,
+    /// The BCP 47 tag of the language it is written in (`Content-Language`, RFC 3282); empty where that is not known.
+    #[serde(default)]
+    pub locale: String,
 }
 
-/// Why a mail did not leave.
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a mail did not leave. The reasons are logged: they hold no address, nothing of the mail and no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
     /// It may leave later.
@@ -75,6 +88,38 @@ pub trait Mailer: Send + Sync {
     /// A short name for the start-up lines.
     fn name(&self) -> &'static str;
 
-    /// Sends a mail. Sending the same one twice is allowed to deliver it twice.
+    /// Sends a mail. `Ok` means that the other side has taken it over, whole. Sending the same one twice is allowed to
+    /// deliver it twice, under the same Message-ID.
+    ///
+    /// [`MailError::Permanent`] only if this very mail can never leave; whatever an operator or time can mend (a
+    /// server that is away, a password that is wrong, a disk that is full) is [`MailError::Temporary`]. Dropping the
+    /// future gives up; the mail may or may not have left.
     async fn send(&self, mail: &Mail) -> Result<(), MailError>;
+
+    /// Whether mail could leave now: asks the other side as far as that goes without sending anything.
+    async fn check(&self) -> Result<(), MailError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_that_the_version_before_queued_is_read() {
+        let queued =
+            r#"{"id":"019b7ca9-8f2e-7000-8000-000000000001","to":"ada@example.com","subject":"Hi","text":"x\n"}"#;
+        let mail: Mail = serde_json::from_str(queued).unwrap();
+        assert_eq!(
+            (mail.text.as_str(), mail.html.as_str(), mail.locale.as_str()),
+            ("x\n", "", "")
+        );
+        // And the other way, while nodes are being replaced: it passes over members that it does not know.
+        let queued = serde_json::to_string(&Mail {
+            html: "<p>x</p>".into(),
+            ..mail.clone()
+        })
+        .unwrap();
+        assert!(queued.contains("html"));
+        assert!(!format!("{mail:?}").contains("ada@"), "{mail:?}");
+    }
 }

@@ -59,6 +59,10 @@ impl Mailer for RecordingMailer {
         state.sent.push(mail.clone());
         Ok(())
     }
+
+    async fn check(&self) -> Result<(), MailError> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +79,8 @@ mod tests {
             to: "ada@example.com".into(),
             subject: "Hello".into(),
             text: "Hi\n".into(),
+            html: "<p>Hi</p>\n".into(),
+            locale: "en".into(),
         };
         mailer.fail_next(MailError::Temporary("busy".into()));
         assert!(mailer.send(&mail).await.is_err());

@@ -65,6 +65,27 @@ impl Mailer for MailFolder {
             Err(_) => Err(MailError::Temporary("the process is stopping".to_owned())),
         }
     }
+
+    /// Whether what is there of the folder's path is a folder; the rest is made with the first mail.
+    async fn check(&self) -> Result<(), MailError> {
+        let folder = self.folder.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let existing = folder
+                .ancestors()
+                .find_map(|path| Some((fs::metadata(path).ok()?, path.to_owned())));
+            match existing {
+                Some((metadata, path)) if !metadata.is_dir() => Err(format!("{} is no folder", path.display())),
+                Some((metadata, path)) if metadata.permissions().readonly() => {
+                    Err(format!("{} cannot be written", path.display()))
+                }
+                _ => Ok(()),
+            }
+        });
+        match looked.await {
+            Ok(looked) => looked.map_err(MailError::Temporary),
+            Err(_) => Err(MailError::Temporary("the process is stopping".to_owned())),
+        }
+    }
 }
 
 /// `20260102T030405.678Z-<id>.eml`; an identifier without a time is the whole name.
@@ -119,6 +140,8 @@ mod tests {
             to: "ada@example.com".into(),
             subject: "Hello".into(),
             text: "secret link\n".into(),
+            html: String::new(),
+            locale: String::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A mail as bytes: RFC 5322, with MIME (RFC 2045, 2047) as far as a text in UTF-8 needs it.
+//! A mail as bytes: RFC 5322, with MIME (RFC 2045, 2047) as far as a text in UTF-8 and its HTML need it.
 
 use std::fmt::Write as _;
 
@@ -60,7 +60,9 @@ pub(crate) fn write(from: &Sender, mail: &Mail, now: Timestamp) -> Result<Vec<u8
         return Err(refused("the subject is not one line of text"));
     }
     let date = rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).map_err(|_| refused("the date is out of range"))?;
-    let (encoding, body) = body(&mail.text);
+    if !mail.locale.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Err(refused("the language is not a language tag"));
+    }
     let mut message = String::new();
     for (name, value) in [
         ("From", from.header.as_str()),
@@ -69,18 +71,45 @@ pub(crate) fn write(from: &Sender, mail: &Mail, now: Timestamp) -> Result<Vec<u8
         ("Date", &date),
         ("Message-ID", &format!("<{}@{}>", mail.id, from.host)),
         ("Auto-Submitted", "auto-generated"),
+        ("Content-Language", &mail.locale),
         ("MIME-Version", "1.0"),
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Transfer-Encoding", encoding),
     ] {
-        message.push_str(name);
-        message.push_str(": ");
-        message.push_str(value);
-        message.push_str("\r\n");
+        if !value.is_empty() {
+            header(&mut message, name, value);
+        }
     }
+    if mail.html.is_empty() {
+        part(&mut message, "text/plain", &mail.text);
+        return Ok(message.into_bytes());
+    }
+    // Made of the identifier, so that a repeated mail is the same mail.
+    let boundary = format!("=_{}", mail.id.simple());
+    header(
+        &mut message,
+        "Content-Type",
+        &format!("multipart/alternative; boundary=\"{boundary}\""),
+    );
+    // RFC 2046 section 5.1.4: the plainest first, the one to be shown last.
+    for (kind, text) in [("text/plain", &mail.text), ("text/html", &mail.html)] {
+        // Writing into a string cannot fail.
+        let _ = write!(message, "\r\n--{boundary}\r\n");
+        part(&mut message, kind, text);
+    }
+    let _ = write!(message, "\r\n--{boundary}--\r\n");
+    Ok(message.into_bytes())
+}
+
+fn header(message: &mut String, name: &str, value: &str) {
+    let _ = write!(message, "{name}: {value}\r\n");
+}
+
+/// The headers that say what a text is, and the text.
+fn part(message: &mut String, kind: &str, text: &str) {
+    let (encoding, body) = body(text);
+    header(message, "Content-Type", &format!("{kind}; charset=utf-8"));
+    header(message, "Content-Transfer-Encoding", encoding);
     message.push_str("\r\n");
     message.push_str(&body);
-    Ok(message.into_bytes())
 }
 
 /// The subject's header: as it is where that is allowed, otherwise in encoded words, each of whole characters.
@@ -148,6 +177,8 @@ mod tests {
             to: "ada@example.com".into(),
             subject: subject.into(),
             text: text.into(),
+            html: String::new(),
+            locale: "de".into(),
         }
     }
 
@@ -166,6 +197,7 @@ mod tests {
             "Date: Fri, 2 Jan 2026 03:04:05 +0000",
             "Message-ID: <00000000-0000-0000-0000-000000000000@id.example>",
             "Auto-Submitted: auto-generated",
+            "Content-Language: de",
             "MIME-Version: 1.0",
             "Content-Type: text/plain; charset=utf-8",
             "Content-Transfer-Encoding: 8bit",
@@ -176,6 +208,33 @@ mod tests {
         ];
         let text = "Grüß dich,\nhttps://id.example/verify?token=abc\n";
         assert_eq!(written(&mail("Welcome", text)), expected.join("\r\n"));
+    }
+
+    #[test]
+    fn a_mail_with_html_is_both_the_text_first() {
+        let mail = Mail {
+            html: format!("<p>Grüß dich</p>\n<!-- {} -->\n", "x".repeat(2000)),
+            ..mail("Welcome", "Grüß dich\n")
+        };
+        let message = written(&mail);
+        let boundary = "=_00000000000000000000000000000000";
+        let (head, body) = message.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Type: multipart/alternative; boundary=\"{boundary}\"")));
+        let parts: Vec<_> = body.split(&format!("--{boundary}")).collect();
+        assert_eq!(parts.len(), 4, "{body}");
+        assert_eq!(
+            parts[1],
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüß dich\r\n\r\n"
+        );
+        assert!(
+            parts[2].starts_with(
+                "\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>Gr=C3"
+            ),
+            "{}",
+            parts[2]
+        );
+        assert_eq!(parts[3], "--\r\n");
+        assert_eq!(message, written(&mail), "a repeated mail is the same mail");
     }
 
     #[test]
@@ -192,6 +251,10 @@ mod tests {
                 mail(bad, "text"),
                 Mail {
                     to: format!("ada@example.com{bad}"),
+                    ..mail("ok", "text")
+                },
+                Mail {
+                    locale: format!("de{bad}"),
                     ..mail("ok", "text")
                 },
             ] {

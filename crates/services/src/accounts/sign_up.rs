@@ -11,6 +11,7 @@ use tracing::info;
 use super::Accounts;
 use crate::Client;
 use crate::sessions::Grant;
+use crate::webhooks::Letter;
 
 /// What the stranger says.
 #[derive(Debug)]
@@ -88,9 +89,10 @@ impl Accounts {
             .sessions
             .start(&mut *unit, &user, ask.transport, &ask.client)
             .await?;
-        self.webhooks
-            .queue_mail(&mut *unit, self.webhooks.welcome(&user))
-            .await?;
+        let welcome = self
+            .webhooks
+            .letter(&user.email, &user.locale, user.name.as_deref(), Letter::Welcome);
+        self.webhooks.queue_mail(&mut *unit, welcome).await?;
         unit.commit().await?;
         Ok(grant)
     }

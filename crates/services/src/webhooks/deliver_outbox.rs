@@ -1,21 +1,28 @@
 //! Delivering what waits in the outbox.
+//!
+//! Some mails are on their way at once, each for a time that is less than its lease, so that a slow one holds up
+//! nobody else's and no other node takes it over meanwhile. What fails comes due again, later each time.
 
 use std::time::Duration;
 
 use anteroom_ports::webhooks::{Mail, MailError, OutboxItem};
-use anteroom_ports::{Durability, StoreResult};
+use anteroom_ports::{Durability, StoreError, StoreResult};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 use tracing::{error, info, warn};
 
 use super::{MAIL, Webhooks};
 use crate::later;
 
-/// How long a claimed item is hidden from other nodes.
-const LEASE: SignedDuration = SignedDuration::from_secs(60);
-/// Items per batch.
-const BATCH: i64 = 20;
+/// How much longer a claimed item is hidden from other nodes than its delivery may take: time to book what came of it.
+const LEASE_BEYOND_DELIVERY: SignedDuration = SignedDuration::from_secs(30);
+/// How long a round waits for running deliveries before it looks for more to do, unless something is queued.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// After these many attempts (two days, at the longest pause of an hour) an item is given up.
 const MAX_ATTEMPTS: i32 = 56;
+/// The longest pause between two attempts, in seconds.
+const LONGEST_PAUSE: i64 = 3600;
 
 impl Webhooks {
     /// Waits until something may be due: at once when this node has queued something, else for `at_most`.
@@ -23,20 +30,70 @@ impl Webhooks {
         let _ = tokio::time::timeout(at_most, self.due.notified()).await;
     }
 
-    /// Delivers one batch. Answers how many items were claimed.
+    /// Takes nothing more out of the outbox: the process is about to end. What is on its way may arrive.
+    pub fn stop_delivering(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Delivers what is due, and what comes due meanwhile. Answers how many items were claimed.
+    ///
+    /// Dropped, it leaves what it had claimed to whoever looks after the lease.
     pub async fn deliver_outbox(&self) -> StoreResult<usize> {
+        let mut running = FuturesUnordered::new();
+        let mut claimed = 0;
+        let mut failure = None;
+        loop {
+            let free = self.options.parallel.saturating_sub(running.len());
+            if free > 0 && failure.is_none() && !self.stopping.is_cancelled() {
+                match self.claim(free).await {
+                    Ok(items) => {
+                        claimed += items.len();
+                        running.extend(items.into_iter().map(|item| self.deliver_and_book(item)));
+                    }
+                    Err(e) => failure = Some(e),
+                }
+            }
+            let more_may_come = self.options.parallel > running.len();
+            let booked = tokio::select! {
+                booked = running.next() => booked,
+                () = self.wait_due(LOOK_AGAIN), if more_may_come && !running.is_empty() => continue,
+            };
+            match booked {
+                None => return failure.map_or(Ok(claimed), Err),
+                Some(Ok(())) => {}
+                // The others are on their way and have to be booked all the same.
+                Some(Err(e)) => failure = failure.or(Some(e)),
+            }
+        }
+    }
+
+    async fn claim(&self, limit: usize) -> StoreResult<Vec<OutboxItem>> {
         let now = self.clock.now();
+        let delivery = SignedDuration::try_from(self.options.delivery_timeout).unwrap_or(SignedDuration::ZERO);
+        let lease_until = later(later(now, delivery), LEASE_BEYOND_DELIVERY);
         let mut unit = self.store.begin(Durability::Full).await?;
-        let items = unit.claim_outbox(now, later(now, LEASE), BATCH).await?;
-        if items.is_empty() {
-            return Ok(0);
+        let items = unit
+            .claim_outbox(now, lease_until, i64::try_from(limit).unwrap_or(1))
+            .await?;
+        if !items.is_empty() {
+            unit.commit().await?;
         }
-        unit.commit().await?;
-        for item in &items {
-            let outcome = self.deliver(item).await;
-            self.book(item, outcome).await?;
+        Ok(items)
+    }
+
+    async fn deliver_and_book(&self, item: OutboxItem) -> StoreResult<()> {
+        let outcome = match tokio::time::timeout(self.options.delivery_timeout, self.deliver(&item)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(MailError::Temporary("it took too long".to_owned())),
+        };
+        match self.book(&item, &outcome).await {
+            // A repeat of a mail that has left is a second mail, so this is worth another try.
+            Err(StoreError::Unavailable { .. }) if outcome.is_ok() => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.book(&item, &outcome).await
+            }
+            booked => booked,
         }
-        Ok(items.len())
     }
 
     async fn deliver(&self, item: &OutboxItem) -> Result<(), MailError> {
@@ -46,39 +103,35 @@ impl Webhooks {
                 item.topic
             )));
         }
-        let mail: Mail = serde_json::from_str(&item.payload).map_err(|e| MailError::Permanent(e.to_string()))?;
+        // The parser's own message may quote the mail.
+        let mail: Mail = serde_json::from_str(&item.payload)
+            .map_err(|_| MailError::Permanent("what was queued is no mail".to_owned()))?;
         match &self.mailer {
             Some(mailer) => mailer.send(&mail).await,
             None => Err(MailError::Temporary("no mailer is configured".into())),
         }
     }
 
-    async fn book(&self, item: &OutboxItem, outcome: Result<(), MailError>) -> StoreResult<()> {
+    async fn book(&self, item: &OutboxItem, outcome: &Result<(), MailError>) -> StoreResult<()> {
+        let given_up = item.attempts >= MAX_ATTEMPTS;
+        // 2, 4, 8 ... seconds, at most an hour.
+        let pause = (1_i64 << item.attempts.clamp(1, 12)).min(LONGEST_PAUSE);
         let mut unit = self.store.begin(Durability::Full).await?;
         match outcome {
-            Ok(()) => {
-                unit.finish_outbox(item.id).await?;
-                info!(event = "mail.sent", mail_id = %item.id);
+            Err(MailError::Temporary(_)) if !given_up => {
+                let at = later(self.clock.now(), SignedDuration::from_secs(pause));
+                unit.retry_outbox(item.id, at).await?;
             }
-            Err(e @ MailError::Permanent(_)) => {
-                unit.finish_outbox(item.id).await?;
-                error!(event = "mail.failed", mail_id = %item.id, reason = %e);
-            }
-            Err(e) if item.attempts >= MAX_ATTEMPTS => {
-                unit.finish_outbox(item.id).await?;
-                error!(event = "mail.failed", mail_id = %item.id, attempts = item.attempts, reason = %e);
-            }
-            Err(e) => {
-                // 2, 4, 8 ... seconds, at most an hour.
-                let pause = 1_i64 << item.attempts.clamp(1, 12);
-                unit.retry_outbox(
-                    item.id,
-                    later(self.clock.now(), SignedDuration::from_secs(pause.min(3600))),
-                )
-                .await?;
-                warn!(event = "mail.deferred", mail_id = %item.id, attempts = item.attempts, retry_in_seconds = pause.min(3600), reason = %e);
-            }
+            _ => unit.finish_outbox(item.id).await?,
         }
-        unit.commit().await
+        unit.commit().await?;
+        match outcome {
+            Ok(()) => info!(event = "mail.sent", mail_id = %item.id, attempts = item.attempts),
+            Err(e @ MailError::Temporary(_)) if !given_up => {
+                warn!(event = "mail.deferred", mail_id = %item.id, attempts = item.attempts, retry_in_seconds = pause, reason = %e);
+            }
+            Err(e) => error!(event = "mail.failed", mail_id = %item.id, attempts = item.attempts, reason = %e),
+        }
+        Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! What leaves Anteroom after a commit: the outbox. Mail is what goes through it today.
 
 mod deliver_outbox;
-mod mails;
+mod letters;
+
+pub(crate) use letters::Letter;
+pub use letters::{LetterOptions, Links};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom_ports::webhooks::{Mail, OutboxItem};
 use anteroom_ports::{Clock, Ids, Mailer, Store, StoreError, StoreResult, UnitOfWork};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// The use cases of what leaves.
 pub struct Webhooks {
@@ -15,28 +20,42 @@ pub struct Webhooks {
     mailer: Option<Arc<dyn Mailer>>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    product: String,
+    options: WebhooksOptions,
     due: Notify,
+    stopping: CancellationToken,
+}
+
+/// How things leave.
+#[derive(Debug, Clone)]
+pub struct WebhooksOptions {
+    /// What mails look like.
+    pub letters: LetterOptions,
+    /// Deliveries that this node has on their way at once, at least one.
+    pub parallel: usize,
+    /// The longest that one delivery may take; then it counts as failed and comes due again.
+    pub delivery_timeout: Duration,
 }
 
 const MAIL: &str = "mail";
 
 impl Webhooks {
-    /// Puts the context together. Without a mailer no mail is queued. `product` is the name that mails speak of.
+    /// Puts the context together. Without a mailer no mail is queued.
     pub fn new(
         store: Arc<dyn Store>,
         mailer: Option<Arc<dyn Mailer>>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-        product: String,
+        options: WebhooksOptions,
     ) -> Self {
+        let parallel = options.parallel.max(1);
         Self {
             store,
             mailer,
             clock,
             ids,
-            product,
+            options: WebhooksOptions { parallel, ..options },
             due: Notify::new(),
+            stopping: CancellationToken::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
@@ -16,6 +17,7 @@ use anteroom_services::accounts::{AccountsOptions, SignUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
+use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Accounts, Billing, Chat, Client, Ops, Sessions, Webhooks};
 use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::PlainHasher;
@@ -32,6 +34,28 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub const FREE_LIMIT: i64 = 10;
 /// A password that is accepted.
 pub const PASSWORD: &str = "correct horse battery";
+
+/// How mails look, and how fast they must leave here.
+pub fn mail_options() -> WebhooksOptions {
+    let page = |path: &str| format!("https://app.example/{path}");
+    WebhooksOptions {
+        letters: LetterOptions {
+            product: "Anteroom".into(),
+            color: "#2f5bea".into(),
+            logo_url: None,
+            support: None,
+            links: Links {
+                verify_email: page("verify-email"),
+                reset_password: page("reset-password"),
+                confirm_email: page("confirm-email"),
+                undo_email_change: page("undo-email-change"),
+                revoke_session: page("revoke-session"),
+            },
+        },
+        parallel: 4,
+        delivery_timeout: Duration::from_secs(2),
+    }
+}
 
 pub struct House {
     pub store: Arc<dyn Store>,
@@ -125,7 +149,7 @@ impl House {
             Some(mailer.clone()),
             clock.clone(),
             ids.clone(),
-            "Anteroom".into(),
+            mail_options(),
         ));
         let options = AccountsOptions {
             signup_open,

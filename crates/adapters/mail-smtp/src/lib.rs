@@ -1,0 +1,1 @@
+//! A mailer that speaks SMTP to a mail server.
