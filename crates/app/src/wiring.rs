@@ -13,6 +13,7 @@ use anteroom_domain::billing::{
 };
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
+use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
 use anteroom_ports::{ChatModel, Clock, Ids, Mailer, PasswordHasher, PaymentProvider, Secrets, Store, TokenSigner};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::accounts::AccountsOptions;
@@ -20,6 +21,7 @@ use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
+use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::{StripeStub, StubOptions};
@@ -131,9 +133,22 @@ impl Adapters {
     }
 }
 
-fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
+/// How mails leave, if they do. Connects to nothing yet.
+pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
     match settings.mail.transport {
         MailTransport::None => Ok(None),
+        MailTransport::Smtp => {
+            let target = settings.mail_server().context("mail.smtp_url names no mail server")?;
+            let options = SmtpOptions {
+                target,
+                from: settings.mail.from.clone(),
+                timeout: Duration::from_millis(settings.mail.timeout_ms.into()),
+                max_idle: usize::try_from(settings.mail.max_connections).unwrap_or(1),
+                ca_file: settings.mail.smtp_ca_file.clone(),
+            };
+            let mailer = MailSmtp::new(options, Arc::clone(clock)).context("the mail settings cannot be used")?;
+            Ok(Some(Arc::new(mailer)))
+        }
         MailTransport::Folder => {
             private_folder(&settings.data.dir)?;
             let folder = settings.data.dir.join("mail");
@@ -227,7 +242,7 @@ impl Services {
             a.mailer.clone(),
             clock(),
             ids(),
-            settings.product.name.clone(),
+            webhooks_options(settings),
         ));
         let options = AccountsOptions {
             signup_open: settings.accounts.signup == Signup::Open,
@@ -298,6 +313,27 @@ fn landing_pages(settings: &Settings) -> anyhow::Result<(String, String)> {
         Ok(url.into())
     };
     Ok((page("success")?, page("cancelled")?))
+}
+
+fn webhooks_options(settings: &Settings) -> WebhooksOptions {
+    let (product, links) = (&settings.product, &settings.links);
+    WebhooksOptions {
+        letters: LetterOptions {
+            product: product.name.clone(),
+            color: product.color.clone(),
+            logo_url: product.logo_url.clone().map(String::from),
+            support: product.support.clone(),
+            links: Links {
+                verify_email: settings.page(&links.verify_email),
+                reset_password: settings.page(&links.reset_password),
+                confirm_email: settings.page(&links.confirm_email),
+                undo_email_change: settings.page(&links.undo_email_change),
+                revoke_session: settings.page(&links.revoke_session),
+            },
+        },
+        parallel: usize::try_from(settings.mail.max_connections).unwrap_or(1),
+        delivery_timeout: SmtpOptions::longest(Duration::from_millis(settings.mail.timeout_ms.into())),
+    }
 }
 
 fn chat_options(settings: &Settings) -> ChatOptions {

@@ -53,6 +53,7 @@ impl Settings {
         self.check_secret(&mut findings);
         self.check_web(&mut findings);
         self.check_production(&mut findings);
+        self.check_mail(&mut findings);
         self.check_ai(&mut findings);
         self.check_plans(&mut findings);
         if findings.problems.is_empty() {
@@ -124,6 +125,32 @@ impl Settings {
         }
         if self.billing.provider == PaymentProviderName::StripeStub {
             findings.warn("billing.provider is stripe-stub: anyone gets any plan for nothing");
+        }
+    }
+
+    fn check_mail(&self, findings: &mut Findings) {
+        let mail = &self.mail;
+        if mail.transport != MailTransport::Smtp {
+            if mail.smtp_url.is_some() {
+                findings.warn("mail.smtp_url is set, but mail.transport sends nothing there");
+            }
+            return;
+        }
+        let Some(server) = self.mail_server() else {
+            findings.refuse(
+                "mail.smtp_url",
+                "mail.transport is smtp: set SMTP_URL to the mail server",
+            );
+            return;
+        };
+        if server.exposes_password() {
+            findings.warn(format!(
+                "mail.smtp_url: the password may travel in the clear to {}; use smtps:// or ?tls=required",
+                server.server()
+            ));
+        }
+        if mail.from.trim_end_matches('>').ends_with("@localhost") {
+            findings.warn("mail.from is at localhost: mail servers will refuse it or take it for spam");
         }
     }
 
