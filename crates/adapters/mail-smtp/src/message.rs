@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use anteroom_domain::Timestamp;
 use anteroom_ports::{Mail, MailError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::Address;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
@@ -28,7 +30,7 @@ pub(crate) fn build(from: &Mailbox, mail: &Mail, now: Timestamp) -> Result<Built
     let mut builder = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to.clone()))
-        .subject(mail.subject.as_str())
+        .raw_header(subject(&mail.subject))
         .date(SystemTime::from(now))
         .message_id(Some(format!("<{}@{}>", mail.id, from.email.domain())))
         .raw_header(HeaderValue::new(
@@ -58,6 +60,34 @@ pub(crate) fn build(from: &Mailbox, mail: &Mail, now: Timestamp) -> Result<Built
         to,
         bytes: message.formatted(),
     })
+}
+
+/// The longest subject that is written as it is: with its name it fits a line of 78.
+const MAX_PLAIN_SUBJECT: usize = 68;
+
+/// Bytes in one encoded word: 60 characters of base64, 72 with their frame; 75 are allowed (RFC 2047 section 2).
+const WORD_BYTES: usize = 45;
+
+/// The subject's header. Encoded here, because lettre leaves a text that looks like an encoded word as it is, and it
+/// would be read as what it encodes.
+fn subject(text: &str) -> HeaderValue {
+    let mut words = Vec::new();
+    let mut rest = text;
+    if text.is_ascii() && text.len() <= MAX_PLAIN_SUBJECT && !text.contains("=?") {
+        words.push(text.to_owned());
+        rest = "";
+    }
+    while !rest.is_empty() {
+        let mut end = rest.len().min(WORD_BYTES);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (word, after) = rest.split_at(end);
+        words.push(format!("=?utf-8?B?{}?=", STANDARD.encode(word)));
+        rest = after;
+    }
+    let name = HeaderName::new_from_ascii_str("Subject");
+    HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), words.join("\r\n "))
 }
 
 /// The encoding is chosen by what the text holds; a NUL, which no mail may hold, goes.
