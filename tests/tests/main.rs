@@ -16,6 +16,7 @@ mod edge;
 mod health;
 #[path = "../src/house.rs"]
 mod house;
+mod mail;
 mod process;
 mod routes;
 mod v1;

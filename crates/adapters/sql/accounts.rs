@@ -313,12 +313,7 @@ impl AccountsWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.accounts.count_one_time_tokens", skip_all)]
-    async fn count_one_time_tokens(
-        &mut self,
-        user: UserId,
-        purpose: Purpose,
-        since: Timestamp,
-    ) -> StoreResult<i64> {
+    async fn count_one_time_tokens(&mut self, user: UserId, purpose: Purpose, since: Timestamp) -> StoreResult<i64> {
         let count = one_time_tokens::table
             .filter(one_time_tokens::user_id.eq(Id(user.0)))
             .filter(one_time_tokens::purpose.eq(purpose.as_str()))

@@ -14,15 +14,13 @@ use crate::wiring::Services;
 /// Starts the jobs. They end, each at the end of its round, when `stop` is cancelled.
 pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &CancellationToken) -> TaskTracker {
     let jobs = TaskTracker::new();
-    if services.webhooks.delivers() {
-        every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
-            let s = Arc::clone(services);
-            move || {
-                let s = Arc::clone(&s);
-                async move { s.webhooks.deliver_outbox().await }
-            }
-        });
-    }
+    every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
+        let s = Arc::clone(services);
+        move || {
+            let s = Arc::clone(&s);
+            async move { s.webhooks.deliver_outbox().await }
+        }
+    });
     let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
     let s = Arc::clone(services);
     job(
@@ -40,6 +38,24 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
         boxed(move || {
             let s = Arc::clone(&s);
             async move { s.chat.sweep_calls().await }
+        }),
+    );
+    let s = Arc::clone(services);
+    job(
+        "accounts.erase_due",
+        60,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.accounts.erase_due_accounts().await }
+        }),
+    );
+    let s = Arc::clone(services);
+    job(
+        "accounts.purge_tokens",
+        3600,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.accounts.purge_tokens().await }
         }),
     );
     let s = Arc::clone(services);

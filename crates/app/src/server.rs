@@ -246,6 +246,7 @@ impl Running {
         {
             warn!(event = "server.stopped.unsettled", calls = self.services.chat.running());
         }
+        self.services.webhooks.stop_delivering();
         self.stop_jobs.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(2), self.jobs.wait()).await;
         if let Err(e) = self.services.sessions.flush_seen().await {

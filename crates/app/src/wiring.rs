@@ -14,6 +14,7 @@ use anteroom_domain::billing::{
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
+use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
 use anteroom_password_filter::PasswordFilter;
 use anteroom_ports::{
     ChatModel, Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
@@ -24,6 +25,7 @@ use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
+use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::{StripeStub, StubOptions};
@@ -154,9 +156,22 @@ pub(crate) fn breached_passwords(settings: &Settings) -> anyhow::Result<Option<P
     Ok(Some(opened.with_context(named)?))
 }
 
-fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
+/// How mails leave, if they do. Connects to nothing yet.
+pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<dyn Mailer>>> {
     match settings.mail.transport {
         MailTransport::None => Ok(None),
+        MailTransport::Smtp => {
+            let target = settings.mail_server().context("mail.smtp_url names no mail server")?;
+            let options = SmtpOptions {
+                target,
+                from: settings.mail.from.clone(),
+                timeout: Duration::from_millis(settings.mail.timeout_ms.into()),
+                max_idle: usize::try_from(settings.mail.max_connections).unwrap_or(1),
+                ca_file: settings.mail.smtp_ca_file.clone(),
+            };
+            let mailer = MailSmtp::new(options, Arc::clone(clock)).context("the mail settings cannot be used")?;
+            Ok(Some(Arc::new(mailer)))
+        }
         MailTransport::Folder => {
             private_folder(&settings.data.dir)?;
             let folder = settings.data.dir.join("mail");
@@ -254,7 +269,7 @@ impl Services {
             a.mailer.clone(),
             clock(),
             ids(),
-            settings.product.name.clone(),
+            webhooks_options(settings),
         ));
         let protection = Arc::new(Protection::new(
             store(),
@@ -264,27 +279,6 @@ impl Services {
             Arc::<MemoryLimiter>::clone(&a.limiter),
             protection_options(settings),
         ));
-        let options = AccountsOptions {
-            signup_open: settings.accounts.signup == Signup::Open,
-            passwords: PasswordRules {
-                policy: PasswordPolicy {
-                    min_strength: settings.passwords.min_strength,
-                },
-                common: Arc::clone(&a.common_passwords),
-                breached: a.breached_passwords.clone(),
-            },
-        };
-        let accounts = Accounts::new(
-            store(),
-            Arc::clone(&a.hasher),
-            clock(),
-            ids(),
-            Arc::clone(&sessions),
-            Arc::clone(&webhooks),
-            Arc::clone(&audit),
-            Arc::clone(&protection),
-            options,
-        );
         let (success_url, cancel_url) = landing_pages(settings)?;
         let options = BillingOptions {
             catalogue: catalogue(settings)?,
@@ -299,6 +293,30 @@ impl Services {
             Arc::clone(&sessions),
             options,
         ));
+        let options = AccountsOptions {
+            signup_open: settings.accounts.signup == Signup::Open,
+            require_verified_email: settings.accounts.require_verified_email,
+            deletion_grace: days(settings.accounts.deletion_grace_days),
+            passwords: PasswordRules {
+                policy: PasswordPolicy {
+                    min_strength: settings.passwords.min_strength,
+                },
+                common: Arc::clone(&a.common_passwords),
+                breached: a.breached_passwords.clone(),
+            },
+        };
+        let accounts = Accounts::new(
+            store(),
+            Arc::clone(&a.hasher),
+            clock(),
+            ids(),
+            Arc::clone(&sessions),
+            Arc::clone(&billing),
+            Arc::clone(&webhooks),
+            Arc::clone(&audit),
+            Arc::clone(&protection),
+            options,
+        );
         let chat = Chat::new(
             store(),
             Arc::clone(&a.models),
@@ -309,7 +327,7 @@ impl Services {
             chat_options(settings),
         );
         Ok(Self {
-            accounts: Arc::new(accounts),
+            accounts,
             audit,
             sessions,
             billing,
@@ -336,6 +354,7 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
         signup_per_minute: p.signup_per_minute,
         login_per_minute: p.login_per_minute,
         sensitive_per_minute: p.sensitive_per_minute,
+        recover_per_minute: p.recover_per_minute,
         default_per_minute: p.default_per_minute,
         account_lockout: account,
         address_lockout: LockoutPolicy {
@@ -357,6 +376,27 @@ fn landing_pages(settings: &Settings) -> anyhow::Result<(String, String)> {
         Ok(url.into())
     };
     Ok((page("success")?, page("cancelled")?))
+}
+
+fn webhooks_options(settings: &Settings) -> WebhooksOptions {
+    let (product, links) = (&settings.product, &settings.links);
+    WebhooksOptions {
+        letters: LetterOptions {
+            product: product.name.clone(),
+            color: product.color.clone(),
+            logo_url: product.logo_url.clone().map(String::from),
+            support: product.support.clone(),
+            links: Links {
+                verify_email: settings.page(&links.verify_email),
+                reset_password: settings.page(&links.reset_password),
+                confirm_email: settings.page(&links.confirm_email),
+                undo_email_change: settings.page(&links.undo_email_change),
+                revoke_session: settings.page(&links.revoke_session),
+            },
+        },
+        parallel: usize::try_from(settings.mail.max_connections).unwrap_or(1),
+        delivery_timeout: SmtpOptions::longest(Duration::from_millis(settings.mail.timeout_ms.into())),
+    }
 }
 
 fn chat_options(settings: &Settings) -> ChatOptions {

@@ -4,5 +4,6 @@
 //! case.
 
 pub mod chat_model;
+pub mod mailer;
 pub mod payment_provider;
 pub mod store;

@@ -30,12 +30,8 @@ pub trait AccountsRead: Send {
 
     /// Whether somebody, but for one, may still go back to this folded address ([`Purpose::UndoEmailChange`]): nobody
     /// else may take it meanwhile.
-    async fn address_is_reserved(
-        &mut self,
-        folded: &str,
-        but_for: Option<UserId>,
-        now: Timestamp,
-    ) -> StoreResult<bool>;
+    async fn address_is_reserved(&mut self, folded: &str, but_for: Option<UserId>, now: Timestamp)
+    -> StoreResult<bool>;
 
     /// At most `limit` users, newest first, older than `before`.
     async fn page_users(&mut self, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>>;
@@ -76,12 +72,7 @@ pub trait AccountsWrite: Send {
     ) -> StoreResult<Option<OneTimeToken>>;
 
     /// How many tokens of a purpose were made for a user since then, used or not.
-    async fn count_one_time_tokens(
-        &mut self,
-        user: UserId,
-        purpose: Purpose,
-        since: Timestamp,
-    ) -> StoreResult<i64>;
+    async fn count_one_time_tokens(&mut self, user: UserId, purpose: Purpose, since: Timestamp) -> StoreResult<i64>;
 
     /// Makes a user's unused tokens of a purpose void.
     async fn void_one_time_tokens(&mut self, user: UserId, purpose: Purpose, at: Timestamp) -> StoreResult<()>;

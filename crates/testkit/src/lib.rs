@@ -11,6 +11,7 @@ pub mod chat;
 pub mod ops;
 pub mod protection;
 pub mod sessions;
+pub mod smtp;
 pub mod store;
 pub mod webhooks;
 

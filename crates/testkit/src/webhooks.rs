@@ -1,6 +1,6 @@
 //! A mailer that keeps what it is given.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use crate::store::assert_no_open_unit;
 struct State {
     sent: Vec<Mail>,
     failures: VecDeque<MailError>,
+    stuck: HashSet<String>,
 }
 
 /// Records every mail that it took; fails as often as it was told to.
@@ -31,6 +32,21 @@ impl RecordingMailer {
     /// The next mail that is not failed already fails so. Failures queue up.
     pub fn fail_next(&self, error: MailError) {
         lock(&self.state).failures.push_back(error);
+    }
+
+    /// Forgets the failures that it was told of and that nobody has had yet.
+    pub fn forgive(&self) {
+        lock(&self.state).failures.clear();
+    }
+
+    /// Mails to this address are never taken and never refused: whoever sends one waits.
+    pub fn stick(&self, to: &str) {
+        lock(&self.state).stuck.insert(to.to_owned());
+    }
+
+    /// Mails to this address leave as others do again, as soon as somebody sends one anew.
+    pub fn unstick(&self, to: &str) {
+        lock(&self.state).stuck.remove(to);
     }
 
     /// What was taken, oldest first. A mail that was sent twice is here twice.
@@ -52,6 +68,9 @@ impl Mailer for RecordingMailer {
 
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         assert_no_open_unit("sending mail");
+        if lock(&self.state).stuck.contains(&mail.to) {
+            return std::future::pending().await;
+        }
         let mut state = lock(&self.state);
         if let Some(error) = state.failures.pop_front() {
             return Err(error);

@@ -21,6 +21,7 @@ use tracing::{debug, info};
 use url::Url;
 
 use anteroom_domain::Timestamp;
+use anteroom_domain::billing::Subscription;
 use anteroom_ports::PaymentProvider;
 use anteroom_ports::billing::{Checkout, CheckoutOrder, HostedCheckout, PaymentError, ProviderEvent, WebhookRejected};
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use anteroom_ports::{ChatModel, Clock, Store};
 
 use super::{read, runtime, say};
-use crate::config::{DatabaseTarget, Settings};
+use crate::config::{DatabaseTarget, MailTransport, Settings};
 use crate::logging::{self, Output};
 use crate::system::SystemClock;
-use crate::wiring::{breached_passwords, models, open_store};
+use crate::wiring::{breached_passwords, mailer, models, open_store};
 
 struct Findings {
     bad: bool,
@@ -63,6 +63,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         Ok(None) => {}
         Err(e) => findings.bad("breached passwords", &format!("{e:#}")),
     }
+    look_at_mail(settings, findings).await;
     if settings.model_provider().is_none() {
         Findings::good("models", "the built-in `echo`");
         return;
@@ -71,6 +72,29 @@ async fn look(settings: &Settings, findings: &mut Findings) {
     match models(settings, &clock) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
         Ok(provider) => look_at_models(settings, &*provider, findings).await,
+    }
+}
+
+/// Asks the mail server as for a mail, and sends none.
+async fn look_at_mail(settings: &Settings, findings: &mut Findings) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let place = settings
+        .mail_server()
+        .map_or_else(String::new, |server| server.server());
+    if settings.mail.transport == MailTransport::Folder {
+        // Made with the first mail; doctor makes nothing.
+        return Findings::good(
+            "mail",
+            &format!("files in {}", settings.data.dir.join("mail").display()),
+        );
+    }
+    match mailer(settings, &clock) {
+        Ok(None) => Findings::good("mail", "none: no mail leaves"),
+        Err(e) => findings.bad("mail", &format!("{e:#}")),
+        Ok(Some(mailer)) => match mailer.check().await {
+            Ok(()) => Findings::good("mail", &format!("{place} answers")),
+            Err(e) => findings.bad("mail", &format!("{place}: {e}")),
+        },
     }
 }
 

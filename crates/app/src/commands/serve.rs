@@ -59,7 +59,10 @@ fn greeting(settings: &Settings, running: &Running) -> String {
     };
     let mail = match p.mailer {
         "none" => "none: no mail leaves".to_owned(),
-        _ => format!("files in {}", settings.data.dir.join("mail").display()),
+        "folder" => format!("files in {}", settings.data.dir.join("mail").display()),
+        other => settings
+            .mail_server()
+            .map_or(other.to_owned(), |server| format!("SMTP, {}", server.server())),
     };
     let metrics = running
         .metrics
@@ -71,7 +74,7 @@ fn greeting(settings: &Settings, running: &Running) -> String {
         ("Store", settings.database().redacted(), "DATABASE_URL"),
         ("Models", models, "OPENAI_API_KEY, OPENAI_BASE_URL, AI_MODELS"),
         ("Payments", payments.to_owned(), "ANTEROOM__BILLING__PROVIDER"),
-        ("Mail", mail, "ANTEROOM__MAIL__TRANSPORT"),
+        ("Mail", mail, "SMTP_URL"),
     ];
     let width = rows
         .iter()

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use secrecy::SecretString;
+use anteroom_mail_smtp::SmtpTarget;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
 use super::database_target::DatabaseTarget;
 use super::layers::Layers;
-use super::settings::{CookieSecure, Environment, Settings};
+use super::settings::{CookieSecure, Environment, MailTransport, Settings};
 
 const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -30,7 +31,13 @@ pub(super) fn fill(layers: &mut Layers) {
         &format!("sqlite://{}/anteroom.db", layers.text("data.dir").trim_end_matches('/')),
     );
     layers.fill("billing.provider", by_env("stripe-stub", "none"));
-    layers.fill("mail.transport", by_env("folder", "none"));
+    let has_mail_server = !layers.text("mail.smtp_url").is_empty();
+    let transport = if has_mail_server {
+        "smtp"
+    } else {
+        by_env("folder", "none")
+    };
+    layers.fill("mail.transport", transport);
     layers.fill("log.format", by_env("text", "json"));
     if !layers.text("ai.openai_api_key").is_empty() {
         layers.fill("ai.openai_base_url", OPENAI);
@@ -83,6 +90,21 @@ impl Settings {
     pub fn model_provider(&self) -> Option<(Url, Option<SecretString>)> {
         let url = self.ai.openai_base_url.clone()?;
         Some((url, self.ai.openai_api_key.clone()))
+    }
+
+    /// The mail server, if mails go to one.
+    pub fn mail_server(&self) -> Option<SmtpTarget> {
+        if self.mail.transport != MailTransport::Smtp {
+            return None;
+        }
+        SmtpTarget::parse(self.mail.smtp_url.as_ref()?.expose_secret())
+    }
+
+    /// The address of a page that a link in a mail leads to. It is the frontend's or the public URL's, never one that
+    /// a request names.
+    pub fn page(&self, path: &str) -> String {
+        let base = self.server.frontend_url.as_ref().unwrap_or(&self.server.public_url);
+        format!("{}{path}", base.as_str().trim_end_matches('/'))
     }
 
     /// Whether the public URL is one that a client could use: a wildcard address is not.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use anteroom_mail_smtp::SmtpTarget;
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -15,6 +16,9 @@ pub(super) enum Format {
     Host,
     Path,
     Url,
+    UrlPath,
+    Color,
+    Smtp,
     Cidr,
     Header,
     Csp,
@@ -31,6 +35,9 @@ impl Format {
             "host" => Self::Host,
             "path" => Self::Path,
             "url" => Self::Url,
+            "url_path" => Self::UrlPath,
+            "color" => Self::Color,
+            "smtp" => Self::Smtp,
             "cidr" => Self::Cidr,
             "header" => Self::Header,
             "csp" => Self::Csp,
@@ -49,6 +56,9 @@ impl Format {
             Self::Host => "an IP address or a host name, without scheme and port",
             Self::Path => "a path",
             Self::Url => "an address such as https://app.example.com (http or https, no password, query or fragment)",
+            Self::UrlPath => "a path such as /verify-email (letters, digits, and / - _ . ~)",
+            Self::Color => "a colour such as #2f5bea",
+            Self::Smtp => anteroom_mail_smtp::EXPECTED,
             Self::Cidr => "an IP address or a range such as 10.0.0.0/8",
             Self::Header => "the name of an HTTP header such as CF-IPCountry",
             Self::Csp => "a CSP source such as https://huggingface.co or https://*.hf.space",
@@ -71,6 +81,9 @@ impl Format {
             Self::Any | Self::Line | Self::Path | Self::Model => true,
             Self::Host => is_host(text),
             Self::Url => is_web_address(text),
+            Self::UrlPath => is_url_path(text),
+            Self::Color => is_color(text),
+            Self::Smtp => SmtpTarget::parse(text).is_some(),
             Self::Cidr => return range(text),
             // RFC 9110 section 5.6.2.
             Self::Header => text
@@ -101,6 +114,16 @@ fn is_web_address(text: &str) -> bool {
     })
 }
 
+/// A path that stays below its base: no second slash at the start, which would name a host, and no step upwards.
+fn is_url_path(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+    text.starts_with('/') && text.bytes().all(is_plain) && !text.contains("//") && !text.contains("..")
+}
+
+fn is_color(text: &str) -> bool {
+    text.len() == 7 && text.starts_with('#') && text.bytes().skip(1).all(|b| b.is_ascii_hexdigit())
+}
+
 /// A range, or a single address as a range of one.
 fn range(text: &str) -> Option<String> {
     let range: IpNet = match text.parse::<IpAddr>() {
@@ -128,7 +151,7 @@ mod tests {
 
     #[test]
     fn formats_take_what_is_meant_and_refuse_what_is_not() {
-        let cases: [(Format, &[&str], &[&str]); 8] = [
+        let cases: [(Format, &[&str], &[&str]); 11] = [
             (
                 Format::Host,
                 &["127.0.0.1", "::", "localhost", "api.example.com"],
@@ -154,6 +177,25 @@ mod tests {
                 Format::Mailbox,
                 &["a@b.example", "A Room <a@b.example>"],
                 &["a", "A <a@b.example", "<@b>", "a@", "A <a b@c>"],
+            ),
+            (
+                Format::UrlPath,
+                &["/verify-email", "/de/konto/bestaetigen"],
+                &["verify", "//evil.example", "/a//b", "/../b", "/a?b", "/a#b", "/a b"],
+            ),
+            (
+                Format::Color,
+                &["#2f5bea", "#FFFFFF"],
+                &["#fff", "red", "#2f5beg", "2f5bea0"],
+            ),
+            (
+                Format::Smtp,
+                &[
+                    "smtp://localhost",
+                    "smtps://a:b@mail.example",
+                    "smtp://a:b@mail.example?tls=required",
+                ],
+                &["mail.example", "smtp://a:b@mail.example?tls=maybe"],
             ),
             (Format::Line, &["one line"], &["two\nlines"]),
             (Format::Database, &["sqlite://a.db", "postgres://h/d"], &["a.db"]),

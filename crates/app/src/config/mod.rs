@@ -35,9 +35,9 @@ pub use errors::{ConfigErrors, Problem, Source};
 pub use example::env_example;
 pub use schema::DEFAULT_FILE;
 pub use settings::{
-    AccountsSettings, CookieSecure, CookieSettings, DataSettings, DatabaseSettings, Environment, LogFormat,
-    LogSettings, MailSettings, MailTransport, MetricsSettings, PasswordsSettings, ProductSettings, ProtectionSettings,
-    SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings, Signup,
+    AccountsSettings, CookieSecure, CookieSettings, DataSettings, DatabaseSettings, Environment, LinksSettings,
+    LogFormat, LogSettings, MailSettings, MailTransport, MetricsSettings, PasswordsSettings, ProductSettings,
+    ProtectionSettings, SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings, Signup,
 };
 
 use layers::Layers;

@@ -26,6 +26,7 @@ pub struct Settings {
     pub secret: SecretSettings,
     pub product: ProductSettings,
     pub accounts: AccountsSettings,
+    pub links: LinksSettings,
     pub passwords: PasswordsSettings,
     pub sessions: SessionsSettings,
     pub cookie: CookieSettings,
@@ -128,6 +129,30 @@ pub struct SecretSettings {
 pub struct ProductSettings {
     /// The product's name.
     pub name: String,
+    /// Accent colour, `#rrggbb`.
+    pub color: String,
+    /// A picture instead of the name.
+    #[serde(deserialize_with = "unless_empty")]
+    pub logo_url: Option<Url>,
+    /// Where to turn with questions.
+    #[serde(deserialize_with = "unless_empty")]
+    pub support: Option<String>,
+}
+
+/// `[links]`: the pages that links in mails lead to, as paths.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinksSettings {
+    /// Confirms an address.
+    pub verify_email: String,
+    /// Sets a password.
+    pub reset_password: String,
+    /// Confirms a new address.
+    pub confirm_email: String,
+    /// Takes a change of address back.
+    pub undo_email_change: String,
+    /// Ends a session.
+    pub revoke_session: String,
 }
 
 /// `[accounts]`: who may have one.
@@ -136,6 +161,10 @@ pub struct ProductSettings {
 pub struct AccountsSettings {
     /// Whether anyone may sign up.
     pub signup: Signup,
+    /// Whether an address has to be proven before anyone is signed in with it.
+    pub require_verified_email: bool,
+    /// Days that an account waits to be erased after its owner has asked for it.
+    pub deletion_grace_days: u32,
 }
 
 /// `accounts.signup`.
@@ -221,6 +250,8 @@ pub struct ProtectionSettings {
     pub login_per_minute: u32,
     /// Changes of password or e-mail and re-authentications per user.
     pub sensitive_per_minute: u32,
+    /// Links asked for and tokens presented, per client address.
+    pub recover_per_minute: u32,
     /// Everything else, per user or client address.
     pub default_per_minute: u32,
     /// Failed logins of an account that cost nothing.
@@ -251,6 +282,16 @@ pub struct SecuritySettings {
 pub struct MailSettings {
     /// The way.
     pub transport: MailTransport,
+    /// The mail server; read it through [`Settings::mail_server`].
+    #[serde(deserialize_with = "unless_empty")]
+    pub smtp_url: Option<SecretString>,
+    /// Certificates to trust beside the system's.
+    #[serde(deserialize_with = "unless_empty")]
+    pub smtp_ca_file: Option<PathBuf>,
+    /// Milliseconds to connect, and for each command.
+    pub timeout_ms: u32,
+    /// Mails on their way at once.
+    pub max_connections: u32,
     /// The sender.
     pub from: String,
 }
@@ -259,6 +300,8 @@ pub struct MailSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MailTransport {
+    /// To a mail server.
+    Smtp,
     /// Files under `{data.dir}/mail`.
     Folder,
     /// Nowhere.

@@ -53,7 +53,9 @@ impl Settings {
         self.check_secret(&mut findings);
         self.check_web(&mut findings);
         self.check_lockout(&mut findings);
+        self.check_accounts(&mut findings);
         self.check_production(&mut findings);
+        self.check_mail(&mut findings);
         self.check_ai(&mut findings);
         self.check_plans(&mut findings);
         if findings.problems.is_empty() {
@@ -104,6 +106,15 @@ impl Settings {
         }
     }
 
+    fn check_accounts(&self, findings: &mut Findings) {
+        if self.accounts.require_verified_email && self.mail.transport == MailTransport::None {
+            findings.refuse(
+                "accounts.require_verified_email",
+                "nobody could sign in: no mail leaves; set SMTP_URL, or mail.transport",
+            );
+        }
+    }
+
     fn check_lockout(&self, findings: &mut Findings) {
         let p = &self.protection;
         if p.lockout_longest_delay_seconds < p.lockout_first_delay_seconds {
@@ -141,6 +152,32 @@ impl Settings {
         }
         if self.billing.provider == PaymentProviderName::StripeStub {
             findings.warn("billing.provider is stripe-stub: anyone gets any plan for nothing");
+        }
+    }
+
+    fn check_mail(&self, findings: &mut Findings) {
+        let mail = &self.mail;
+        if mail.transport != MailTransport::Smtp {
+            if mail.smtp_url.is_some() {
+                findings.warn("mail.smtp_url is set, but mail.transport sends nothing there");
+            }
+            return;
+        }
+        let Some(server) = self.mail_server() else {
+            findings.refuse(
+                "mail.smtp_url",
+                "mail.transport is smtp: set SMTP_URL to the mail server",
+            );
+            return;
+        };
+        if server.exposes_password() {
+            findings.warn(format!(
+                "mail.smtp_url: the password may travel in the clear to {}; use smtps:// or ?tls=required",
+                server.server()
+            ));
+        }
+        if mail.from.trim_end_matches('>').ends_with("@localhost") {
+            findings.warn("mail.from is at localhost: mail servers will refuse it or take it for spam");
         }
     }
 

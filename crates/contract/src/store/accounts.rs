@@ -167,9 +167,20 @@ pub async fn a_one_time_token_is_taken_once(database: &dyn TestDatabase) {
         taken
     };
     let mut read = store.read().await.unwrap();
-    assert_eq!(read.one_time_token(token.purpose, &digest, at(5)).await.unwrap(), Some(token.clone()));
-    assert_eq!(read.one_time_token(Purpose::VerifyEmail, &digest, at(5)).await.unwrap(), None);
-    assert_eq!(read.one_time_token(token.purpose, &digest, token.expires_at).await.unwrap(), None);
+    assert_eq!(
+        read.one_time_token(token.purpose, &digest, at(5)).await.unwrap(),
+        Some(token.clone())
+    );
+    assert_eq!(
+        read.one_time_token(Purpose::VerifyEmail, &digest, at(5)).await.unwrap(),
+        None
+    );
+    assert_eq!(
+        read.one_time_token(token.purpose, &digest, token.expires_at)
+            .await
+            .unwrap(),
+        None
+    );
     drop(read);
     assert_eq!(take(Purpose::VerifyEmail, digest, at(5)).await, None);
     assert_eq!(take(token.purpose, super::samples::digest(), at(5)).await, None);
@@ -190,9 +201,20 @@ pub async fn a_one_time_token_is_taken_once(database: &dyn TestDatabase) {
     assert_eq!(taken, [used]);
     let mut unit = begin(&store).await;
     assert_eq!(unit.one_time_token(token.purpose, &digest, at(7)).await.unwrap(), None);
-    assert_eq!(unit.count_one_time_tokens(ada.id, token.purpose, at(2)).await.unwrap(), 1);
-    assert_eq!(unit.count_one_time_tokens(ada.id, token.purpose, at(3)).await.unwrap(), 0);
-    assert_eq!(unit.count_one_time_tokens(ada.id, Purpose::VerifyEmail, at(2)).await.unwrap(), 0);
+    assert_eq!(
+        unit.count_one_time_tokens(ada.id, token.purpose, at(2)).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        unit.count_one_time_tokens(ada.id, token.purpose, at(3)).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        unit.count_one_time_tokens(ada.id, Purpose::VerifyEmail, at(2))
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 /// As long as its former owner may go back to it, whatever the case of its letters.
@@ -202,7 +224,9 @@ pub async fn an_address_is_reserved_while_it_can_be_taken_back(database: &dyn Te
     let (mut undo, secret) = (one_time_token(&ada), digest());
     undo.purpose = Purpose::UndoEmailChange;
     let mut unit = begin(&store).await;
-    unit.insert_one_time_token(&one_time_token(&ada), &digest()).await.unwrap();
+    unit.insert_one_time_token(&one_time_token(&ada), &digest())
+        .await
+        .unwrap();
     let folded = "ada@example.com";
     assert!(!unit.address_is_reserved(folded, None, at(5)).await.unwrap());
     unit.insert_one_time_token(&undo, &secret).await.unwrap();

@@ -67,8 +67,10 @@ pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Resul
         client: caller.client,
     };
     let accounts = Arc::clone(&api.accounts);
-    Ok(match api.run(async move { accounts.log_in_with_password(ask).await }).await? {
-        LoggedIn::In(grant) => login_answer(&api, StatusCode::OK, &grant),
-        LoggedIn::VerifyEmail => NextStepResponse::answer("verify_email"),
-    })
+    Ok(
+        match api.run(async move { accounts.log_in_with_password(ask).await }).await? {
+            LoggedIn::In(grant) => login_answer(&api, StatusCode::OK, &grant),
+            LoggedIn::VerifyEmail => NextStepResponse::answer("verify_email"),
+        },
+    )
 }

@@ -36,15 +36,12 @@ pub enum ChangeEmailError {
 impl Accounts {
     /// Mails a link to the new address, which gets the account when the link is followed, and tells the present one,
     /// with a link that stops it.
-    pub async fn change_email(
-        &self,
-        live: &LiveSession,
-        new: &str,
-        client: &Client,
-    ) -> Result<(), ChangeEmailError> {
+    pub async fn change_email(&self, live: &LiveSession, new: &str, client: &Client) -> Result<(), ChangeEmailError> {
         let outcome = self.try_change_email(live, new, client).await;
         match &outcome {
-            Ok(()) => info!(event = "account.email.change_requested", user_id = %live.user.id, session_id = %live.session.id),
+            Ok(()) => {
+                info!(event = "account.email.change_requested", user_id = %live.user.id, session_id = %live.session.id)
+            }
             Err(e) => {
                 info!(event = "account.email.change_failed", user_id = %live.user.id, session_id = %live.session.id, reason = %e);
             }
@@ -52,12 +49,7 @@ impl Accounts {
         outcome
     }
 
-    async fn try_change_email(
-        &self,
-        live: &LiveSession,
-        new: &str,
-        client: &Client,
-    ) -> Result<(), ChangeEmailError> {
+    async fn try_change_email(&self, live: &LiveSession, new: &str, client: &Client) -> Result<(), ChangeEmailError> {
         self.recently_proven(&live.session)?;
         let fault = |code, detail: String| {
             ChangeEmailError::Refused(vec![FieldFault {
@@ -73,7 +65,10 @@ impl Accounts {
         if new.folded() == user.email.folded() {
             return Err(fault("same_email", "this is the account's address already".to_owned()));
         }
-        if !self.may_mail_token(&mut *unit, user.id, Purpose::ConfirmNewEmail).await? {
+        if !self
+            .may_mail_token(&mut *unit, user.id, Purpose::ConfirmNewEmail)
+            .await?
+        {
             return Err(ChangeEmailError::TooMany);
         }
         let taken = unit.user_by_email(new.folded()).await?.is_some()
@@ -83,7 +78,8 @@ impl Accounts {
         if taken && !self.options.require_verified_email {
             return Err(ChangeEmailError::EmailTaken);
         }
-        unit.void_one_time_tokens(user.id, Purpose::ConfirmNewEmail, now).await?;
+        unit.void_one_time_tokens(user.id, Purpose::ConfirmNewEmail, now)
+            .await?;
         let token = self
             .issue_token(&mut *unit, user.id, Purpose::ConfirmNewEmail, new.as_str())
             .await?;

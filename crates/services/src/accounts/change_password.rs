@@ -88,9 +88,14 @@ impl Accounts {
             Ok(proven) => proven,
             Err(e) => {
                 if matches!(e, ProveError::Wrong) {
-                    let act = Act::failed("account.password.change", Actor::User(user.id), client, "wrong_password")
-                        .subject(user.id)
-                        .session(session.id);
+                    let act = Act::failed(
+                        "account.password.change",
+                        Actor::User(user.id),
+                        client,
+                        "wrong_password",
+                    )
+                    .subject(user.id)
+                    .session(session.id);
                     self.audit.record_alone(act).await?;
                 }
                 return Err(e.into());

@@ -42,11 +42,7 @@ pub enum DeleteAccountError {
 impl Accounts {
     /// Ends every session, cancels the subscription at the provider, and marks the account to be erased. Answers when
     /// that will be; logging in before takes it back.
-    pub async fn delete_account(
-        &self,
-        live: &LiveSession,
-        client: &Client,
-    ) -> Result<Timestamp, DeleteAccountError> {
+    pub async fn delete_account(&self, live: &LiveSession, client: &Client) -> Result<Timestamp, DeleteAccountError> {
         self.recently_proven(&live.session)?;
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
@@ -74,7 +70,9 @@ impl Accounts {
             .await?;
         if unit.subscription_of(Owner::account(user.id)).await?.is_some() {
             let ask = CancelAsk { user_id: user.id };
-            self.webhooks.queue_errand(&mut *unit, CANCEL_SUBSCRIPTION, &ask).await?;
+            self.webhooks
+                .queue_errand(&mut *unit, CANCEL_SUBSCRIPTION, &ask)
+                .await?;
         }
         self.webhooks
             .tell(&mut *unit, &user, Letter::DeletionScheduled { on: delete_after })
@@ -118,7 +116,12 @@ impl Accounts {
     /// the account's identifier, and so does the audit log.
     pub async fn erase_due_accounts(&self) -> StoreResult<usize> {
         let now = self.clock.now();
-        let due = self.store.begin(Durability::Full).await?.users_to_erase(now, 50).await?;
+        let due = self
+            .store
+            .begin(Durability::Full)
+            .await?
+            .users_to_erase(now, 50)
+            .await?;
         let mut erased = 0;
         for user in due {
             erased += usize::from(self.erase(user.id, now).await?);

@@ -97,7 +97,11 @@ impl Accounts {
             }
             Ok(LoggedIn::VerifyEmail) => {
                 let user_id = user.map(|u| u.id.to_string());
-                info!(event = "account.login.failed", user_id, reason = "the address is not verified");
+                info!(
+                    event = "account.login.failed",
+                    user_id,
+                    reason = "the address is not verified"
+                );
             }
             Err(LogInError::Blocked { retry_after_seconds }) => {
                 info!(event = "account.login.blocked", retry_after_seconds);

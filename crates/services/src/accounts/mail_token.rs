@@ -2,7 +2,7 @@
 
 use anteroom_domain::accounts::{OneTimeToken, Purpose};
 use anteroom_domain::{OneTimeTokenId, UserId};
-use anteroom_ports::{Digest, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Digest, Durability, StoreError, StoreResult, UnitOfWork};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Accounts;
@@ -60,6 +60,15 @@ impl Accounts {
     ) -> StoreResult<bool> {
         let since = later(self.clock.now(), -jiff::SignedDuration::from_hours(1));
         Ok(unit.count_one_time_tokens(user_id, purpose, since).await? < PER_HOUR)
+    }
+
+    /// Deletes tokens that have been over for a day, a batch at a time. Answers how many.
+    pub async fn purge_tokens(&self) -> StoreResult<usize> {
+        let before = later(self.clock.now(), -jiff::SignedDuration::from_hours(24));
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let purged = unit.purge_one_time_tokens(before, 500).await?;
+        unit.commit().await?;
+        Ok(purged)
     }
 
     /// What the store knows a token by.

@@ -30,7 +30,10 @@ impl MailAsk {
         Self {
             folded: email.folded().to_owned(),
             address: client.address.clone(),
-            user_agent: client.user_agent.as_deref().map(anteroom_domain::sessions::clip_user_agent),
+            user_agent: client
+                .user_agent
+                .as_deref()
+                .map(anteroom_domain::sessions::clip_user_agent),
             request_id: client.request_id,
         }
     }
@@ -54,12 +57,7 @@ impl Accounts {
         Ok(())
     }
 
-    pub(super) async fn queue_mail_ask(
-        &self,
-        topic: &'static str,
-        email: &Email,
-        client: &Client,
-    ) -> StoreResult<()> {
+    pub(super) async fn queue_mail_ask(&self, topic: &'static str, email: &Email, client: &Client) -> StoreResult<()> {
         let mut unit = self.store.begin(Durability::Full).await?;
         self.webhooks
             .queue_errand(&mut *unit, topic, &MailAsk::new(email, client))

@@ -154,8 +154,8 @@ impl Accounts {
                 }
             }
         }
-        let act = Act::failed("account.signup", Actor::Anonymous, client, "email_taken")
-            .subject(owner.map(|owner| owner.id));
+        let act =
+            Act::failed("account.signup", Actor::Anonymous, client, "email_taken").subject(owner.map(|owner| owner.id));
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         Ok(())

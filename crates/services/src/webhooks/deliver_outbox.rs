@@ -135,7 +135,9 @@ impl Webhooks {
                 Err(e @ MailError::Temporary(_)) if !given_up => {
                     warn!(event = "errand.deferred", topic, errand_id = %item.id, attempts = item.attempts, retry_in_seconds = pause, reason = %e);
                 }
-                Err(e) => error!(event = "errand.failed", topic, errand_id = %item.id, attempts = item.attempts, reason = %e),
+                Err(e) => {
+                    error!(event = "errand.failed", topic, errand_id = %item.id, attempts = item.attempts, reason = %e)
+                }
             }
             return Ok(());
         }

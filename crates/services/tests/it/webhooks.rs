@@ -1,9 +1,11 @@
 //! The outbox.
 
+use std::time::Instant;
+
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::MailError;
 
-use crate::house::House;
+use crate::house::{House, mail_options};
 
 #[tokio::test]
 async fn a_mail_leaves_once_after_the_commit() {
@@ -54,4 +56,94 @@ async fn workers_at_once_deliver_nothing_twice() {
     to.sort();
     to.dedup();
     assert_eq!((house.mailer.sent().len(), to.len()), (30, 30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_mail_holds_up_nobody_elses_and_comes_due_again() {
+    let house = House::new().await;
+    // As many as are on their way at once, less one; queued first, so claimed first.
+    let slow: Vec<String> = (1..mail_options().parallel)
+        .map(|i| format!("slow{i}@example.com"))
+        .collect();
+    for to in &slow {
+        house.mailer.stick(to);
+        house.sign_up(to, Transport::Token).await;
+    }
+    for i in 0..20 {
+        house.sign_up(&format!("u{i}@example.com"), Transport::Token).await;
+    }
+    let begun = Instant::now();
+    let webhooks = house.webhooks.clone();
+    let round = tokio::spawn(async move { webhooks.deliver_outbox().await });
+    while house.mailer.sent().len() < 20 {
+        assert!(
+            begun.elapsed() < mail_options().delivery_timeout,
+            "the slow ones hold up the others"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // One that is queued meanwhile does not wait for them either.
+    house.sign_up("late@example.com", Transport::Token).await;
+    while house.mailer.sent().len() < 21 {
+        assert!(!round.is_finished(), "the late one waits for the slow ones");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(round.await.unwrap().unwrap(), 20 + 1 + slow.len());
+    // The slow ones were given up in time, and are tried again.
+    for to in &slow {
+        house.mailer.unstick(to);
+    }
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), 0, "not due yet");
+    house.clock.advance_seconds(5);
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), slow.len());
+    assert_eq!(house.mailer.sent().len(), 21 + slow.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_on_its_way_is_nobody_elses_until_its_lease_ends() {
+    let house = House::new().await;
+    house.mailer.stick("slow@example.com");
+    house.sign_up("slow@example.com", Transport::Token).await;
+    let webhooks = house.webhooks.clone();
+    let round = tokio::spawn(async move { webhooks.deliver_outbox().await });
+    while house.webhooks.deliver_outbox().await.unwrap() > 0 {}
+    house.mailer.unstick("slow@example.com");
+    // A node that dies leaves its mail to the others, once the lease is over.
+    round.abort();
+    let _ = round.await;
+    let lease = mail_options().delivery_timeout.as_secs() + 30;
+    house.clock.advance_seconds(i64::try_from(lease).unwrap() - 1);
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), 0);
+    house.clock.advance_seconds(2);
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), 1);
+    assert_eq!(house.mailer.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_day_loses_no_mail() {
+    let house = House::new().await;
+    house.sign_up("ada@example.com", Transport::Token).await;
+    let mut tries = 0;
+    for _ in 0..24 * 60 {
+        house.mailer.fail_next(MailError::Temporary("away".into()));
+        tries += house.webhooks.deliver_outbox().await.unwrap();
+        house.clock.advance_seconds(60);
+    }
+    assert!((24..60).contains(&tries), "{tries} tries in a day");
+    while house.mailer.sent().is_empty() {
+        // What is left of the failures, and the last pause.
+        house.webhooks.deliver_outbox().await.unwrap();
+        house.clock.advance_seconds(3600);
+        house.mailer.forgive();
+    }
+    assert_eq!(house.mailer.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_out_any_more_once_the_process_is_about_to_end() {
+    let house = House::new().await;
+    house.sign_up("ada@example.com", Transport::Token).await;
+    house.webhooks.stop_delivering();
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), 0);
+    assert!(house.mailer.sent().is_empty());
 }

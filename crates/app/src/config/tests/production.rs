@@ -53,6 +53,69 @@ fn production_refuses_what_is_unsafe_and_development_does_not() {
 }
 
 #[test]
+fn mails_go_to_the_mail_server_where_there_is_one() {
+    let from = ("ANTEROOM__MAIL__FROM", "A Room <no-reply@a.example>");
+    for load in [load_env, production] {
+        let url = ("SMTP_URL", "smtps://ada:hunter2@mail.example");
+        let loaded = load(&[url, from]).unwrap();
+        assert_eq!(loaded.settings.mail.transport, MailTransport::Smtp);
+        assert_eq!(loaded.settings.mail_server().unwrap().server(), "mail.example:465");
+        assert!(!loaded.dump().contains("hunter2"));
+        assert!(
+            !loaded.warnings.iter().any(|warning| warning.contains("mail.")),
+            "{:?}",
+            loaded.warnings
+        );
+        // In the clear, to another machine; and what mail servers refuse.
+        let said = load(&[("SMTP_URL", "smtp://ada:hunter2@mail.example")])
+            .unwrap()
+            .warnings
+            .join("; ");
+        assert!(
+            said.contains("in the clear to mail.example:25") && said.contains("mail.from"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+        let local = load(&[("SMTP_URL", "smtp://ada:hunter2@localhost"), from])
+            .unwrap()
+            .warnings;
+        assert!(
+            !local.iter().any(|warning| warning.contains("in the clear to")),
+            "{local:?}"
+        );
+        // Asked for, and not there; not asked for, and there.
+        let said = messages(load(&[("ANTEROOM__MAIL__TRANSPORT", "smtp")]));
+        assert!(said[0].contains("SMTP_URL"), "{said:?}");
+        let unused = load(&[url, ("ANTEROOM__MAIL__TRANSPORT", "none")]).unwrap().warnings;
+        assert!(
+            unused.iter().any(|warning| warning.contains("mail.smtp_url is set")),
+            "{unused:?}"
+        );
+        let said = messages(load(&[("SMTP_URL", "smtp://ada:hunter2@mail.example?tsl=required")]));
+        assert!(
+            said[0].contains("tls=required") && !said[0].contains("hunter2"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn pages_are_the_frontends_or_the_servers_own() {
+    let page = |pairs: &[(&str, &str)]| {
+        let settings = load_env(pairs).unwrap().settings;
+        settings.page(&settings.links.verify_email)
+    };
+    let server = ("ANTEROOM__SERVER__PUBLIC_URL", "https://api.example");
+    assert_eq!(page(&[server]), "https://api.example/verify-email");
+    assert_eq!(
+        page(&[server, ("FRONTEND_URL", "https://app.example/x/")]),
+        "https://app.example/x/verify-email"
+    );
+    let path = ("ANTEROOM__LINKS__VERIFY_EMAIL", "/konto/bestaetigen");
+    assert_eq!(page(&[server, path]), "https://api.example/konto/bestaetigen");
+}
+
+#[test]
 fn a_short_secret_key_is_refused_everywhere() {
     assert!(load_env(&[("SECRET_KEY", &KEY[1..])]).is_err());
     assert!(production(&[("SECRET_KEY", &KEY[1..])]).is_err());
