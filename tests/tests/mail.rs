@@ -101,7 +101,7 @@ async fn f64_hostile_host_headers_leave_mails_byte_identical(setup: &Setup) {
     let mails = app.mails();
     assert_eq!(mails.len(), hostile.len());
     // But for the recipient, the identifier and the time.
-    let same = |mail: &anteroom_tests::Mail| {
+    let same = |mail: &anteroom_tests::app::Mail| {
         let id = mail
             .path
             .file_stem()

@@ -11,7 +11,7 @@ use anteroom_services::accounts::{
 };
 use anteroom_testkit::accounts::PlainHasher;
 
-use crate::house::{House, PASSWORD};
+use crate::house::{House, PASSWORD, signed_in};
 
 fn asking(email: &str, password: &str) -> SignUp {
     SignUp {
@@ -348,7 +348,7 @@ async fn users_are_brought_along_and_log_in_with_what_they_had() {
         .log_in_with_password(log_in("ada@example.com", PASSWORD))
         .await
         .unwrap();
-    let ada = grant.user;
+    let ada = signed_in(grant).user;
     assert_eq!(
         (ada.email.as_str(), ada.name.as_deref()),
         ("Ada@Example.com", Some("Ada"))

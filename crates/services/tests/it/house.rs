@@ -14,7 +14,7 @@ use anteroom_domain::sessions::Transport;
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Store};
-use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp, SignedUp};
+use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::ProtectionOptions;
@@ -131,7 +131,12 @@ impl House {
     }
 
     pub async fn with(signup_open: bool, daily_spend_cap: NanoUsd, models: &[&str]) -> Self {
-        Self::built(signup_open, daily_spend_cap, models, LOCKOUT).await
+        Self::built(signup_open, daily_spend_cap, models, LOCKOUT, false).await
+    }
+
+    /// One where addresses are proven before anyone is signed in.
+    pub async fn verifying() -> Self {
+        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], LOCKOUT, true).await
     }
 
     /// One that locks an account after so many failures, and an address after 30.
@@ -140,7 +145,7 @@ impl House {
             free_failures,
             ..LOCKOUT
         };
-        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], lockout).await
+        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], lockout, false).await
     }
 
     async fn built(
@@ -148,6 +153,7 @@ impl House {
         daily_spend_cap: NanoUsd,
         models: &[&str],
         account_lockout: LockoutPolicy,
+        require_verified_email: bool,
     ) -> Self {
         let store: Arc<dyn Store> = Arc::new(GuardedStore::new(Arc::new(
             SqliteStore::open_temporary().await.unwrap(),
@@ -225,7 +231,7 @@ impl House {
         ));
         let options = AccountsOptions {
             signup_open,
-            require_verified_email: false,
+            require_verified_email,
             deletion_grace: SignedDuration::from_hours(24 * 14),
             passwords: PasswordRules {
                 policy: PasswordPolicy { min_strength: 2 },
@@ -313,6 +319,18 @@ impl House {
         self.sessions.live_session(grant.session.id).await.unwrap()
     }
 
+    /// Somebody who has an account, signed in anew.
+    pub async fn somebody_again(&self, email: &str) -> Arc<LiveSession> {
+        let ask = LogIn {
+            email: email.into(),
+            password: PASSWORD.into(),
+            transport: Transport::Token,
+            client: Client::default(),
+        };
+        let grant = signed_in(self.accounts.log_in_with_password(ask).await.unwrap());
+        self.sessions.live_session(grant.session.id).await.unwrap()
+    }
+
     /// Somebody who pays for `pro`.
     pub async fn payer(&self, email: &str, status: SubscriptionStatus) -> Arc<LiveSession> {
         let live = self.somebody(email).await;
@@ -354,6 +372,14 @@ impl House {
             })
             .await
             .unwrap()
+    }
+}
+
+/// The grant of somebody who was let in.
+pub fn signed_in(outcome: LoggedIn) -> Grant {
+    match outcome {
+        LoggedIn::In(grant) => *grant,
+        LoggedIn::VerifyEmail => panic!("the address is to be verified"),
     }
 }
 

@@ -14,5 +14,6 @@ mod chat;
 mod house;
 mod ops;
 mod protection;
+mod recovery;
 mod sessions;
 mod webhooks;

@@ -8,7 +8,7 @@ use anteroom_services::Client;
 use anteroom_services::accounts::{LogIn, LogInError};
 use anteroom_services::sessions::Grant;
 
-use crate::house::{House, PASSWORD};
+use crate::house::{House, PASSWORD, signed_in};
 
 const ADA: &str = "ada@example.com";
 
@@ -23,7 +23,7 @@ async fn log_in(house: &House, email: &str, password: &str, from: Option<&str>) 
             ..Client::default()
         },
     };
-    house.accounts.log_in_with_password(ask).await
+    house.accounts.log_in_with_password(ask).await.map(signed_in)
 }
 
 async fn fail(house: &House, email: &str, from: Option<&str>) {

@@ -17,7 +17,7 @@ async fn a_mail_leaves_once_after_the_commit() {
     let sent = house.mailer.sent();
     assert_eq!(
         (sent.len(), sent[0].to.as_str(), sent[0].subject.as_str()),
-        (1, "ada@example.com", "Welcome to Anteroom")
+        (1, "ada@example.com", "Confirm your e-mail address for Anteroom")
     );
 }
 
