@@ -15,6 +15,7 @@ struct State {
     sent: Vec<Mail>,
     failures: VecDeque<MailError>,
     stuck: HashSet<String>,
+    waiting: usize,
 }
 
 /// Records every mail that it took; fails as often as it was told to.
@@ -49,6 +50,18 @@ impl RecordingMailer {
         lock(&self.state).stuck.remove(to);
     }
 
+    /// How often somebody has begun to wait with such a mail.
+    pub fn waited(&self) -> usize {
+        lock(&self.state).waiting
+    }
+
+    fn sticks(&self, mail: &Mail) -> bool {
+        let mut state = lock(&self.state);
+        let sticks = state.stuck.contains(&mail.to);
+        state.waiting += usize::from(sticks);
+        sticks
+    }
+
     /// What was taken, oldest first. A mail that was sent twice is here twice.
     pub fn sent(&self) -> Vec<Mail> {
         lock(&self.state).sent.clone()
@@ -68,7 +81,7 @@ impl Mailer for RecordingMailer {
 
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         assert_no_open_unit("sending mail");
-        if lock(&self.state).stuck.contains(&mail.to) {
+        if self.sticks(mail) {
             return std::future::pending().await;
         }
         let mut state = lock(&self.state);

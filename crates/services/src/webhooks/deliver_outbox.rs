@@ -19,6 +19,8 @@ use crate::later;
 const LEASE_BEYOND_DELIVERY: SignedDuration = SignedDuration::from_secs(30);
 /// How long a round waits for running deliveries before it looks for more to do, unless something is queued.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long to wait before what has left is booked again, when the store was away.
+const BOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After these many attempts (two days, at the longest pause of an hour) an item is given up.
 const MAX_ATTEMPTS: i32 = 56;
 /// The longest pause between two attempts, in seconds.
@@ -48,21 +50,24 @@ impl Webhooks {
                 match self.claim(free).await {
                     Ok(items) => {
                         claimed += items.len();
-                        running.extend(items.into_iter().map(|item| self.deliver_and_book(item)));
+                        running.extend(items.into_iter().map(|item| self.deliver_in_time(item)));
                     }
                     Err(e) => failure = Some(e),
                 }
             }
             let more_may_come = self.options.parallel > running.len();
-            let booked = tokio::select! {
-                booked = running.next() => booked,
+            let delivered = tokio::select! {
+                delivered = running.next() => delivered,
                 () = self.wait_due(LOOK_AGAIN), if more_may_come && !running.is_empty() => continue,
             };
-            match booked {
-                None => return failure.map_or(Ok(claimed), Err),
-                Some(Ok(())) => {}
+            let Some((item, outcome)) = delivered else {
+                return failure.map_or(Ok(claimed), Err);
+            };
+            // Booked here and not where it was delivered: deliveries stand still while this task waits for the store,
+            // and one that had a connection of it then would be waited for in vain.
+            if let Err(e) = self.book_surely(&item, &outcome).await {
                 // The others are on their way and have to be booked all the same.
-                Some(Err(e)) => failure = failure.or(Some(e)),
+                failure = failure.or(Some(e));
             }
         }
     }
@@ -81,16 +86,20 @@ impl Webhooks {
         Ok(items)
     }
 
-    async fn deliver_and_book(&self, item: OutboxItem) -> StoreResult<()> {
+    async fn deliver_in_time(&self, item: OutboxItem) -> (OutboxItem, Result<(), MailError>) {
         let outcome = match tokio::time::timeout(self.options.delivery_timeout, self.deliver(&item)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(MailError::Temporary("it took too long".to_owned())),
         };
-        match self.book(&item, &outcome).await {
+        (item, outcome)
+    }
+
+    async fn book_surely(&self, item: &OutboxItem, outcome: &Result<(), MailError>) -> StoreResult<()> {
+        match self.book(item, outcome).await {
             // A repeat of a mail that has left is a second mail, so this is worth another try.
             Err(StoreError::Unavailable { .. }) if outcome.is_ok() => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                self.book(&item, &outcome).await
+                tokio::time::sleep(BOOK_AGAIN).await;
+                self.book(item, outcome).await
             }
             booked => booked,
         }

@@ -106,7 +106,10 @@ async fn a_mail_on_its_way_is_nobody_elses_until_its_lease_ends() {
     house.sign_up("slow@example.com", Transport::Token).await;
     let webhooks = house.webhooks.clone();
     let round = tokio::spawn(async move { webhooks.deliver_outbox().await });
-    while house.webhooks.deliver_outbox().await.unwrap() > 0 {}
+    while house.mailer.waited() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(house.webhooks.deliver_outbox().await.unwrap(), 0, "it is leased");
     house.mailer.unstick("slow@example.com");
     // A node that dies leaves its mail to the others, once the lease is over.
     round.abort();

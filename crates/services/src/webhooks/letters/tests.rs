@@ -123,8 +123,13 @@ fn tags(html: &str) -> Vec<&str> {
 fn every_letter_is_whole_in_both_languages() {
     let token = SecretString::from(TOKEN);
     for locale in LOCALES {
-        for (letter, page) in letters(&token, "Firefox on Linux") {
+        for (number, (letter, page)) in letters(&token, "Firefox on Linux").into_iter().enumerate() {
             let mail = options().write(Uuid::nil(), &to(), locale, Some("Ada"), letter);
+            // To look at them in a browser.
+            if let Some(folder) = std::env::var_os("LETTERS_TO") {
+                let path = std::path::Path::new(&folder).join(format!("{number:02}-{}.html", &locale[..2]));
+                std::fs::write(path, &mail.html).unwrap();
+            }
             let what = format!("{locale} {letter:?}: {} {}", mail.subject, mail.text);
             assert_eq!(
                 (mail.to.as_str(), mail.locale.as_str()),
