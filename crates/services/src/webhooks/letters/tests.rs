@@ -1,5 +1,7 @@
 //! Every letter in both languages, and what must not get into any.
 
+use std::collections::HashSet;
+
 use super::*;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -261,6 +263,7 @@ fn what_people_wrote_adds_no_header_link_or_tag() {
     for locale in LOCALES {
         for (number, (letter, _)) in letters(&token, "Firefox").into_iter().enumerate() {
             let clean = options().write(Uuid::nil(), &to(), locale, None, letter);
+            let allowed: HashSet<&str> = tags(&clean.html).into_iter().collect();
             for said in hostile {
                 // As a display name, as a device and a country, as the product's name.
                 let (said_letter, _) = letters(&token, said)[number];
