@@ -222,6 +222,16 @@ impl TestApp {
         true
     }
 
+    /// The token of the newest link that was mailed to an address, once all mails that were to leave have left.
+    pub async fn mailed_token(&self, to: &str) -> String {
+        self.mails_have_left().await;
+        let mails = self.mails();
+        let newest = mails.iter().rev().filter(|mail| mail.to == to);
+        let token = newest.filter_map(|mail| mail.text.split_once("#token=")).next();
+        let (_, rest) = token.unwrap_or_else(|| panic!("no link was mailed to {to}: {mails:#?}"));
+        rest.chars().take_while(char::is_ascii_alphanumeric).collect()
+    }
+
     /// The mails that have left, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         let Ok(entries) = std::fs::read_dir(self.0.data.join("mail")) else {

@@ -242,7 +242,7 @@ async fn routes_and_methods_that_do_not_exist(setup: &Setup) {
     }
     for (path, allowed) in [
         ("/v1/auth/login", "POST"),
-        ("/v1/me", "GET, PATCH, HEAD"),
+        ("/v1/me", "GET, PATCH, DELETE, HEAD"),
         ("/v1/conversations", "POST, GET, HEAD"),
         ("/v1/conversations/x", "GET, PATCH, DELETE, HEAD"),
         ("/health", "GET, HEAD"),

@@ -3,6 +3,7 @@
 //! Some mails are on their way at once, each for a time that is less than its lease, so that a slow one holds up
 //! nobody else's and no other node takes it over meanwhile. What fails comes due again, later each time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom_ports::webhooks::{Mail, MailError, OutboxItem};
@@ -12,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 use tracing::{debug, error, info, warn};
 
-use super::{MAIL, Webhooks};
+use super::{Errand, MAIL, Webhooks};
 use crate::later;
 
 /// How much longer a claimed item is hidden from other nodes than its delivery may take: time to book what came of it.
@@ -108,7 +109,7 @@ impl Webhooks {
     async fn deliver(&self, item: &OutboxItem) -> Result<(), MailError> {
         if item.topic != MAIL {
             return match self.errand(&item.topic) {
-                Some(errand) => errand.run(&item.topic, &item.payload).await,
+                Some(errand) => run_apart(errand, item).await,
                 None => Err(MailError::Temporary(format!(
                     "this version cannot deliver `{}`",
                     item.topic
@@ -159,4 +160,14 @@ impl Webhooks {
         }
         Ok(())
     }
+}
+
+/// Runs an errand as a task of its own: deliveries stand still while their task waits for the store, and an errand that
+/// had a connection of it then would be waited for in vain.
+async fn run_apart(errand: Arc<dyn Errand>, item: &OutboxItem) -> Result<(), MailError> {
+    let (topic, payload) = (item.topic.clone(), item.payload.clone());
+    let running = tokio::spawn(async move { errand.run(&topic, &payload).await });
+    running
+        .await
+        .unwrap_or_else(|e| Err(MailError::Temporary(format!("it did not end: {e}"))))
 }

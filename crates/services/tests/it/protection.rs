@@ -145,7 +145,7 @@ async fn the_owner_is_told_once() {
     for _ in 0..5 {
         fail(&house, ADA, None).await;
     }
-    assert_eq!(mails(&house).await, ["Welcome to Anteroom"]);
+    assert_eq!(mails(&house).await, ["Confirm your e-mail address for Anteroom"]);
     fail(&house, ADA, None).await;
     house.clock.advance_seconds(5);
     fail(&house, ADA, None).await;
@@ -153,7 +153,10 @@ async fn the_owner_is_told_once() {
     fail(&house, ADA, None).await;
     assert_eq!(
         mails(&house).await,
-        ["Welcome to Anteroom", "Failed logins at Anteroom"]
+        [
+            "Confirm your e-mail address for Anteroom",
+            "Many failed logins at Anteroom"
+        ]
     );
     // A sixth try that is right is no lockout.
     house.clock.advance_seconds(20);
@@ -185,7 +188,10 @@ async fn of_parallel_failures_one_tells() {
     }
     assert_eq!(
         mails(&house).await,
-        ["Welcome to Anteroom", "Failed logins at Anteroom"]
+        [
+            "Confirm your e-mail address for Anteroom",
+            "Many failed logins at Anteroom"
+        ]
     );
 }
 

@@ -57,7 +57,7 @@ async fn the_sixth_failure_closes_the_way_in_and_says_until_when(setup: &Setup) 
         .await;
     let mail = app.mails().pop().unwrap();
     assert!(
-        mail.text.contains("Subject: Failed logins at Anteroom"),
+        mail.text.contains("Subject: Many failed logins at Anteroom"),
         "{}",
         mail.text
     );

@@ -1,8 +1,10 @@
 //! `/v1/auth`
 
+mod email;
 mod lockout;
 mod login;
 mod logout;
+mod password;
 mod refresh;
 mod session;
 mod signup;

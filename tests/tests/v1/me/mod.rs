@@ -1,5 +1,6 @@
 //! `/v1/me`
 
+mod account;
 mod entitlements;
 mod subscription;
 

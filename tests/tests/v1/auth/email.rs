@@ -1,0 +1,189 @@
+//! `/v1/auth/email`: proving addresses, and taking a change back.
+
+use anteroom_tests::app::fresh_email;
+use anteroom_tests::{PASSWORD, Setup, on_every_store};
+use futures_util::future::join_all;
+use serde_json::json;
+
+on_every_store![
+    a_mailed_token_proves_the_address_once,
+    what_is_no_token_proves_nothing,
+    another_link_is_mailed_whoever_asks_is_told_the_same,
+    where_addresses_are_proven_first_signing_up_tells_nothing,
+    an_address_changes_and_is_taken_back,
+];
+
+async fn a_mailed_token_proves_the_address_once(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let token = app.mailed_token(&user.email).await;
+    let tries = (0..64).map(|_| {
+        let (app, body) = (app.clone(), json!({ "token": token }));
+        async move { app.post("/v1/auth/email/verify").json(&body).await.told() }
+    });
+    let told = join_all(tries).await;
+    assert_eq!(told.iter().filter(|(status, _)| *status == 204).count(), 1, "{told:?}");
+    let others = told.iter().filter(|(status, _)| *status != 204);
+    assert!(others.clone().all(|(status, _)| *status == 400), "{told:?}");
+    let me = app.get("/v1/me").by(&user).await.is(200).json();
+    assert_eq!(me["email_verified"], true);
+}
+
+async fn what_is_no_token_proves_nothing(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let token = app.mailed_token(&user.email).await;
+    for bad in [
+        "",
+        "x",
+        &token[1..],
+        &format!("{token}0"),
+        &token.to_uppercase(),
+        "\u{0}",
+    ] {
+        app.post("/v1/auth/email/verify")
+            .json(&json!({ "token": bad }))
+            .expect(400)
+            .code("invalid_token")
+            .events(&["account.email.verify_failed"])
+            .await;
+    }
+    // Nor is a token of one kind one of another.
+    app.post("/v1/auth/email/undo")
+        .json(&json!({ "token": token }))
+        .expect(400)
+        .code("invalid_token")
+        .events(&["account.email.undo_failed"])
+        .await;
+    app.post("/v1/auth/password/reset")
+        .json(&json!({ "token": token, "password": PASSWORD }))
+        .expect(400)
+        .code("invalid_token")
+        .events(&["account.password.reset_failed"])
+        .await;
+    app.post("/v1/auth/email/verify")
+        .json(&json!({ "token": token }))
+        .expect(204)
+        .events(&["account.email.verified"])
+        .await;
+}
+
+async fn another_link_is_mailed_whoever_asks_is_told_the_same(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let first = app.mailed_token(&user.email).await;
+    let ask = |email: &str| app.post("/v1/auth/email/resend").json(&json!({ "email": email }));
+    let events = ["account.email.verification_requested"];
+    let known = ask(&user.email.to_uppercase())
+        .expect(202)
+        .events(&events)
+        .mails(&[&user.email])
+        .await;
+    let unknown = ask("nobody@example.com").expect(202).events(&events).await;
+    assert_eq!(known.json(), unknown.json());
+    ask("none").expect(422).errors(&[("/email", "invalid_email")]).await;
+    let second = app.mailed_token(&user.email).await;
+    assert_ne!(first, second);
+    // Both work until one is used.
+    app.post("/v1/auth/email/verify")
+        .json(&json!({ "token": first }))
+        .await
+        .is(204);
+    app.post("/v1/auth/email/verify")
+        .json(&json!({ "token": second }))
+        .await
+        .refused(400, "invalid_token");
+    ask(&user.email).expect(202).events(&events).await;
+}
+
+async fn where_addresses_are_proven_first_signing_up_tells_nothing(setup: &Setup) {
+    let app = setup.app_with(&[("accounts.require_verified_email", "true")]).await;
+    let email = fresh_email();
+    let sign_up = || {
+        app.post("/v1/auth/signup")
+            .json(&json!({ "email": email, "password": PASSWORD }))
+    };
+    let log_in = || {
+        app.post("/v1/auth/login")
+            .json(&json!({ "email": email, "password": PASSWORD }))
+    };
+    let new = sign_up()
+        .expect(202)
+        .events(&["account.signup.mailed"])
+        .mails(&[&email])
+        .await;
+    assert_eq!(new.json(), json!({ "status": "verify_email" }));
+    assert_eq!(new.header("set-cookie"), None);
+    let unproven = log_in().expect(202).events(&["account.login.failed"]).await;
+    assert_eq!(unproven.json(), json!({ "status": "verify_email" }));
+    let token = app.mailed_token(&email).await;
+    app.post("/v1/auth/email/verify")
+        .json(&json!({ "token": token }))
+        .await
+        .is(204);
+    log_in().expect(200).events(&["account.login.succeeded"]).await;
+    // Taken now, and the answer is the same; its owner is told.
+    let taken = sign_up()
+        .expect(202)
+        .events(&["account.signup.mailed"])
+        .mails(&[&email])
+        .await;
+    assert_eq!(taken.json(), new.json());
+    let refused = setup
+        .try_app_with(&[("accounts.require_verified_email", "true"), ("mail.transport", "none")])
+        .await
+        .err()
+        .unwrap();
+    assert!(refused.contains("accounts.require_verified_email"), "{refused}");
+}
+
+async fn an_address_changes_and_is_taken_back(setup: &Setup) {
+    let app = setup.app().await;
+    let (user, taken) = (app.user().await, app.user().await);
+    let new = fresh_email();
+    let ask = |email: &str| app.post("/v1/me/email").by(&user).json(&json!({ "email": email }));
+    app.post("/v1/me/email")
+        .json(&json!({ "email": new }))
+        .await
+        .refused(401, "unauthenticated");
+    ask(&taken.email)
+        .expect(409)
+        .code("email_taken")
+        .events(&["account.email.change_failed"])
+        .await;
+    ask(&user.email)
+        .expect(422)
+        .errors(&[("/email", "same_email")])
+        .events(&["account.email.change_failed"])
+        .await;
+    ask(&new)
+        .expect(202)
+        .events(&["account.email.change_requested"])
+        .mails(&[&new, &user.email])
+        .await;
+    let (confirm, undo) = (app.mailed_token(&new).await, app.mailed_token(&user.email).await);
+    assert_eq!(app.get("/v1/me").by(&user).await.is(200).json()["email"], user.email);
+    app.post("/v1/auth/email/verify")
+        .json(&json!({ "token": confirm }))
+        .expect(204)
+        .events(&["account.email.changed"])
+        .mails(&[&user.email])
+        .await;
+    let me = app.get("/v1/me").by(&user).await.is(200).json();
+    assert_eq!((&me["email"], &me["email_verified"]), (&json!(new), &json!(true)));
+    // Nobody gets the former address while its owner may come back.
+    app.post("/v1/auth/signup")
+        .json(&json!({ "email": user.email, "password": PASSWORD }))
+        .expect(409)
+        .code("email_taken")
+        .events(&["account.signup.failed"])
+        .await;
+    app.post("/v1/auth/email/undo")
+        .json(&json!({ "token": undo }))
+        .expect(204)
+        .events(&["account.email.change_undone", "session.ended"])
+        .mails(&[&user.email])
+        .await;
+    app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
+    app.log_in(&user.email).await;
+}
