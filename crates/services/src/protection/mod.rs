@@ -13,7 +13,7 @@ use anteroom_domain::UserId;
 use anteroom_domain::protection::{Limit, LockoutPolicy, Verdict, counted_address};
 use anteroom_ports::{Clock, RateLimiter, Secrets, Store};
 
-use crate::Webhooks;
+use crate::{Audit, Webhooks};
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub struct Protection {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) audit: Arc<Audit>,
     limiter: Arc<dyn RateLimiter>,
     pub(crate) options: ProtectionOptions,
 }
@@ -66,6 +67,7 @@ impl Protection {
         secrets: Arc<dyn Secrets>,
         clock: Arc<dyn Clock>,
         webhooks: Arc<Webhooks>,
+        audit: Arc<Audit>,
         limiter: Arc<dyn RateLimiter>,
         options: ProtectionOptions,
     ) -> Self {
@@ -74,6 +76,7 @@ impl Protection {
             secrets,
             clock,
             webhooks,
+            audit,
             limiter,
             options,
         }

@@ -178,6 +178,7 @@ impl House {
             Arc::new(FakeSecrets),
             clock.clone(),
             webhooks.clone(),
+            audit.clone(),
             Arc::new(OpenLimiter::new()),
             options,
         ));
