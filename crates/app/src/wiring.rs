@@ -276,6 +276,7 @@ impl Services {
             Arc::clone(&a.secrets),
             clock(),
             Arc::clone(&webhooks),
+            Arc::clone(&audit),
             Arc::<MemoryLimiter>::clone(&a.limiter),
             protection_options(settings),
         ));

@@ -81,7 +81,7 @@ impl Accounts {
                 (Some(user), Ok(proven))
             }
             Ok((user, _)) => {
-                settle(self.protection.attempt_failed(attempt, user.as_ref()).await);
+                settle(self.protection.attempt_failed(attempt, user.as_ref(), client).await);
                 (user, Err(ProveError::Wrong))
             }
         }

@@ -9,11 +9,14 @@ use std::net::IpAddr;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::{Email, User};
+use anteroom_domain::audit::Actor;
 use anteroom_domain::protection::{LoginFailures, counted_address};
 use anteroom_ports::{Digest, Durability, StoreError, StoreResult, UnitOfWork};
 use tracing::info;
 
 use super::Protection;
+use crate::Client;
+use crate::audit::Act;
 use crate::webhooks::Letter;
 
 /// What the keys of the counters are digests for.
@@ -122,7 +125,12 @@ impl Protection {
 
     /// It was a wrong secret, and stays booked. The first that led to a block is told to the owner, where there is
     /// one; where there is none the same is done but for the mail.
-    pub(crate) async fn attempt_failed(&self, attempt: Attempt, owner: Option<&User>) -> StoreResult<()> {
+    pub(crate) async fn attempt_failed(
+        &self,
+        attempt: Attempt,
+        owner: Option<&User>,
+        client: &Client,
+    ) -> StoreResult<()> {
         let Some(booked) = attempt.booked.filter(|b| b.account_block.is_some() && !b.told) else {
             return Ok(());
         };
@@ -137,6 +145,10 @@ impl Protection {
             ..known
         };
         unit.put_login_failures(&booked.account, &told).await?;
+        let act = Act::succeeded("account.lockout", Actor::System, client)
+            .subject(owner.map(|user| user.id))
+            .detail("failures", known.failures);
+        self.audit.record(&mut *unit, act).await?;
         if let Some(owner) = owner {
             let letter = Letter::LockedOut { address: None, at: now };
             self.webhooks.tell(&mut *unit, owner, letter).await?;

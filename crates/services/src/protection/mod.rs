@@ -13,7 +13,7 @@ use anteroom_domain::UserId;
 use anteroom_domain::protection::{Limit, LockoutPolicy, Verdict, counted_address};
 use anteroom_ports::{Clock, RateLimiter, Secrets, Store};
 
-use crate::Webhooks;
+use crate::{Audit, Webhooks};
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Protection {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) audit: Arc<Audit>,
     limiter: Arc<dyn RateLimiter>,
     pub(crate) options: ProtectionOptions,
 }
@@ -70,6 +71,7 @@ impl Protection {
         secrets: Arc<dyn Secrets>,
         clock: Arc<dyn Clock>,
         webhooks: Arc<Webhooks>,
+        audit: Arc<Audit>,
         limiter: Arc<dyn RateLimiter>,
         options: ProtectionOptions,
     ) -> Self {
@@ -78,6 +80,7 @@ impl Protection {
             secrets,
             clock,
             webhooks,
+            audit,
             limiter,
             options,
         }

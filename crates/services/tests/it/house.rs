@@ -209,6 +209,7 @@ impl House {
             Arc::new(FakeSecrets),
             clock.clone(),
             webhooks.clone(),
+            audit.clone(),
             Arc::new(OpenLimiter::new()),
             options,
         ));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::Durability;
+use anteroom_ports::audit::AuditFilter;
 use anteroom_services::Client;
 use anteroom_services::accounts::{LogIn, LogInError};
 use anteroom_services::sessions::Grant;
@@ -43,6 +44,17 @@ async fn blocked(house: &House, email: &str, password: &str, from: Option<&str>)
         }
         other => panic!("{email} from {from:?}: {other:?}"),
     }
+}
+
+/// Rows of an act in the audit log, each with whether somebody's account is named.
+async fn audited(house: &House, act: &str) -> Vec<bool> {
+    let filter = AuditFilter {
+        act: Some(act.to_owned()),
+        ..AuditFilter::default()
+    };
+    let mut read = house.store.read().await.unwrap();
+    let rows = read.page_audit(&filter, None, 100).await.unwrap();
+    rows.into_iter().map(|row| row.subject.is_some()).collect()
 }
 
 async fn mails(house: &House) -> Vec<String> {
@@ -171,11 +183,12 @@ async fn the_owner_is_told_once() {
         fail(&house, ADA, None).await;
     }
     assert_eq!(mails(&house).await.len(), 3);
-    // Nobody is told where nobody is.
+    // Nobody is told where nobody is, but the log has it.
     for _ in 0..6 {
         fail(&house, "nobody@example.com", None).await;
     }
     assert_eq!(mails(&house).await.len(), 3);
+    assert_eq!(audited(&house, "account.lockout").await, [false, true, true]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -205,6 +218,7 @@ async fn reset_and_operator_clear_it() {
     blocked(&house, ADA, PASSWORD, None).await;
     assert!(house.protection.unlock_account("ADA@example.com").await.unwrap());
     assert!(!house.protection.unlock_account(ADA).await.unwrap());
+    assert_eq!(audited(&house, "account.lockout.clear").await, [true, true]);
     log_in(&house, ADA, PASSWORD, None).await.unwrap();
     for _ in 0..6 {
         fail(&house, ADA, None).await;
