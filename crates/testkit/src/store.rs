@@ -20,7 +20,7 @@ use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
 };
-use anteroom_ports::accounts::DeviceSeen;
+use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::migrations::SchemaStatus;
@@ -169,7 +169,7 @@ delegate! {
     AccountsRead {
         fn user(id: UserId) -> Option<User>;
         fn user_by_email(folded: &str) -> Option<(User, Option<String>)>;
-        fn page_users(before: Option<UserId>, limit: i64) -> Vec<User>;
+        fn page_users(filter: &UserFilter, before: Option<UserId>, limit: i64) -> Vec<User>;
     }
 }
 
@@ -194,7 +194,8 @@ delegate! {
 delegate! {
     AuditRead {
         fn page_audit(filter: &AuditFilter, before: Option<AuditId>, limit: i64) -> Vec<AuditEntry>;
-        fn sealed_audit(after: i64, limit: i64) -> Vec<(Seal, Option<AuditEntry>)>;
+        fn sealed_audit(after: i64, limit: i64) -> Vec<(Seal, Option<StoreResult<AuditEntry>>)>;
+        fn first_unsealed_audit(from: Option<AuditId>) -> Option<(AuditId, Timestamp)>;
         fn count_unsealed_audit() -> i64;
     }
 }
@@ -202,7 +203,7 @@ delegate! {
 delegate! {
     AuditWrite {
         fn insert_audit(entry: &AuditEntry) -> ();
-        fn lock_audit_chain(limit: i64) -> (Option<Seal>, Vec<AuditEntry>);
+        fn lock_audit_chain(from: Option<AuditId>, limit: i64) -> (Option<Seal>, Vec<AuditEntry>);
         fn insert_audit_seals(seals: &[Seal]) -> ();
     }
 }

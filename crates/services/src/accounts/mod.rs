@@ -1,21 +1,28 @@
 //! Users: signing up, logging in, reading and changing oneself.
 
 mod change_profile;
+mod change_user;
 mod check_password;
+mod find_user;
 mod get_user;
 mod import_users;
 mod list_users;
 mod log_in_with_password;
 mod make_admin;
 mod prove_password;
+mod show_user;
 mod sign_up;
 
 pub use change_profile::{ChangeProfile, ChangeProfileError};
+pub use change_user::{ChangeUser, ChangeUserError};
 pub use check_password::PasswordRules;
 pub use import_users::{ImportError, ImportUser, Imported};
 pub use log_in_with_password::{LogIn, LogInError};
 pub use make_admin::{MadeAdmin, MakeAdminError};
+pub use show_user::UserDetails;
 pub use sign_up::{FieldFault, SignUp, SignUpError};
+
+pub(crate) use change_user::may_still_act;
 
 use std::sync::Arc;
 

@@ -1,12 +1,14 @@
 //! Sessions: starting, checking, renewing and ending them.
 
 mod authenticate;
+mod end_sessions_of_user;
 mod log_out;
 mod refresh_session;
 mod start_session;
 mod tend_sessions;
 
 pub use authenticate::{AuthenticateError, Credential};
+pub use end_sessions_of_user::EndSessionsError;
 pub use refresh_session::RefreshError;
 
 use std::collections::HashMap;
