@@ -18,5 +18,6 @@ mod health;
 mod house;
 mod process;
 mod routes;
+mod security;
 mod v1;
 mod well_known;
