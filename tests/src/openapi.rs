@@ -13,6 +13,11 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// The document, its schemas closed.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
     /// Of this document.
     pub fn new(mut document: Value) -> Self {
         let errors = ["Problem", "OpenAiErrorBody", "OpenAiError"];

@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Instant;
 
+use anteroom_ports::audit::AuditFilter;
 use serde_json::Value;
 
 use crate::app::TestApp;
@@ -20,6 +21,7 @@ pub struct Scenario {
     errors: Vec<(String, String)>,
     events: Vec<&'static str>,
     mails: Vec<String>,
+    audit: Option<Vec<&'static str>>,
 }
 
 impl Scenario {
@@ -31,6 +33,7 @@ impl Scenario {
             errors: Vec::new(),
             events: Vec::new(),
             mails: Vec::new(),
+            audit: None,
         }
     }
 
@@ -51,6 +54,13 @@ impl Scenario {
     /// The events that the log names for this request, in any order; without this, none.
     pub fn events(mut self, events: &[&'static str]) -> Self {
         events.clone_into(&mut self.events);
+        self
+    }
+
+    /// The rows that the request leaves in the audit log, in any order, each as `account.login succeeded`; without this
+    /// it is not looked at.
+    pub fn audit(mut self, rows: &[&'static str]) -> Self {
+        self.audit = Some(rows.to_vec());
         self
     }
 
@@ -78,9 +88,32 @@ impl IntoFuture for Scenario {
                 assert_eq!(faults(&answer.json()), self.errors, "{answer:?}");
             }
             logged(&app, &answer.request_id(), &self.events).await;
+            if let Some(mut rows) = self.audit {
+                let mut found = recorded(&app, &answer.request_id()).await;
+                found.sort();
+                rows.sort_unstable();
+                assert_eq!(found, rows, "what the audit log has of {answer:?}");
+            }
             app.mails_have_left().await;
             answer
         })
+    }
+}
+
+/// The rows of the audit log that a request has left, as `account.login succeeded`. They are there with its answer.
+pub async fn recorded(app: &TestApp, request_id: &str) -> Vec<String> {
+    let (all, mut before, mut found) = (AuditFilter::default(), None, Vec::new());
+    loop {
+        let page = app.services().audit.list_audit(&all, before, 200).await.unwrap();
+        for entry in &page.items {
+            if entry.request_id.is_some_and(|id| id.to_string() == request_id) {
+                found.push(format!("{} {}", entry.act, entry.outcome.as_str()));
+            }
+        }
+        before = page.items.last().map(|entry| entry.id);
+        if !page.more {
+            return found;
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anteroom_app::config::{LoadInput, load};
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
@@ -145,6 +147,17 @@ impl Setup {
         self.try_app_with(set)
             .await
             .unwrap_or_else(|e| panic!("the server does not start: {e:#}"))
+    }
+
+    /// Runs SQL past the server, as somebody who has the database would.
+    pub async fn execute(&self, sql: &str) {
+        if let Some(schema) = &self.schema {
+            return execute(&schema.url, sql).await;
+        }
+        let file = self.data().join("anteroom.db");
+        let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        conn.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
     /// Two nodes on the same store, as clients reach them: under one public URL.

@@ -19,5 +19,6 @@ mod house;
 mod mail;
 mod process;
 mod routes;
+mod security;
 mod v1;
 mod well_known;

@@ -4,9 +4,26 @@ use anteroom_http::routes;
 use anteroom_tests::{Ask, Setup, TestApp, on_every_store};
 
 on_every_store![
+    a12_every_route_says_who_may_call,
     what_is_not_for_everybody_is_closed,
     what_is_for_admins_is_closed_to_users,
     cookies_alone_change_nothing
+];
+
+/// What strangers may ask for; a path that ends with `*` stands for all that begin so.
+const OPEN: [&str; 12] = [
+    "POST /v1/auth/*",
+    "GET /v1/plans",
+    "POST /v1/billing/webhooks/stripe-stub",
+    "GET /stripe-stub/checkout/*",
+    "POST /stripe-stub/checkout/*",
+    "GET /health",
+    "GET /health/ready",
+    "GET /.well-known/*",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/index.html",
+    "GET /",
 ];
 
 /// Every route with its method, its path (with an identifier where it wants one) and who may call.
@@ -30,6 +47,48 @@ fn asked(app: &TestApp, method: &str, path: &str) -> Ask {
         return ask;
     }
     ask.header("content-type", "application/json").body("{}")
+}
+
+/// Security case A 12, a debug endpoint without authentication: what is for everybody is named here, one by one, so that
+/// a new route is closed until somebody says otherwise. That each says who may call is checked when it is compiled.
+async fn a12_every_route_says_who_may_call(setup: &Setup) {
+    let app = setup.app().await;
+    let mut open = Vec::new();
+    for (method, path, who) in table() {
+        assert!(
+            ["Anonymous", "SignedIn", "Admin"].contains(&who.as_str()),
+            "{path}: {who}"
+        );
+        let hidden = ["debug", "test", "internal", "metrics", "setup", "install"];
+        assert!(
+            !hidden.iter().any(|word| path.split('/').any(|part| part == *word)),
+            "{path}"
+        );
+        if who == "Anonymous" {
+            open.push(format!("{method} {path}"));
+        }
+    }
+    for route in &open {
+        let known = OPEN.iter().any(|open| match open.strip_suffix('*') {
+            Some(begin) => route.starts_with(begin),
+            None => route == open,
+        });
+        assert!(known, "{route} is for everybody: say so in OPEN, if it is to be");
+    }
+    // And nothing answers that is not in the table.
+    for path in [
+        "/debug",
+        "/metrics",
+        "/setup",
+        "/v1/setup",
+        "/v1/admin",
+        "/v1/debug",
+        "/admin",
+        "/actuator",
+        "/.env",
+    ] {
+        app.get(path).await.refused(404, "no_such_route");
+    }
 }
 
 async fn what_is_not_for_everybody_is_closed(setup: &Setup) {

@@ -1,15 +1,18 @@
 //! Users and their credentials.
 
-use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User};
+use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User, fold_text};
 use anteroom_domain::{OneTimeTokenId, SessionId, Timestamp, UserId};
-use anteroom_ports::accounts::DeviceSeen;
+use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::{AccountsRead, AccountsWrite, Digest, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::SelectableHelper as _;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
 use diesel::sql_types::{BigInt, Bool};
 use diesel::upsert::excluded;
-use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, OptionalExtension as _, QueryDsl as _};
+use diesel::{
+    BoolExpressionMethods as _, EscapeExpressionMethods as _, ExpressionMethods as _, NullableExpressionMethods as _,
+    OptionalExtension as _, QueryDsl as _, TextExpressionMethods as _,
+};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
@@ -34,6 +37,7 @@ pub(crate) struct UserRow {
     updated_at: At,
     disabled_at: Option<At>,
     delete_after: Option<At>,
+    name_folded: String,
 }
 
 /// What changing a user writes: all but who it is and since when.
@@ -49,6 +53,7 @@ struct UserChange {
     updated_at: At,
     disabled_at: Option<At>,
     delete_after: Option<At>,
+    name_folded: String,
 }
 
 impl From<&User> for UserChange {
@@ -64,6 +69,7 @@ impl From<&User> for UserChange {
             updated_at: row.updated_at,
             disabled_at: row.disabled_at,
             delete_after: row.delete_after,
+            name_folded: row.name_folded,
         }
     }
 }
@@ -113,6 +119,10 @@ impl From<&User> for UserRow {
             updated_at: At(user.updated_at),
             disabled_at: user.disabled_at.map(At),
             delete_after: user.delete_after.map(At),
+            name_folded: user
+                .name
+                .as_deref()
+                .map_or_else(String::new, |name| text(&fold_text(name))),
         }
     }
 }
@@ -134,6 +144,12 @@ impl TryFrom<UserRow> for User {
             delete_after: row.delete_after.map(|at| at.0),
         })
     }
+}
+
+/// A pattern for LIKE, with `!` as its escape, for what contains this.
+fn containing(part: &str) -> String {
+    let escaped = part.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    text(&format!("%{escaped}%"))
 }
 
 #[async_trait]
@@ -204,14 +220,30 @@ impl AccountsRead for Unit {
     }
 
     #[instrument(level = "debug", name = "store.accounts.page_users", skip_all)]
-    async fn page_users(&mut self, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>> {
+    async fn page_users(&mut self, filter: &UserFilter, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>> {
         let before = before.map_or(Uuid::max(), |id| id.0);
-        let rows = users::table
-            .filter(users::id.lt(Id(before)))
+        let mut query = users::table.filter(users::id.lt(Id(before))).into_boxed();
+        if let Some(role) = filter.role {
+            query = query.filter(users::role.eq(role.as_str()));
+        }
+        match filter.disabled {
+            Some(true) => query = query.filter(users::disabled_at.is_not_null()),
+            Some(false) => query = query.filter(users::disabled_at.is_null()),
+            None => {}
+        }
+        if let Some(verified) = filter.verified {
+            query = query.filter(users::email_verified.eq(verified));
+        }
+        if let Some(part) = &filter.text {
+            let email = users::email_folded.like(containing(&Email::fold(part))).escape('!');
+            let name = users::name_folded.like(containing(&fold_text(part))).escape('!');
+            query = query.filter(email.or(name));
+        }
+        let rows = query
             .order(users::id.desc())
             .limit(limit)
             .select(UserRow::as_select())
-            .load(self.conn()?)
+            .load(self.conn_for_long()?)
             .await;
         self.checked(rows)?.into_iter().map(User::try_from).collect()
     }

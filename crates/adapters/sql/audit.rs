@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anteroom_domain::audit::{Actor, AuditEntry, Outcome, Seal};
-use anteroom_domain::{AuditId, RequestId, SessionId, UserId};
+use anteroom_domain::{AuditId, RequestId, SessionId, Timestamp, UserId};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::{AuditRead, AuditWrite, StoreError, StoreResult};
 use async_trait::async_trait;
@@ -105,6 +105,20 @@ impl TryFrom<SealRow> for Seal {
     }
 }
 
+/// The row, if its details are written the one way in which Anteroom writes them: a seal covers what they say, and an
+/// edit that says the same to one reader may say something else to another.
+fn as_written(row: AuditRow) -> StoreResult<AuditEntry> {
+    let details = row.details.clone();
+    let entry = AuditEntry::try_from(row)?;
+    if text(&entry.details_text()) == details {
+        Ok(entry)
+    } else {
+        Err(StoreError::Corrupt {
+            reason: "audit_log.details is not in the form in which it is written".into(),
+        })
+    }
+}
+
 #[async_trait]
 impl AuditRead for Unit {
     #[instrument(level = "debug", name = "store.audit.page_audit", skip_all)]
@@ -150,7 +164,11 @@ impl AuditRead for Unit {
     }
 
     #[instrument(level = "debug", name = "store.audit.sealed_audit", skip_all)]
-    async fn sealed_audit(&mut self, after: i64, limit: i64) -> StoreResult<Vec<(Seal, Option<AuditEntry>)>> {
+    async fn sealed_audit(
+        &mut self,
+        after: i64,
+        limit: i64,
+    ) -> StoreResult<Vec<(Seal, Option<StoreResult<AuditEntry>>)>> {
         let rows = audit_seals::table
             .left_join(audit_log::table)
             .filter(audit_seals::seq.gt(after))
@@ -160,9 +178,29 @@ impl AuditRead for Unit {
             .load::<(SealRow, Option<AuditRow>)>(self.conn_for_long()?)
             .await;
         let pair = |(seal, row): (SealRow, Option<AuditRow>)| {
-            Ok((seal.try_into()?, row.map(AuditEntry::try_from).transpose()?))
+            let seal = Seal {
+                seq: seal.seq,
+                audit_id: AuditId(seal.audit_id.0),
+                digest: seal.digest.try_into().unwrap_or([0; 32]),
+            };
+            (seal, row.map(as_written))
         };
-        self.checked(rows)?.into_iter().map(pair).collect()
+        Ok(self.checked(rows)?.into_iter().map(pair).collect())
+    }
+
+    #[instrument(level = "debug", name = "store.audit.first_unsealed_audit", skip_all)]
+    async fn first_unsealed_audit(&mut self, from: Option<AuditId>) -> StoreResult<Option<(AuditId, Timestamp)>> {
+        let from = from.map_or(Uuid::nil(), |id| id.0);
+        let row = audit_log::table
+            .left_join(audit_seals::table.on(audit_seals::audit_id.eq(audit_log::id)))
+            .filter(audit_log::id.ge(Id(from)))
+            .filter(audit_seals::seq.nullable().is_null())
+            .order(audit_log::id)
+            .select((audit_log::id, audit_log::at))
+            .first::<(Id, At)>(self.conn_for_long()?)
+            .await
+            .optional();
+        Ok(self.checked(row)?.map(|(id, at)| (AuditId(id.0), at.0)))
     }
 
     #[instrument(level = "debug", name = "store.audit.count_unsealed_audit", skip_all)]
@@ -189,7 +227,11 @@ impl AuditWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.audit.lock_audit_chain", skip_all)]
-    async fn lock_audit_chain(&mut self, limit: i64) -> StoreResult<(Option<Seal>, Vec<AuditEntry>)> {
+    async fn lock_audit_chain(
+        &mut self,
+        from: Option<AuditId>,
+        limit: i64,
+    ) -> StoreResult<(Option<Seal>, Vec<AuditEntry>)> {
         let locked = lock_name(self.conn()?, "audit_chain").await;
         self.checked(locked)?;
         let last = audit_seals::table
@@ -199,19 +241,19 @@ impl AuditWrite for Unit {
             .await
             .optional();
         let last = self.checked(last)?.map(Seal::try_from).transpose()?;
+        let from = from.map_or(Uuid::nil(), |id| id.0);
         let rows = audit_log::table
             .left_join(audit_seals::table.on(audit_seals::audit_id.eq(audit_log::id)))
+            .filter(audit_log::id.ge(Id(from)))
             .filter(audit_seals::seq.nullable().is_null())
             .order(audit_log::id)
             .limit(limit)
             .select(AuditRow::as_select())
             .load(self.conn_for_long()?)
             .await;
-        let rows = self.checked(rows)?;
-        Ok((
-            last,
-            rows.into_iter().map(AuditEntry::try_from).collect::<StoreResult<_>>()?,
-        ))
+        // One that cannot be read must not keep the others from their seals.
+        let rows = self.checked(rows)?.into_iter().filter_map(|row| as_written(row).ok());
+        Ok((last, rows.collect()))
     }
 
     #[instrument(level = "debug", name = "store.audit.insert_audit_seals", skip_all)]

@@ -20,6 +20,7 @@ diesel::table! {
         updated_at -> SqlTime,
         disabled_at -> Nullable<SqlTime>,
         delete_after -> Nullable<SqlTime>,
+        name_folded -> Text,
     }
 }
 

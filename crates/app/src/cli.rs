@@ -7,7 +7,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use anteroom_domain::Timestamp;
+use anteroom_domain::accounts::Role;
+use anteroom_domain::audit::Outcome;
+use anteroom_services::audit::Head;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 /// The room every request passes before it reaches an AI model: accounts, sessions, subscriptions and a relay
@@ -48,6 +52,9 @@ pub enum Command {
     /// Manage accounts
     #[command(subcommand)]
     Users(UsersCommand),
+    /// Read and check the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Manage the list of breached passwords
     #[command(subcommand)]
     Passwords(PasswordsCommand),
@@ -114,6 +121,88 @@ pub enum UsersCommand {
     /// password_hash. Who has an account already is left as they are, so it can be run again. Lines that are not taken
     /// are named on standard error, and it ends with 1 then. docs/guides/import-users.md has the formats.
     Import(UsersImportArgs),
+    /// List accounts, newest first
+    List(UsersListArgs),
+    /// Show an account
+    Show(UserArgs),
+    /// Close an account: its sessions end, and it cannot be logged in to
+    Disable(UserArgs),
+    /// Open an account that was closed
+    Enable(UserArgs),
+    /// Make somebody an administrator, or a user like others
+    SetRole(UsersSetRoleArgs),
+    /// End all sessions of an account
+    RevokeSessions(UserArgs),
+}
+
+/// Whom a command is about.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UserArgs {
+    /// E-mail address of the account, or its identifier
+    #[arg(long, value_name = "EMAIL")]
+    pub email: String,
+
+    /// Print the account as JSON, as GET /v1/admin/users/{id} has it
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `anteroom users set-role …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UsersSetRoleArgs {
+    /// Whom
+    #[command(flatten)]
+    pub user: UserArgs,
+
+    /// What they may do
+    #[arg(long, value_enum)]
+    pub role: RoleName,
+}
+
+/// `anteroom users list …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UsersListArgs {
+    /// Only those with this in their address or name
+    #[arg(long, short, value_name = "TEXT")]
+    pub query: Option<String>,
+
+    /// Only those with this role
+    #[arg(long, value_enum)]
+    pub role: Option<RoleName>,
+
+    /// Only accounts that are closed (true) or not (false)
+    #[arg(long, value_name = "true|false")]
+    pub disabled: Option<bool>,
+
+    /// Only those whose address has been proven (true) or not (false)
+    #[arg(long, value_name = "true|false")]
+    pub verified: Option<bool>,
+
+    /// How many accounts at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
+    pub limit: i64,
+
+    /// One JSON object a line, as GET /v1/admin/users has them
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What somebody may do, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Own things only
+    User,
+    /// Everything under /v1/admin
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::User => Self::User,
+            RoleName::Admin => Self::Admin,
+        }
+    }
 }
 
 /// `anteroom users import …`
@@ -138,6 +227,84 @@ pub struct UsersUnlockArgs {
     /// E-mail address of the account
     #[arg(long, value_name = "EMAIL")]
     pub email: String,
+}
+
+/// `anteroom audit …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AuditCommand {
+    /// Check that nothing in the audit log was edited, deleted or moved; ends with 1 if something was
+    ///
+    /// Walks the chain of seals from its beginning. That its end was cut off shows only against a head that was noted
+    /// elsewhere: the event audit.sealed in the server's log, or the last line of an earlier check.
+    Verify(AuditVerifyArgs),
+    /// Print the audit log, newest first
+    List(AuditListArgs),
+}
+
+/// `anteroom audit verify …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AuditVerifyArgs {
+    /// A head that the chain has had
+    #[arg(long, value_name = "SEQ:DIGEST")]
+    pub head: Option<Head>,
+}
+
+/// `anteroom audit list …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AuditListArgs {
+    /// Only what this user did, or what was done to their account; an address or an identifier
+    #[arg(long, value_name = "WHO")]
+    pub user: Option<String>,
+
+    /// Only what this user did
+    #[arg(long, value_name = "WHO")]
+    pub actor: Option<String>,
+
+    /// Only what was done to this user's account
+    #[arg(long, value_name = "WHO")]
+    pub subject: Option<String>,
+
+    /// Only this act, or those below it: account finds account.login
+    #[arg(long, value_name = "NAME")]
+    pub act: Option<String>,
+
+    /// Only what ended like this
+    #[arg(long, value_enum)]
+    pub outcome: Option<OutcomeName>,
+
+    /// Only from this time on, as 2026-11-25T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+
+    /// How many rows at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
+    pub limit: i64,
+
+    /// One JSON object a line, as GET /v1/admin/audit has them
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How something ended, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutcomeName {
+    /// It was done
+    Succeeded,
+    /// It was tried and not done
+    Failed,
+}
+
+impl From<OutcomeName> for Outcome {
+    fn from(name: OutcomeName) -> Self {
+        match name {
+            OutcomeName::Succeeded => Self::Succeeded,
+            OutcomeName::Failed => Self::Failed,
+        }
+    }
 }
 
 /// `anteroom passwords …`
@@ -245,6 +412,20 @@ mod tests {
                     dry_run: true,
                 })),
             ),
+            (
+                "anteroom users set-role --email a@b.example --role admin --json",
+                Command::Users(UsersCommand::SetRole(UsersSetRoleArgs {
+                    user: UserArgs {
+                        email: "a@b.example".to_owned(),
+                        json: true,
+                    },
+                    role: RoleName::Admin,
+                })),
+            ),
+            (
+                "anteroom audit verify",
+                Command::Audit(AuditCommand::Verify(AuditVerifyArgs { head: None })),
+            ),
             ("anteroom secret", Command::Secret),
             ("anteroom config check", Command::Config(ConfigCommand::Check)),
             ("anteroom config dump", Command::Config(ConfigCommand::Dump)),
@@ -282,6 +463,12 @@ mod tests {
             "anteroom config",
             "anteroom health --url x",
             "anteroom up",
+            "anteroom audit",
+            "anteroom users disable",
+            "anteroom users set-role --email a@b.example --role root",
+            "anteroom audit verify --head 7",
+            "anteroom audit list --outcome perhaps",
+            "anteroom audit list --limit 0",
         ] {
             assert!(parse(words).is_err(), "{words}");
         }

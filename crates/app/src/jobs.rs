@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anteroom_governor::MemoryLimiter;
 use anteroom_ports::StoreResult;
+use anteroom_services::audit::SEALED_AT_ONCE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -31,6 +32,17 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
             async move { s.sessions.flush_seen().await }
         }),
     );
+    let s = Arc::clone(services);
+    // Twice a second, so that every row has its seal within one.
+    let often = Waking::After(Duration::from_millis(500));
+    every(&jobs, stop, "audit.seal", often, move || {
+        let s = Arc::clone(&s);
+        async move {
+            let sealed = s.audit.seal().await?;
+            // Only a full batch may have left something: the rest has time until the next round.
+            Ok(if sealed < SEALED_AT_ONCE { 0 } else { sealed })
+        }
+    });
     let s = Arc::clone(services);
     job(
         "chat.sweep_calls",

@@ -169,6 +169,7 @@ fn api(settings: &Settings, s: &Services) -> Api {
     };
     Api {
         accounts: Arc::clone(&s.accounts),
+        audit: Arc::clone(&s.audit),
         sessions: Arc::clone(&s.sessions),
         billing: Arc::clone(&s.billing),
         chat: Arc::clone(&s.chat),
@@ -251,6 +252,10 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.jobs.wait()).await;
         if let Err(e) = self.services.sessions.flush_seen().await {
             warn!(event = "job.failed", job = "sessions.flush_seen", reason = %e);
+        }
+        // What was done since the last round, so that a node that rests leaves nothing unsealed.
+        if let Err(e) = self.services.audit.seal().await {
+            warn!(event = "job.failed", job = "audit.seal", reason = %e);
         }
         if let Some(metrics) = self.metrics_server {
             metrics.stop(false).await;

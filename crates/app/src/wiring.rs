@@ -248,7 +248,7 @@ impl Services {
     pub fn new(settings: &Settings, a: &Adapters) -> anyhow::Result<Self> {
         let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
         let (store, clock, ids) = (|| Arc::clone(&a.store), || Arc::clone(&a.clock), || Arc::clone(&a.ids));
-        let audit = Arc::new(Audit::new(store(), clock(), ids()));
+        let audit = Arc::new(Audit::new(store(), clock(), ids(), Arc::clone(&a.secrets)));
         let s = &settings.sessions;
         let options = SessionsOptions {
             lifetime: days(s.lifetime_days),

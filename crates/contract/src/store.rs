@@ -88,13 +88,13 @@ macro_rules! store_contract {
                 of_parallel_changes_none_is_lost, admins_are_counted_one_at_a_time, a_one_time_token_is_taken_once,
                 an_address_is_reserved_while_it_can_be_taken_back,
                 one_time_tokens_are_made_void_and_purged, users_are_erased_when_they_are_due, devices_are_noted,
-                password_hashes_are_set_and_replaced, users_are_paged_newest_first,
+                password_hashes_are_set_and_replaced, users_are_paged_newest_first, users_are_filtered_and_searched,
                 of_parallel_signups_with_one_address_one_succeeds, what_postgresql_cannot_hold_is_replaced,
                 an_unknown_word_is_corrupt,
             }
             audit {
                 entries_survive_a_round_trip, entries_are_filtered, the_log_is_append_only,
-                of_parallel_sealers_each_row_is_sealed_once,
+                of_parallel_sealers_each_row_is_sealed_once, unsealed_rows_are_found_from_one_on,
             }
             sessions {
                 sessions_survive_a_round_trip, a_cookie_belongs_to_one_session, a_session_needs_its_user,

@@ -16,6 +16,7 @@ mod routes;
 mod sse;
 
 pub mod accounts;
+pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod ops;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
 use anteroom_services::protection::Protection;
-use anteroom_services::{Accounts, Billing, Chat, Ops, Sessions};
+use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions};
 use ipnet::IpNet;
 use tracing::Instrument as _;
 
@@ -75,6 +76,8 @@ pub struct HttpOptions {
 pub struct Api {
     /// Users.
     pub accounts: Arc<Accounts>,
+    /// The audit log.
+    pub audit: Arc<Audit>,
     /// Sessions.
     pub sessions: Arc<Sessions>,
     /// Plans and payment.

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
-use crate::{accounts, billing, chat, ops, sessions};
+use crate::{accounts, audit, billing, chat, ops, sessions};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -34,8 +34,13 @@ use crate::{accounts, billing, chat, ops, sessions};
         accounts::reset_password::handle,
         accounts::reauthenticate::handle,
         accounts::list_users::handle,
+        accounts::show_user::handle,
+        accounts::change_user::handle,
+        audit::list_activity::handle,
+        audit::list_audit::handle,
         sessions::refresh::handle,
         sessions::log_out::handle,
+        sessions::end_sessions_of_user::handle,
         sessions::get_session::handle,
         sessions::jwks::handle,
         billing::list_plans::handle,

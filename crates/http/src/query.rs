@@ -29,7 +29,8 @@ pub struct List<T> {
     pub next_cursor: Option<String>,
 }
 
-fn invalid(detail: String) -> Problem {
+/// A query that cannot be meant.
+pub fn invalid(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail)
 }
 
@@ -39,6 +40,11 @@ pub fn read<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
 }
 
 impl PageQuery {
+    /// Out of a query that has more members than these.
+    pub fn of(limit: Option<i64>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// How many things at most.
     pub fn limit(&self) -> Result<i64, Problem> {
         match self.limit.unwrap_or(20) {

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use anteroom_services::protection::Act;
 
 use crate::route::{Route, route};
-use crate::{accounts, billing, chat, ops, sessions};
+use crate::{accounts, audit, billing, chat, ops, sessions};
 
 /// Every route of the API.
 pub fn routes() -> Vec<Route> {
@@ -35,6 +35,7 @@ pub fn routes() -> Vec<Route> {
         delete "/v1/me"                          => accounts::delete_me::handle;
         post   "/v1/me/password"                 => accounts::change_password::handle, Sensitive;
         post   "/v1/me/email"                    => accounts::change_email::handle, Sensitive;
+        get    "/v1/me/activity"                 => audit::list_activity::handle;
         get    "/v1/plans"                       => billing::list_plans::handle;
         get    "/v1/me/subscription"             => billing::get_subscription::handle;
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle;
@@ -52,6 +53,10 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/conversations/{id}/messages" => chat::list_messages::handle;
         post   "/v1/conversations/{id}/messages" => chat::send_message::handle;
         get    "/v1/admin/users"                 => accounts::list_users::handle;
+        get    "/v1/admin/users/{id}"            => accounts::show_user::handle;
+        patch  "/v1/admin/users/{id}"            => accounts::change_user::handle;
+        post   "/v1/admin/users/{id}/sessions/revoke" => sessions::end_sessions_of_user::handle;
+        get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/"                               => ops::root::handle;
         get    "/health"                         => ops::health::handle, Unlimited;
         get    "/health/ready"                   => ops::ready::handle, Unlimited;

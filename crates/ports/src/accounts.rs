@@ -3,13 +3,26 @@
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use anteroom_domain::accounts::{ForeignHash, OneTimeToken, Purpose, User};
+use anteroom_domain::accounts::{ForeignHash, OneTimeToken, Purpose, Role, User};
 use anteroom_domain::{Timestamp, UserId};
 
 use crate::{Digest, StoreResult};
 
 /// The constraint that makes an address unique, case-folded as a whole.
 pub const EMAIL_TAKEN: &str = "users_email_folded_key";
+
+/// Which users are asked for; what is absent does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// With this role.
+    pub role: Option<Role>,
+    /// Whether an admin has closed the account.
+    pub disabled: Option<bool>,
+    /// Whether the address has been proven.
+    pub verified: Option<bool>,
+    /// With this in the address or the name, both case-folded (`fold_text`). No character has a meaning of its own.
+    pub text: Option<String>,
+}
 
 /// Finding users.
 #[async_trait]
@@ -34,7 +47,7 @@ pub trait AccountsRead: Send {
     -> StoreResult<bool>;
 
     /// At most `limit` users, newest first, older than `before`.
-    async fn page_users(&mut self, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>>;
+    async fn page_users(&mut self, filter: &UserFilter, before: Option<UserId>, limit: i64) -> StoreResult<Vec<User>>;
 }
 
 /// Changing users.

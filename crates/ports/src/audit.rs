@@ -37,11 +37,19 @@ pub trait AuditRead: Send {
         limit: i64,
     ) -> StoreResult<Vec<AuditEntry>>;
 
-    /// At most `limit` links of the chain after place `after`, in order, each with the row it seals; `None` for a row
-    /// that is gone.
-    async fn sealed_audit(&mut self, after: i64, limit: i64) -> StoreResult<Vec<(Seal, Option<AuditEntry>)>>;
+    /// At most `limit` links of the chain after place `after`, in order, each with the row it seals: `None` for a row
+    /// that is gone, [`crate::StoreError::Corrupt`] for one that is not as any version of Anteroom writes it. A digest
+    /// that has not 32 bytes is read as zeros, which seal nothing.
+    async fn sealed_audit(
+        &mut self,
+        after: i64,
+        limit: i64,
+    ) -> StoreResult<Vec<(Seal, Option<StoreResult<AuditEntry>>)>>;
 
-    /// How many rows have no seal yet.
+    /// The first row without a seal, of those from identifier `from` on.
+    async fn first_unsealed_audit(&mut self, from: Option<AuditId>) -> StoreResult<Option<(AuditId, Timestamp)>>;
+
+    /// How many rows have no seal yet. Reads the whole log.
     async fn count_unsealed_audit(&mut self) -> StoreResult<i64>;
 }
 
@@ -51,9 +59,13 @@ pub trait AuditWrite: Send {
     /// Adds a row.
     async fn insert_audit(&mut self, entry: &AuditEntry) -> StoreResult<()>;
 
-    /// The chain's last link, and at most `limit` rows without a seal in the order of their identifiers, under a lock
-    /// that other sealers wait for until the unit of work ends.
-    async fn lock_audit_chain(&mut self, limit: i64) -> StoreResult<(Option<Seal>, Vec<AuditEntry>)>;
+    /// The chain's last link, and at most `limit` rows without a seal, from identifier `from` on and in their order,
+    /// under a lock that other sealers wait for until the unit of work ends. Rows that cannot be read are left out.
+    async fn lock_audit_chain(
+        &mut self,
+        from: Option<AuditId>,
+        limit: i64,
+    ) -> StoreResult<(Option<Seal>, Vec<AuditEntry>)>;
 
     /// Adds links to the chain.
     async fn insert_audit_seals(&mut self, seals: &[Seal]) -> StoreResult<()>;

@@ -20,7 +20,7 @@ use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
 };
-use anteroom_ports::accounts::DeviceSeen;
+use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::migrations::SchemaStatus;
@@ -171,7 +171,7 @@ delegate! {
         fn user_by_email(folded: &str) -> Option<(User, Option<String>)>;
         fn one_time_token(purpose: Purpose, digest: &Digest, now: Timestamp) -> Option<OneTimeToken>;
         fn address_is_reserved(folded: &str, but_for: Option<UserId>, now: Timestamp) -> bool;
-        fn page_users(before: Option<UserId>, limit: i64) -> Vec<User>;
+        fn page_users(filter: &UserFilter, before: Option<UserId>, limit: i64) -> Vec<User>;
     }
 }
 
@@ -197,7 +197,8 @@ delegate! {
 delegate! {
     AuditRead {
         fn page_audit(filter: &AuditFilter, before: Option<AuditId>, limit: i64) -> Vec<AuditEntry>;
-        fn sealed_audit(after: i64, limit: i64) -> Vec<(Seal, Option<AuditEntry>)>;
+        fn sealed_audit(after: i64, limit: i64) -> Vec<(Seal, Option<StoreResult<AuditEntry>>)>;
+        fn first_unsealed_audit(from: Option<AuditId>) -> Option<(AuditId, Timestamp)>;
         fn count_unsealed_audit() -> i64;
     }
 }
@@ -205,7 +206,7 @@ delegate! {
 delegate! {
     AuditWrite {
         fn insert_audit(entry: &AuditEntry) -> ();
-        fn lock_audit_chain(limit: i64) -> (Option<Seal>, Vec<AuditEntry>);
+        fn lock_audit_chain(from: Option<AuditId>, limit: i64) -> (Option<Seal>, Vec<AuditEntry>);
         fn insert_audit_seals(seals: &[Seal]) -> ();
     }
 }

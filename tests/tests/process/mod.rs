@@ -1,5 +1,6 @@
 //! The binary as a process: how it starts, stops, dies, and what it says.
 
+mod administer;
 mod cli;
 mod import;
 mod kill9;

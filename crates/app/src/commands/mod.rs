@@ -1,6 +1,7 @@
 //! What the binary does, one file per command.
 
 mod admin;
+mod audit;
 mod config;
 mod doctor;
 mod health;
@@ -39,6 +40,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
+        Command::Audit(what) => audit::run(what, &settings(path, Output::Stderr)?),
         Command::Passwords(what) => passwords::run(what),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),

@@ -1,6 +1,7 @@
-//! `anteroom users unlock` and `import`
+//! `anteroom users …`
 
 mod import;
+mod manage;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,12 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
     match what {
         UsersCommand::Unlock(args) => runtime.block_on(unlock(&args, &loaded.settings)),
         UsersCommand::Import(args) => runtime.block_on(import::run(&args, &loaded.settings)),
+        UsersCommand::List(args) => runtime.block_on(manage::list(args, &loaded.settings)),
+        UsersCommand::Show(args) => runtime.block_on(manage::show(&args, &loaded.settings)),
+        UsersCommand::Disable(args) => runtime.block_on(manage::set_disabled(&args, true, &loaded.settings)),
+        UsersCommand::Enable(args) => runtime.block_on(manage::set_disabled(&args, false, &loaded.settings)),
+        UsersCommand::SetRole(args) => runtime.block_on(manage::set_role(&args, &loaded.settings)),
+        UsersCommand::RevokeSessions(args) => runtime.block_on(manage::revoke_sessions(&args, &loaded.settings)),
     }
 }
 

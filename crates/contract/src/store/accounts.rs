@@ -2,7 +2,7 @@
 
 use anteroom_domain::accounts::{Email, Purpose, Role};
 use anteroom_ports::StoreError;
-use anteroom_ports::accounts::{DeviceSeen, EMAIL_TAKEN};
+use anteroom_ports::accounts::{DeviceSeen, EMAIL_TAKEN, UserFilter};
 
 use super::samples::{at, digest, one_time_token, session, stored_user, user};
 use super::{TestDatabase, begin, race, ready};
@@ -44,7 +44,7 @@ pub async fn an_address_belongs_to_one_user(database: &dyn TestDatabase) {
     drop(unit);
     let mut unit = begin(&store).await;
     let mut twin = user("other@example.com");
-    twin.id = unit.page_users(None, 1).await.unwrap()[0].id;
+    twin.id = unit.page_users(&UserFilter::default(), None, 1).await.unwrap()[0].id;
     let error = unit.insert_user(&twin).await.unwrap_err();
     assert!(error.conflicts_on("users_pkey"), "{error:?}");
 }
@@ -371,11 +371,103 @@ pub async fn users_are_paged_newest_first(database: &dyn TestDatabase) {
         all.insert(0, stored_user(&store).await);
     }
     let mut read = store.read().await.unwrap();
-    assert_eq!(read.page_users(None, 10).await.unwrap(), all);
-    assert_eq!(read.page_users(None, 2).await.unwrap(), all[..2]);
-    assert_eq!(read.page_users(Some(all[1].id), 2).await.unwrap(), all[2..4]);
-    assert_eq!(read.page_users(Some(all[4].id), 2).await.unwrap(), []);
-    assert_eq!(read.page_users(None, 0).await.unwrap(), []);
+    assert_eq!(read.page_users(&UserFilter::default(), None, 10).await.unwrap(), all);
+    assert_eq!(
+        read.page_users(&UserFilter::default(), None, 2).await.unwrap(),
+        all[..2]
+    );
+    assert_eq!(
+        read.page_users(&UserFilter::default(), Some(all[1].id), 2)
+            .await
+            .unwrap(),
+        all[2..4]
+    );
+    assert_eq!(
+        read.page_users(&UserFilter::default(), Some(all[4].id), 2)
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(read.page_users(&UserFilter::default(), None, 0).await.unwrap(), []);
+}
+
+/// Each filter alone and all together; and nothing in a search has a meaning of its own.
+pub async fn users_are_filtered_and_searched(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let mut unit = begin(&store).await;
+    let mut all = Vec::new();
+    for (email, name) in [
+        ("Ada.L@Example.com", Some("Ada Lovelace")),
+        ("grace_h@example.com", Some("GRACE HOPPER 100%")),
+        ("emmy@b\u{fc}cher.example", Some("\u{c9}mmy N\u{d6}THER")),
+        ("nobody@example.com", None),
+    ] {
+        let mut one = user(email);
+        one.name = name.map(str::to_owned);
+        unit.insert_user(&one).await.unwrap();
+        all.push(one);
+    }
+    all[1].role = Role::Admin;
+    all[1].disabled_at = Some(at(3));
+    all[2].email_verified = true;
+    all[2].role = Role::Admin;
+    for one in &all {
+        unit.update_user(one).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+    let filter = UserFilter::default;
+    let text = |text: &str| UserFilter {
+        text: Some(text.to_owned()),
+        ..UserFilter::default()
+    };
+    let admins = UserFilter {
+        role: Some(Role::Admin),
+        ..filter()
+    };
+    let closed_admins = UserFilter {
+        disabled: Some(true),
+        text: Some("grace".into()),
+        ..admins.clone()
+    };
+    let verified = UserFilter {
+        verified: Some(true),
+        ..filter()
+    };
+    let open = UserFilter {
+        disabled: Some(false),
+        verified: Some(false),
+        ..filter()
+    };
+    let mut read = store.read().await.unwrap();
+    for (filter, expected) in [
+        (admins, &[2, 1][..]),
+        (closed_admins, &[1]),
+        (verified, &[2]),
+        (open, &[3, 0]),
+        (text("ada.l@"), &[0]),
+        (text("LOVE"), &[0]),
+        (text("hopper"), &[1]),
+        (text("n\u{f6}ther"), &[2]),
+        (text("E\u{301}MMY"), &[2]),
+        (text("emmy@b\u{fc}cher.example"), &[2]),
+        (text("grace_h"), &[1]),
+        (text("grace.h"), &[]),
+        (text("100%"), &[1]),
+        (text("a%a"), &[]),
+        (text("!"), &[]),
+        (text("\0"), &[]),
+        (text("' OR 1 = 1 --"), &[]),
+        (text("@example.com"), &[3, 1, 0]),
+    ] {
+        let found = read.page_users(&filter, None, 10).await.unwrap();
+        let expected: Vec<_> = expected.iter().map(|number: &usize| all[*number].clone()).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    let page = read
+        .page_users(&text("@example.com"), Some(all[1].id), 1)
+        .await
+        .unwrap();
+    assert_eq!(page, [all[0].clone()]);
 }
 
 /// The others learn why.

@@ -32,6 +32,7 @@ pub async fn entries_survive_a_round_trip(database: &dyn TestDatabase) {
 }
 
 /// Each filter alone, and all together.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub async fn entries_are_filtered(database: &dyn TestDatabase) {
     let store = ready(database).await;
     let (ada, root) = (stored_user(&store).await.id, stored_user(&store).await.id);
@@ -155,7 +156,7 @@ pub async fn the_log_is_append_only(database: &dyn TestDatabase) {
     }
     let mut read = store.read().await.unwrap();
     let sealed = read.sealed_audit(0, 10).await.unwrap();
-    assert_eq!(sealed, [(seal(1, &entry), Some(entry))]);
+    assert_eq!(sealed, [(seal(1, &entry), Some(Ok(entry)))]);
 }
 
 fn seal(seq: i64, entry: &anteroom_domain::audit::AuditEntry) -> Seal {
@@ -181,7 +182,7 @@ pub async fn of_parallel_sealers_each_row_is_sealed_once(database: &dyn TestData
         let store = store.clone();
         async move {
             let mut unit = begin(&store).await;
-            let (last, rows) = unit.lock_audit_chain(3).await.unwrap();
+            let (last, rows) = unit.lock_audit_chain(None, 3).await.unwrap();
             let first = last.map_or(1, |seal| seal.seq + 1);
             let seals: Vec<Seal> = (first..).zip(&rows).map(|(seq, row)| seal(seq, row)).collect();
             unit.insert_audit_seals(&seals).await.unwrap();
@@ -196,4 +197,30 @@ pub async fn of_parallel_sealers_each_row_is_sealed_once(database: &dyn TestData
     assert_eq!(places, (1..=20).collect::<Vec<_>>());
     assert!(sealed.windows(2).all(|pair| pair[0].0.audit_id < pair[1].0.audit_id));
     assert_eq!(read.sealed_audit(18, 100).await.unwrap().len(), 2);
+}
+
+/// Without those before, in order.
+pub async fn unsealed_rows_are_found_from_one_on(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let entries: Vec<_> = (0..4).map(|_| audit_entry("account.login", None)).collect();
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.first_unsealed_audit(None).await.unwrap(), None);
+    for entry in &entries {
+        unit.insert_audit(entry).await.unwrap();
+    }
+    unit.insert_audit_seals(&[seal(1, &entries[1]), seal(2, &entries[3])])
+        .await
+        .unwrap();
+    unit.commit().await.unwrap();
+    let of = |number: usize| Some((entries[number].id, entries[number].at));
+    let mut read = store.read().await.unwrap();
+    assert_eq!(read.first_unsealed_audit(None).await.unwrap(), of(0));
+    assert_eq!(read.first_unsealed_audit(Some(entries[0].id)).await.unwrap(), of(0));
+    assert_eq!(read.first_unsealed_audit(Some(entries[1].id)).await.unwrap(), of(2));
+    assert_eq!(read.first_unsealed_audit(Some(entries[3].id)).await.unwrap(), None);
+    drop(read);
+    let mut unit = begin(&store).await;
+    let (last, rows) = unit.lock_audit_chain(Some(entries[1].id), 10).await.unwrap();
+    assert_eq!(last.map(|seal| seal.seq), Some(2));
+    assert_eq!(rows, [entries[2].clone()]);
 }

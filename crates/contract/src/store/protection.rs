@@ -95,7 +95,7 @@ pub async fn parallel_bookings_count_one_another(database: &dyn TestDatabase) {
         .iter()
         .map(|f| f.failures)
         .collect();
-    assert_eq!(counted, [all.len() as u32; 2]);
+    assert_eq!(counted, [u32::try_from(all.len()).unwrap(); 2]);
 }
 
 /// As part of a unit of work.

@@ -60,18 +60,12 @@ impl Email {
     /// Unicode full case folding over NFC, and the domain in its ASCII form (RFC 5891), so that `bücher.example` is
     /// `xn--bcher-kva.example`.
     pub fn fold(text: &str) -> String {
-        let folded = |text: &str| {
-            unicase::UniCase::unicode(text.nfc().collect::<String>())
-                .to_folded_case()
-                .nfc()
-                .collect::<String>()
-        };
         match text.trim().rsplit_once('@') {
             Some((local, domain)) => {
-                let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| folded(domain));
-                format!("{}@{domain}", folded(local))
+                let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| fold_text(domain));
+                format!("{}@{domain}", fold_text(local))
             }
-            None => folded(text.trim()),
+            None => fold_text(text),
         }
     }
 
@@ -84,6 +78,14 @@ impl Email {
     pub fn folded(&self) -> &str {
         &self.folded
     }
+}
+
+/// Text in the form in which it is compared and searched: trimmed, NFC, Unicode full case folding.
+pub fn fold_text(text: &str) -> String {
+    unicase::UniCase::unicode(text.trim().nfc().collect::<String>())
+        .to_folded_case()
+        .nfc()
+        .collect()
 }
 
 #[cfg(test)]

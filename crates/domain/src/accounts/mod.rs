@@ -5,7 +5,7 @@ mod foreign_hash;
 mod one_time;
 mod password;
 
-pub use email::{Email, InvalidEmail};
+pub use email::{Email, InvalidEmail, fold_text};
 pub use foreign_hash::{ForeignHash, ForeignParts, Kdf, Prf, RefusedHash};
 pub use one_time::{OneTimeToken, Purpose};
 pub use password::{PasswordLists, PasswordPolicy, Personal, RefusedPassword};

@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn whatever_changes_changes_what_is_sealed() {
-        let before = entry().sealed_bytes(1, &GENESIS);
         type Change = fn(&mut AuditEntry);
+        let before = entry().sealed_bytes(1, &GENESIS);
         let changes: [Change; 11] = [
             |e| e.id = AuditId(Uuid::from_u128(9)),
             |e| e.at = Timestamp::from_microsecond(1_800_000_000_123_457).unwrap(),

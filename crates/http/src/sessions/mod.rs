@@ -1,5 +1,6 @@
 //! Sessions: what carries them, and what the API shows of them.
 
+pub mod end_sessions_of_user;
 pub mod get_session;
 pub mod jwks;
 pub mod log_out;

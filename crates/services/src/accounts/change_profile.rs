@@ -42,6 +42,31 @@ pub(super) fn name_fault() -> FieldFault {
     }
 }
 
+/// The fields of a profile, each with whether it is to change: a name of `Some(None)` is taken away.
+pub(super) type Profile = (Option<Option<String>>, Option<String>);
+
+/// Checks a name and a language and reports all faults at once.
+pub(super) fn check_profile(name: Option<Option<String>>, locale: Option<String>) -> Result<Profile, Vec<FieldFault>> {
+    let mut faults = Vec::new();
+    let name = name.map(|name| name.map(|name| valid_name(&name)));
+    if name == Some(Some(None)) {
+        faults.push(name_fault());
+    }
+    if locale.as_deref().is_some_and(|tag| !valid_locale(tag)) {
+        let detail = "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned();
+        faults.push(FieldFault {
+            field: "locale",
+            code: "invalid_locale",
+            detail,
+        });
+    }
+    if faults.is_empty() {
+        Ok((name.map(Option::flatten), locale))
+    } else {
+        Err(faults)
+    }
+}
+
 impl Accounts {
     /// Changes the user's name and language.
     pub async fn change_profile(
@@ -50,28 +75,13 @@ impl Accounts {
         change: ChangeProfile,
         client: &Client,
     ) -> Result<User, ChangeProfileError> {
-        let mut faults = Vec::new();
-        let name = change.name.map(|name| name.map(|name| valid_name(&name)));
-        if name == Some(Some(None)) {
-            faults.push(name_fault());
-        }
-        if change.locale.as_deref().is_some_and(|tag| !valid_locale(tag)) {
-            let detail = "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned();
-            faults.push(FieldFault {
-                field: "locale",
-                code: "invalid_locale",
-                detail,
-            });
-        }
-        if !faults.is_empty() {
-            return Err(ChangeProfileError::Refused(faults));
-        }
+        let (name, locale) = check_profile(change.name, change.locale).map_err(ChangeProfileError::Refused)?;
         let mut unit = self.store.begin(Durability::Full).await?;
         let mut user = unit.lock_user(id).await?.ok_or(ChangeProfileError::NotFound)?;
         if let Some(name) = name {
-            user.name = name.flatten();
+            user.name = name;
         }
-        if let Some(locale) = change.locale {
+        if let Some(locale) = locale {
             user.locale = locale;
         }
         user.updated_at = self.clock.now();

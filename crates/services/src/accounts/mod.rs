@@ -3,8 +3,10 @@
 mod change_email;
 mod change_password;
 mod change_profile;
+mod change_user;
 mod check_password;
 mod delete_account;
+mod find_user;
 mod get_user;
 mod import_users;
 mod list_users;
@@ -17,12 +19,14 @@ mod request_password_reset;
 mod resend_verification;
 mod reset_password;
 mod run_errands;
+mod show_user;
 mod sign_up;
 mod verify_email;
 
 pub use change_email::ChangeEmailError;
 pub use change_password::ChangePasswordError;
 pub use change_profile::{ChangeProfile, ChangeProfileError};
+pub use change_user::{ChangeUser, ChangeUserError};
 pub use check_password::PasswordRules;
 pub use delete_account::DeleteAccountError;
 pub use import_users::{ImportError, ImportUser, Imported};
@@ -31,7 +35,10 @@ pub use mail_token::TokenError;
 pub use make_admin::{MadeAdmin, MakeAdminError};
 pub use reauthenticate::{ReauthenticateError, TooLongAgo};
 pub use reset_password::ResetPasswordError;
+pub use show_user::UserDetails;
 pub use sign_up::{FieldFault, SignUp, SignUpError, SignedUp};
+
+pub(crate) use change_user::may_still_act;
 
 use std::sync::{Arc, Weak};
 

@@ -1,11 +1,21 @@
-//! The audit log: every act that somebody may have to answer for leaves a row, in the commit of the act itself.
+//! The audit log: every act that somebody may have to answer for leaves a row, in the commit of the act itself. A sealer
+//! chains the rows afterwards, so that what was written cannot be changed, taken away or moved without a trace.
 
-use std::sync::Arc;
+mod list_activity;
+mod list_audit;
+mod seal;
+mod verify;
+
+pub use list_activity::{Activity, DoneBy};
+pub use seal::SEALED_AT_ONCE;
+pub use verify::{Fault, Head, InvalidHead, Verdict};
+
+use std::sync::{Arc, Mutex};
 
 use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
 use anteroom_domain::sessions::clip_user_agent;
 use anteroom_domain::{AuditId, SessionId, UserId};
-use anteroom_ports::{Clock, Durability, Ids, Store, StoreResult, UnitOfWork};
+use anteroom_ports::{Clock, Digest, Durability, Ids, Secrets, Store, StoreResult, UnitOfWork};
 use serde_json::Value;
 
 use crate::Client;
@@ -15,6 +25,8 @@ pub struct Audit {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    secrets: Arc<dyn Secrets>,
+    sealer: Mutex<seal::Progress>,
 }
 
 /// What is to be recorded: `Act::succeeded("account.login", Actor::User(id), &client).subject(id)`.
@@ -73,8 +85,20 @@ impl<'a> Act<'a> {
 
 impl Audit {
     /// Puts the context together.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { store, clock, ids }
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, secrets: Arc<dyn Secrets>) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            secrets,
+            sealer: Mutex::default(),
+        }
+    }
+
+    /// The link at place `seq` after the one with digest `before`. Its key is the deployment's: whoever can write to
+    /// the database, but has not that, cannot make one.
+    fn link(&self, seq: i64, before: &Digest, entry: &AuditEntry) -> Digest {
+        self.secrets.keyed("audit-chain", &entry.sealed_bytes(seq, before))
     }
 
     /// Adds a row to the unit of work of the act itself: both happen, or neither.

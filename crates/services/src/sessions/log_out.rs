@@ -31,7 +31,7 @@ impl Sessions {
     }
 
     /// Makes this node forget a session that has ended, against checks that are under way too.
-    pub(super) fn forget_session(&self, id: anteroom_domain::SessionId) {
+    pub(crate) fn forget_session(&self, id: anteroom_domain::SessionId) {
         self.ended.insert(id, ());
         self.states.invalidate(&id);
     }

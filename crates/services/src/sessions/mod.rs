@@ -2,12 +2,14 @@
 
 mod authenticate;
 mod end_sessions;
+mod end_sessions_of_user;
 mod log_out;
 mod refresh_session;
 mod start_session;
 mod tend_sessions;
 
 pub use authenticate::{AuthenticateError, Credential};
+pub use end_sessions_of_user::EndSessionsError;
 pub use refresh_session::RefreshError;
 
 use std::collections::HashMap;

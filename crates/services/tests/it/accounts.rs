@@ -3,6 +3,7 @@
 use anteroom_domain::accounts::{ForeignHash, Kdf, Role};
 use anteroom_domain::billing::NanoUsd;
 use anteroom_domain::sessions::Transport;
+use anteroom_ports::accounts::UserFilter;
 use anteroom_ports::{Clock as _, Durability};
 use anteroom_services::Client;
 use anteroom_services::accounts::{
@@ -285,10 +286,18 @@ async fn the_operator_makes_admins() {
             .await
             .is_ok()
     );
-    let page = house.accounts.list_users(None, 1).await.unwrap();
+    let page = house
+        .accounts
+        .list_users(&UserFilter::default(), None, 1)
+        .await
+        .unwrap();
     assert!(page.more);
     assert_eq!(page.items[0].email.as_str(), "root@example.com");
-    let rest = house.accounts.list_users(Some(page.items[0].id), 10).await.unwrap();
+    let rest = house
+        .accounts
+        .list_users(&UserFilter::default(), Some(page.items[0].id), 10)
+        .await
+        .unwrap();
     assert_eq!((rest.items.len(), rest.more), (1, false));
 }
 

@@ -173,7 +173,12 @@ impl House {
             access_token: SignedDuration::from_mins(15),
             refresh_grace: SignedDuration::from_secs(10),
         };
-        let audit = Arc::new(Audit::new(store.clone(), clock.clone(), ids.clone()));
+        let audit = Arc::new(Audit::new(
+            store.clone(),
+            clock.clone(),
+            ids.clone(),
+            Arc::new(FakeSecrets),
+        ));
         let sessions = Arc::new(Sessions::new(
             store.clone(),
             Arc::new(FakeSigner),

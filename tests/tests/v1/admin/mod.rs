@@ -1,3 +1,5 @@
 //! `/v1/admin`
 
+mod audit;
+mod user;
 mod users;

@@ -30,6 +30,7 @@ async fn answers_with_tokens(setup: &Setup) {
             .json(&ask)
             .expect(200)
             .events(&["account.login.succeeded"])
+            .audit(&["account.login succeeded"])
             .await;
         assert_eq!(answer.header("set-cookie"), None);
         let body = answer.json();
@@ -90,6 +91,7 @@ async fn tells_nobody_whether_an_address_is_known(setup: &Setup) {
             .expect(401)
             .code("invalid_credentials")
             .events(&["account.login.failed"])
+            .audit(&["account.login failed"])
             .await;
         assert_eq!(answer.header("set-cookie"), None);
         let mut body = answer.json();

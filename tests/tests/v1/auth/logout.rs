@@ -24,6 +24,7 @@ async fn ends_a_token_session_at_once(setup: &Setup) {
         .by(&user)
         .expect(204)
         .events(&["session.ended"])
+        .audit(&["session.logout succeeded"])
         .await;
     assert_eq!(answer.header("set-cookie"), None);
     for path in ["/v1/auth/session", "/v1/me", "/v1/models", "/v1/conversations"] {
@@ -38,6 +39,7 @@ async fn ends_a_token_session_at_once(setup: &Setup) {
         .by(&user)
         .expect(401)
         .code("unauthenticated")
+        .audit(&[])
         .await;
 }
 

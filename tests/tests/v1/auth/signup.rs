@@ -28,6 +28,7 @@ async fn makes_an_account_and_signs_in(setup: &Setup) {
         .json(&json!({ "email": "Ada.Lovelace@Example.com", "password": PASSWORD, "name": "Ada" }))
         .expect(201)
         .events(&["account.signup.succeeded"])
+        .audit(&["account.signup succeeded"])
         .mails(&["Ada.Lovelace@Example.com"])
         .await;
     assert_eq!(answer.header("set-cookie"), None);

@@ -1,6 +1,7 @@
 //! `/v1/me`
 
 mod account;
+mod activity;
 mod entitlements;
 mod subscription;
 
@@ -60,6 +61,7 @@ async fn changes_what_is_named(setup: &Setup) {
             .json(&change)
             .expect(200)
             .events(&["account.profile.changed"])
+            .audit(&["account.profile.change succeeded"])
             .await
             .json();
         assert_eq!(
@@ -95,6 +97,7 @@ async fn changes_nothing_else(setup: &Setup) {
             .json(&json!({ "name": "changed", member: "admin" }))
             .expect(422)
             .errors(&[(&pointer, "unknown_field")])
+            .audit(&[])
             .await;
     }
     assert_eq!(app.get("/v1/me").by(&user).await.json(), before);

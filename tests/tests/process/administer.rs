@@ -1,0 +1,163 @@
+//! `anteroom users …` and `anteroom audit …`, beside a running server.
+
+use anteroom_tests::app::http_client;
+use anteroom_tests::process::{Server, command, output};
+use anteroom_tests::{Kind, PASSWORD, Setup, on_every_store};
+use serde_json::Value;
+
+use super::{log_in, sign_up};
+
+on_every_store![
+    accounts_are_listed_and_shown,
+    accounts_are_closed_and_opened_beside_a_server,
+    the_last_admin_stays_one,
+    the_log_is_listed_and_verified,
+];
+
+/// Runs a command; whether it succeeded, and what it wrote to standard output and standard error.
+fn run(setup: &Setup, line: &str) -> (bool, String, String) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let output = output(command(setup.folder(), &setup.variables(&[]), &words), "");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[track_caller]
+fn done(setup: &Setup, line: &str) -> String {
+    let (good, said, errors) = run(setup, line);
+    assert!(good, "{line}: {said}{errors}");
+    said
+}
+
+async fn me(server: &Server, token: &str) -> u16 {
+    let ask = http_client().get(format!("{}/v1/me", server.url)).bearer_auth(token);
+    ask.send().await.unwrap().status().as_u16()
+}
+
+async fn accounts_are_listed_and_shown(setup: &Setup) {
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    for email in ["ada@example.com", "grace@example.com"] {
+        sign_up(&server.url, email).await;
+    }
+    done(setup, "users set-role --email grace@example.com --role admin");
+    let said = done(setup, "users list");
+    assert!(
+        said.contains("ada@example.com") && said.contains("2 accounts"),
+        "{said}"
+    );
+    let said = done(setup, "users list --role admin");
+    assert!(
+        said.contains("grace@example.com") && said.contains("admin, unverified"),
+        "{said}"
+    );
+    assert!(!said.contains("ada@example.com"), "{said}");
+    let said = done(setup, "users list --query ADA --json");
+    let user: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(
+        (&user["email"], &user["role"]),
+        (&"ada@example.com".into(), &"user".into())
+    );
+    let said = done(setup, "users list --limit 1");
+    assert!(said.contains("there are more"), "{said}");
+    let said = done(setup, "users show --email ADA@example.com");
+    assert!(
+        said.contains("open sessions   1") && said.contains("unverified"),
+        "{said}"
+    );
+    let shown = format!("users show --json --email {}", user["id"].as_str().unwrap());
+    let shown: Value = serde_json::from_str(&done(setup, &shown)).unwrap();
+    assert_eq!(
+        (&shown["email"], &shown["sessions"]),
+        (&"ada@example.com".into(), &1.into())
+    );
+    let (good, said, errors) = run(setup, "users show --email nobody@example.com");
+    assert!(
+        !good && said.is_empty() && errors.contains("no account is nobody@example.com"),
+        "{errors}"
+    );
+}
+
+async fn accounts_are_closed_and_opened_beside_a_server(setup: &Setup) {
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    let token = sign_up(&server.url, "ada@example.com").await;
+    assert_eq!(me(&server, &token).await, 200);
+    let said = done(setup, "users disable --email ada@example.com");
+    assert!(said.contains("its sessions have ended"), "{said}");
+    anteroom_tests::eventually_asking("the server notices", async || {
+        (me(&server, &token).await == 401).then_some(())
+    })
+    .await;
+    assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 403);
+    done(setup, "users enable --email ada@example.com");
+    assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 200);
+    let said = done(setup, "users revoke-sessions --email ada@example.com");
+    assert!(said.contains("1 sessions have ended"), "{said}");
+}
+
+async fn the_last_admin_stays_one(setup: &Setup) {
+    let create = ["admin", "create", "--email", "root@example.com", "--password-stdin"];
+    let created = output(
+        command(setup.folder(), &setup.variables(&[]), &create),
+        &format!("{PASSWORD}\n"),
+    );
+    assert!(created.status.success());
+    for line in [
+        "users set-role --email root@example.com --role user",
+        "users disable --email root@example.com",
+    ] {
+        let (good, _, errors) = run(setup, line);
+        assert!(!good && errors.contains("last admin"), "{errors}");
+    }
+    let said = done(setup, "users set-role --email root@example.com --role admin --json");
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["role"], "admin");
+}
+
+async fn the_log_is_listed_and_verified(setup: &Setup) {
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    for email in ["ada@example.com", "grace@example.com", "emmy@example.com"] {
+        sign_up(&server.url, email).await;
+    }
+    done(setup, "users set-role --email ada@example.com --role admin");
+    let said = done(setup, "audit list --user ada@example.com");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(
+        lines[0].contains("account.role.change") && lines[0].contains("by operator to"),
+        "{said}"
+    );
+    assert!(
+        lines[1].contains("account.signup") && lines[1].contains("from 127.0.0.1"),
+        "{said}"
+    );
+    let said = done(setup, "audit list --act account.role --outcome succeeded --json");
+    let row: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(
+        (&row["actor"]["kind"], &row["details"]["to"]),
+        (&"operator".into(), &"admin".into())
+    );
+    let head = anteroom_tests::eventually("all is sealed", || {
+        let said = done(setup, "audit verify");
+        let sealed = said.contains("intact: 4 rows") && !said.contains("no seal");
+        sealed.then(|| said.trim().rsplit(' ').next().unwrap().to_owned())
+    })
+    .await;
+    assert!(head.starts_with("4:"), "{head}");
+    assert!(server.said().contains("audit.sealed"), "the head is in the log");
+    done(setup, &format!("audit verify --head {head}"));
+    let (good, said, _) = run(setup, &format!("audit verify --head 9{}", &head[1..]));
+    assert!(!good && said.contains("its end was cut off"), "{said}");
+    let (good, _, errors) = run(setup, "audit verify --head 9");
+    assert!(!good && errors.contains("SEQ:DIGEST"), "{errors}");
+    drop(server);
+    setup
+        .execute(match setup.kind() {
+            Kind::Sqlite => "DROP TRIGGER audit_log_is_not_updated",
+            Kind::Postgres => "DROP TRIGGER audit_log_is_append_only ON audit_log",
+        })
+        .await;
+    setup
+        .execute("UPDATE audit_log SET outcome = 'failed' WHERE act = 'account.role.change'")
+        .await;
+    let (good, said, _) = run(setup, "audit verify");
+    assert!(!good && said.contains("BROKEN  link 4: row"), "{said}");
+}
