@@ -3,6 +3,7 @@
 //! An adapter's tests implement [`Bench`] and call each of the suite's functions on a fresh one.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::missing_panics_doc,
     reason = "a suite fails by panicking"
 )]
@@ -94,7 +95,7 @@ impl Read {
 }
 
 fn unreadable(what: &str) -> ! {
-    std::panic::panic_any(format!("no such thing, or one that cannot be read: {what}"))
+    panic!("no such thing, or one that cannot be read: {what}")
 }
 
 /// Quoted-printable (RFC 2045 section 6.7), or the Q encoding of headers (RFC 2047 section 4.2).

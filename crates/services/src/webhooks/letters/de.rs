@@ -241,7 +241,6 @@ pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words 
                  einmal, innerhalb von {}.",
                 hours(*undo_hours)
             )],
-            ..Words::default()
         },
         Letter::DeletionScheduled { on } => Words {
             subject: format!("Ihr Konto bei {product} wird gelöscht"),

@@ -231,7 +231,6 @@ pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words 
                 "If it was not you, undo it and reset your password. The link works once, within {}.",
                 hours(*undo_hours)
             )],
-            ..Words::default()
         },
         Letter::DeletionScheduled { on } => Words {
             subject: format!("Your account at {product} will be deleted"),

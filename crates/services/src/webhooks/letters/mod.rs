@@ -11,6 +11,8 @@ mod plain;
 mod tests;
 mod words;
 
+use std::fmt::Write as _;
+
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::Email;
 use anteroom_ports::webhooks::Mail;
@@ -82,7 +84,8 @@ fn link(page: &str, token: &SecretString) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             link.push(char::from(byte));
         } else {
-            link.push_str(&format!("%{byte:02X}"));
+            // Writing into a string cannot fail.
+            let _ = write!(link, "%{byte:02X}");
         }
     }
     link
