@@ -23,7 +23,7 @@ pub mod scenario;
 pub mod setup;
 pub mod upstream;
 
-pub use app::{Browser, TestApp, User};
+pub use app::{Browser, Mail, TestApp, User};
 pub use client::{Answer, Ask, Sse};
 pub use setup::{Kind, Setup, run};
 pub use upstream::{Script, Step, Upstream};
