@@ -2,6 +2,7 @@
 
 mod cli;
 mod import;
+mod keys;
 mod kill9;
 mod metrics;
 mod nodes;

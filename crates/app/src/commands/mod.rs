@@ -4,6 +4,7 @@ mod admin;
 mod config;
 mod doctor;
 mod health;
+mod keys;
 mod migrate;
 mod openapi;
 mod passwords;
@@ -40,6 +41,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
         Command::Passwords(what) => passwords::run(what),
+        Command::Keys(what) => keys::run(what, &settings(path, Output::Stderr)?),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use anteroom_domain::accounts::PasswordPolicy;
+use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window,
 };
 use anteroom_domain::protection::LockoutPolicy;
-use anteroom_domain::sessions::Transport;
+use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
-use anteroom_ports::{Clock as _, Durability, Store};
+use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::accounts::{AccountsOptions, PasswordRules, SignUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
@@ -36,6 +37,9 @@ pub const FREE_LIMIT: i64 = 10;
 /// A password that is accepted.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// The seeds of further nodes: two nodes never make the same identifier.
+static NODES: AtomicU64 = AtomicU64::new(1000);
+
 pub struct House {
     pub store: Arc<dyn Store>,
     pub clock: Arc<FixedClock>,
@@ -45,6 +49,8 @@ pub struct House {
     pub payments: Arc<FakePayments>,
     pub accounts: Arc<Accounts>,
     pub sessions: Arc<Sessions>,
+    pub signer: Arc<FakeSigner>,
+    pub sessions_options: SessionsOptions,
     pub billing: Arc<Billing>,
     pub chat: Arc<Chat>,
     pub ops: Arc<Ops>,
@@ -107,7 +113,7 @@ impl House {
     }
 
     pub async fn with(signup_open: bool, daily_spend_cap: NanoUsd, models: &[&str]) -> Self {
-        Self::built(signup_open, daily_spend_cap, models, LOCKOUT).await
+        Self::built(Self::new_store().await, signup_open, daily_spend_cap, models, LOCKOUT).await
     }
 
     /// One that locks an account after so many failures, and an address after 30.
@@ -116,18 +122,25 @@ impl House {
             free_failures,
             ..LOCKOUT
         };
-        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], lockout).await
+        let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
+        Self::built(Self::new_store().await, true, cap, models, lockout).await
+    }
+
+    async fn new_store() -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open_temporary().await.unwrap())
+    }
+
+        Self::built(Arc::new(store), true, NanoUsd::from_usd(1000.0), &["small"], LOCKOUT).await
     }
 
     async fn built(
+        store: Arc<dyn Store>,
         signup_open: bool,
         daily_spend_cap: NanoUsd,
         models: &[&str],
         account_lockout: LockoutPolicy,
     ) -> Self {
-        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(Arc::new(
-            SqliteStore::open_temporary().await.unwrap(),
-        )));
+        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store));
         let clock = Arc::new(FixedClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
         let (ids, hasher, mailer) = (
             Arc::new(SeededIds::new(7)),
@@ -142,17 +155,21 @@ impl House {
             lifetime: SignedDuration::from_hours(24 * 7),
             access_token: SignedDuration::from_mins(15),
             refresh_grace: SignedDuration::from_secs(10),
+            signing_algorithm: SigningAlgorithm::EdDsa,
+            key_rotation: Some(SignedDuration::from_hours(24 * 90)),
         };
         let audit = Arc::new(Audit::new(store.clone(), clock.clone(), ids.clone()));
+        let (signer, sessions_options) = (Arc::new(FakeSigner::default()), options);
         let sessions = Arc::new(Sessions::new(
             store.clone(),
-            Arc::new(FakeSigner),
+            signer.clone(),
             Arc::new(FakeSecrets),
             clock.clone(),
             ids.clone(),
             audit.clone(),
             options,
         ));
+        sessions.prepare_signing_keys().await.unwrap();
         let webhooks = Arc::new(Webhooks::new(
             store.clone(),
             Some(mailer.clone()),
@@ -257,12 +274,34 @@ impl House {
             payments,
             accounts,
             sessions,
+            signer,
+            sessions_options,
             billing,
             chat,
             ops,
             webhooks,
             protection,
         }
+    }
+
+    /// The sessions of another node on the same store, with what it signs with. It has loaded no keys yet.
+    pub fn another_node(&self, key_rotation: Option<SignedDuration>) -> (Arc<Sessions>, Arc<FakeSigner>) {
+        let signer = Arc::new(FakeSigner::default());
+        let ids = Arc::new(SeededIds::new(NODES.fetch_add(1, Ordering::Relaxed)));
+        let options = SessionsOptions {
+            key_rotation,
+            ..self.sessions_options
+        };
+        let sessions = Sessions::new(
+            self.store.clone(),
+            signer.clone(),
+            Arc::new(FakeSecrets),
+            self.clock.clone(),
+            ids.clone(),
+            Arc::new(Audit::new(self.store.clone(), self.clock.clone(), ids)),
+            options,
+        );
+        (Arc::new(sessions), signer)
     }
 
     pub async fn sign_up(&self, email: &str, transport: Transport) -> Grant {

@@ -15,4 +15,5 @@ mod house;
 mod ops;
 mod protection;
 mod sessions;
+mod signing_keys;
 mod webhooks;

@@ -6,3 +6,4 @@ mod logout;
 mod refresh;
 mod session;
 mod signup;
+mod tokens;
