@@ -7,8 +7,7 @@ use anteroom_domain::sessions::JWKS_MAX_AGE_SECONDS;
 use crate::Api;
 use crate::caller::Anonymous;
 
-/// The public keys that access tokens are checked with (RFC 7517): those that sign, that have signed tokens which may
-/// still be in use, and the next one, minutes before it signs.
+/// The public keys that access tokens are checked with, now or within minutes (RFC 7517).
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
