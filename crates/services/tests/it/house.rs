@@ -49,7 +49,6 @@ pub struct House {
     pub payments: Arc<FakePayments>,
     pub accounts: Arc<Accounts>,
     pub sessions: Arc<Sessions>,
-    pub signer: Arc<FakeSigner>,
     pub sessions_options: SessionsOptions,
     pub billing: Arc<Billing>,
     pub chat: Arc<Chat>,
@@ -159,10 +158,10 @@ impl House {
             key_rotation: Some(SignedDuration::from_hours(24 * 90)),
         };
         let audit = Arc::new(Audit::new(store.clone(), clock.clone(), ids.clone()));
-        let (signer, sessions_options) = (Arc::new(FakeSigner::default()), options);
+        let sessions_options = options;
         let sessions = Arc::new(Sessions::new(
             store.clone(),
-            signer.clone(),
+            Arc::new(FakeSigner::default()),
             Arc::new(FakeSecrets),
             clock.clone(),
             ids.clone(),
@@ -274,7 +273,6 @@ impl House {
             payments,
             accounts,
             sessions,
-            signer,
             sessions_options,
             billing,
             chat,
