@@ -71,6 +71,23 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use crate::types::SqlTime;
+
+    signing_keys (kid) {
+        kid -> Text,
+        algorithm -> Text,
+        public_jwk -> Text,
+        private_sealed -> Binary,
+        wrapping_version -> Integer,
+        created_at -> SqlTime,
+        active_from -> SqlTime,
+        retired_at -> Nullable<SqlTime>,
+        revoked_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use crate::types::{SqlId, SqlTime};
 
     conversations (id) {

@@ -1,19 +1,21 @@
-//! Sessions and their refresh tokens.
+//! Sessions, their refresh tokens, and the keys that access tokens are signed with.
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::sessions::{EndReason, RefreshToken, Session, Transport};
+use anteroom_domain::sessions::{EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey, Transport};
 use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
 use anteroom_ports::{Digest, SessionsRead, SessionsWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use diesel::sql_types::{BigInt, Bool};
-use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
+};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 
 use crate::accounts::UserRow;
-use crate::backend::{locked, touch};
-use crate::schema::{refresh_tokens, sessions, users};
+use crate::backend::{lock_name, locked, touch};
+use crate::schema::{refresh_tokens, sessions, signing_keys, users};
 use crate::types::{At, Id, SqlTime, text, unknown_word};
 use crate::unit::Unit;
 
@@ -59,6 +61,39 @@ struct RefreshTokenRow {
     session_id: Id,
     created_at: At,
     used_at: Option<At>,
+}
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = signing_keys)]
+struct SigningKeyRow {
+    kid: String,
+    algorithm: String,
+    public_jwk: String,
+    private_sealed: Vec<u8>,
+    wrapping_version: i32,
+    created_at: At,
+    active_from: At,
+    retired_at: Option<At>,
+    revoked_at: Option<At>,
+}
+
+impl TryFrom<SigningKeyRow> for SigningKey {
+    type Error = StoreError;
+
+    fn try_from(row: SigningKeyRow) -> StoreResult<Self> {
+        Ok(Self {
+            kid: row.kid,
+            algorithm: SigningAlgorithm::parse(&row.algorithm)
+                .ok_or_else(|| unknown_word("signing_keys.algorithm", &row.algorithm))?,
+            public_jwk: row.public_jwk,
+            sealed: row.private_sealed,
+            wrapping_version: row.wrapping_version,
+            created_at: row.created_at.0,
+            active_from: row.active_from.0,
+            retired_at: row.retired_at.map(|at| at.0),
+            revoked_at: row.revoked_at.map(|at| at.0),
+        })
+    }
 }
 
 impl TryFrom<SessionRow> for Session {
@@ -120,6 +155,16 @@ impl SessionsRead for Unit {
             .load(self.conn()?)
             .await;
         self.checked(rows)?.into_iter().map(Session::try_from).collect()
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.signing_keys", skip_all)]
+    async fn signing_keys(&mut self) -> StoreResult<Vec<SigningKey>> {
+        let rows: Result<Vec<SigningKeyRow>, _> = signing_keys::table
+            .order((signing_keys::active_from, signing_keys::kid))
+            .select(SigningKeyRow::as_select())
+            .load(self.conn()?)
+            .await;
+        self.checked(rows)?.into_iter().map(TryInto::try_into).collect()
     }
 }
 
@@ -265,5 +310,64 @@ impl SessionsWrite for Unit {
             .execute(self.conn()?)
             .await;
         self.checked(done)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.lock_signing_keys", skip_all)]
+    async fn lock_signing_keys(&mut self) -> StoreResult<Vec<SigningKey>> {
+        // There may be no row yet that could be locked.
+        let done = lock_name(self.conn()?, "signing_keys").await;
+        self.checked(done)?;
+        self.signing_keys().await
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.insert_signing_key", skip_all)]
+    async fn insert_signing_key(&mut self, key: &SigningKey) -> StoreResult<()> {
+        let done = diesel::insert_into(signing_keys::table)
+            .values((
+                signing_keys::kid.eq(&key.kid),
+                signing_keys::algorithm.eq(key.algorithm.as_str()),
+                signing_keys::public_jwk.eq(&key.public_jwk),
+                signing_keys::private_sealed.eq(&key.sealed),
+                signing_keys::wrapping_version.eq(key.wrapping_version),
+                signing_keys::created_at.eq(At(key.created_at)),
+                signing_keys::active_from.eq(At(key.active_from)),
+                signing_keys::retired_at.eq(key.retired_at.map(At)),
+                signing_keys::revoked_at.eq(key.revoked_at.map(At)),
+            ))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.retire_signing_key", skip_all)]
+    async fn retire_signing_key(&mut self, kid: &str, at: Timestamp) -> StoreResult<bool> {
+        let done = diesel::update(signing_keys::table.find(kid))
+            .filter(
+                signing_keys::retired_at
+                    .is_null()
+                    .or(signing_keys::retired_at.gt(Some(At(at)))),
+            )
+            .set(signing_keys::retired_at.eq(Some(At(at))))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.revoke_signing_key", skip_all)]
+    async fn revoke_signing_key(&mut self, kid: &str, at: Timestamp) -> StoreResult<bool> {
+        let done = diesel::update(signing_keys::table.find(kid))
+            .filter(signing_keys::revoked_at.is_null())
+            .set(signing_keys::revoked_at.eq(Some(At(at))))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.delete_signing_key", skip_all)]
+    async fn delete_signing_key(&mut self, kid: &str) -> StoreResult<bool> {
+        let done = diesel::delete(signing_keys::table.find(kid))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
     }
 }

@@ -58,6 +58,9 @@ pub enum Command {
     /// Manage the list of breached passwords
     #[command(subcommand)]
     Passwords(PasswordsCommand),
+    /// List, rotate and revoke the keys that access tokens are signed with
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print a fresh secret key for SECRET_KEY
     ///
     /// Passwords and encrypted values depend on it: set it once, keep it, and give every node the same one.
@@ -333,6 +336,55 @@ pub struct BuildFilterArgs {
     pub min_count: u64,
 }
 
+/// `anteroom keys …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum KeysCommand {
+    /// List the signing keys, oldest first, with what each is good for
+    List,
+    /// Make a new signing key, which takes over in ten minutes
+    ///
+    /// It is published at /.well-known/jwks.json at once. The former key verifies until the last token that it
+    /// signed has expired, so that nobody notices anything. Running servers need no restart.
+    Rotate(KeysRotateArgs),
+    /// Take a signing key out of use: every token that it signed is refused within seconds
+    ///
+    /// For a key that somebody else may have. Sessions live on: clients get a new access token with their refresh
+    /// token. If the key was needed, a new one takes its place at once.
+    Revoke(KeysRevokeArgs),
+}
+
+/// `anteroom keys rotate …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct KeysRotateArgs {
+    /// Let it sign at once. Services that check tokens by themselves refuse its tokens until they fetch the public
+    /// keys again, which may be five minutes
+    #[arg(long)]
+    pub now: bool,
+
+    /// How it signs [default: sessions.signing_algorithm]
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    pub algorithm: Option<KeyAlgorithm>,
+}
+
+/// `--algorithm`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyAlgorithm {
+    /// Ed25519
+    #[value(name = "eddsa")]
+    EdDsa,
+    /// ECDSA on P-256, for services whose libraries know no Ed25519
+    #[value(name = "es256")]
+    Es256,
+}
+
+/// `anteroom keys revoke …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct KeysRevokeArgs {
+    /// Which, as `anteroom keys list` shows it
+    #[arg(value_name = "KID", allow_hyphen_values = true)]
+    pub kid: String,
+}
+
 /// `anteroom config …`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum ConfigCommand {
@@ -426,6 +478,28 @@ mod tests {
                 "anteroom audit verify",
                 Command::Audit(AuditCommand::Verify(AuditVerifyArgs { head: None })),
             ),
+            ("anteroom keys list", Command::Keys(KeysCommand::List)),
+            (
+                "anteroom keys rotate",
+                Command::Keys(KeysCommand::Rotate(KeysRotateArgs {
+                    now: false,
+                    algorithm: None,
+                })),
+            ),
+            (
+                "anteroom keys rotate --now --algorithm es256",
+                Command::Keys(KeysCommand::Rotate(KeysRotateArgs {
+                    now: true,
+                    algorithm: Some(KeyAlgorithm::Es256),
+                })),
+            ),
+            // A thumbprint may begin with a hyphen.
+            (
+                "anteroom keys revoke -abc_",
+                Command::Keys(KeysCommand::Revoke(KeysRevokeArgs {
+                    kid: "-abc_".to_owned(),
+                })),
+            ),
             ("anteroom secret", Command::Secret),
             ("anteroom config check", Command::Config(ConfigCommand::Check)),
             ("anteroom config dump", Command::Config(ConfigCommand::Dump)),
@@ -461,6 +535,9 @@ mod tests {
             "anteroom passwords build-filter --input a",
             "anteroom users unlock",
             "anteroom config",
+            "anteroom keys",
+            "anteroom keys revoke",
+            "anteroom keys rotate --algorithm none",
             "anteroom health --url x",
             "anteroom up",
             "anteroom audit",

@@ -81,6 +81,24 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
     );
     let s = Arc::clone(services);
     job(
+        "sessions.reload_signing_keys",
+        2,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.sessions.reload_signing_keys().await }
+        }),
+    );
+    let s = Arc::clone(services);
+    job(
+        "sessions.tend_signing_keys",
+        60,
+        boxed(move || {
+            let s = Arc::clone(&s);
+            async move { s.sessions.tend_signing_keys().await }
+        }),
+    );
+    let s = Arc::clone(services);
+    job(
         "ops.purge_answers",
         3600,
         boxed(move || {

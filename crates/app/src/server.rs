@@ -61,7 +61,7 @@ fn bind(host: &str, port: u16, variable: &str) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on {host} port {port}; set {variable} to a free one"))
 }
 
-/// Starts a server: brings the schema up, checks the key, listens. It must be called on a multi-thread runtime.
+/// Starts a server: brings the schema up, checks the key, loads the signing keys, listens. It must be called on a multi-thread runtime.
 pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let listener = bind(&settings.server.host, settings.server.port, "PORT")?;
     let address = listener.local_addr()?;
@@ -78,6 +78,11 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     bring_schema_up(&*adapters.store).await?;
     let services = Arc::new(Services::new(&settings, &adapters)?);
     services.ops.check_key().await?;
+    services
+        .sessions
+        .prepare_signing_keys()
+        .await
+        .context("access tokens cannot be signed")?;
 
     let parts = Parts {
         store: adapters.store.kind(),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom_ai_provider::{Echo, OpenAiCompatible, OpenAiOptions};
-use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, Ed25519Signer};
+use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
 use anteroom_domain::protection::LockoutPolicy;
+use anteroom_domain::sessions::SigningAlgorithm;
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
@@ -36,7 +37,7 @@ use url::Url;
 
 use crate::config::{
     DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, PaymentProviderName,
-    PlanModels, PlanSettings, Settings, Signup,
+    PlanModels, PlanSettings, Settings, SigningAlgorithmName, Signup,
 };
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -126,6 +127,11 @@ impl Adapters {
             pepper: keys.password_pepper(),
         })
         .context("password hashing cannot start")?;
+        let ring = KeyRingOptions {
+            audience: issuer.clone(),
+            issuer,
+            token_life: access_token_life(settings),
+        };
         Ok(Self {
             store: open_store(settings).await?,
             hasher: Arc::new(hasher),
@@ -134,7 +140,7 @@ impl Adapters {
                 Some(list) => Some(Arc::new(list)),
                 None => None,
             },
-            signer: Arc::new(Ed25519Signer::new(&keys, &issuer, &issuer)?),
+            signer: Arc::new(KeyRing::new(&keys, ring)?),
             mailer: mailer(settings, &clock)?,
             models: models(settings, &clock)?,
             payments: payments(settings, &keys, local)?,
@@ -252,8 +258,13 @@ impl Services {
         let s = &settings.sessions;
         let options = SessionsOptions {
             lifetime: days(s.lifetime_days),
-            access_token: SignedDuration::from_mins(s.access_token_minutes.into()),
+            access_token: access_token_life(settings),
             refresh_grace: SignedDuration::from_secs(s.refresh_grace_seconds.into()),
+            signing_algorithm: match s.signing_algorithm {
+                SigningAlgorithmName::EdDsa => SigningAlgorithm::EdDsa,
+                SigningAlgorithmName::Es256 => SigningAlgorithm::Es256,
+            },
+            key_rotation: (s.key_rotation_days > 0).then(|| days(s.key_rotation_days)),
         };
         let sessions = Arc::new(Sessions::new(
             store(),
@@ -364,6 +375,10 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
             ..account
         },
     }
+}
+
+fn access_token_life(settings: &Settings) -> SignedDuration {
+    SignedDuration::from_mins(settings.sessions.access_token_minutes.into())
 }
 
 /// Where buyers go when their checkout names no page: the frontend, or the API's reference where there is none.

@@ -101,6 +101,8 @@ macro_rules! store_contract {
                 a_session_ends_once, last_seen_moves_forward_only, a_refresh_token_is_used_once,
                 expired_sessions_are_purged_with_their_tokens, a_users_live_sessions_are_listed,
                 a_users_sessions_end_together, proving_oneself_again_is_noted,
+                signing_keys_survive_a_round_trip,
+                signing_keys_are_retired_and_revoked, of_parallel_callers_one_makes_the_first_signing_key,
             }
             chat {
                 conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::sessions::{AccessClaims, EndReason, RefreshToken, Session};
+use anteroom_domain::sessions::{AccessClaims, EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey};
 use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -22,6 +22,9 @@ pub trait SessionsRead: Send {
 
     /// A user's sessions that have neither ended nor reached their absolute end, oldest first.
     async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
+
+    /// All signing keys, by the time from which they sign, oldest first.
+    async fn signing_keys(&mut self) -> StoreResult<Vec<SigningKey>>;
 }
 
 /// Changing sessions.
@@ -60,18 +63,105 @@ pub trait SessionsWrite: Send {
 
     /// Deletes sessions, with their refresh tokens, that expired before `before`, at most `limit`. Answers how many.
     async fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;
+
+    /// All signing keys, as [`SessionsRead::signing_keys`] answers them, locked until the unit of work ends, even if
+    /// there are none: of parallel callers one at a time decides what becomes of them.
+    async fn lock_signing_keys(&mut self) -> StoreResult<Vec<SigningKey>>;
+
+    /// Adds a signing key.
+    async fn insert_signing_key(&mut self, key: &SigningKey) -> StoreResult<()>;
+
+    /// Lets a key's successor take over at this time, or earlier if that was said before. `false` if nothing changed.
+    async fn retire_signing_key(&mut self, kid: &str, at: Timestamp) -> StoreResult<bool>;
+
+    /// Takes a key out of use. `false` if it was already, or is unknown; then nothing changed.
+    async fn revoke_signing_key(&mut self, kid: &str, at: Timestamp) -> StoreResult<bool>;
+
+    /// Deletes a key. `false` if there is none.
+    async fn delete_signing_key(&mut self, kid: &str) -> StoreResult<bool>;
 }
 
-/// Signs and checks access tokens (RFC 9068, `typ: at+jwt`).
+/// Why a signing key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SigningKeyError {
+    /// Its record does not open.
+    #[error(
+        "the signing key {kid} cannot be opened: its record in `signing_keys` is damaged or was written under another \
+         SECRET_KEY. Put the record back from a backup, or give the key up with `anteroom keys revoke {kid}`"
+    )]
+    Sealed {
+        /// Which.
+        kid: String,
+    },
+    /// Its record is of a kind that this version does not know.
+    #[error(
+        "the signing key {kid} is sealed under version {version} of the wrapping key, which this version of Anteroom \
+         does not know. Start the version that made it, or give the key up with `anteroom keys revoke {kid}`"
+    )]
+    UnknownWrapping {
+        /// Which.
+        kid: String,
+        /// What its record says.
+        version: i32,
+    },
+    /// None is loaded that may sign now.
+    #[error(
+        "there is no signing key in force; `anteroom keys list` shows which there are, `anteroom keys rotate --now` makes one"
+    )]
+    NoneInForce,
+    /// The system gave no randomness, or the cryptographic library refused.
+    #[error("no signing key could be made or used: the cryptographic library refused")]
+    Failed,
+}
+
+impl SigningKeyError {
+    /// The key it is about, if it is about one.
+    pub fn kid(&self) -> Option<&str> {
+        match self {
+            Self::Sealed { kid } | Self::UnknownWrapping { kid, .. } => Some(kid),
+            Self::NoneInForce | Self::Failed => None,
+        }
+    }
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It is none of ours, or not any more.
+    Invalid,
+    /// It could be ours, but names a key that is not loaded. Whoever loads the newest keys and asks again will know.
+    UnknownKey,
+}
+
+/// Makes signing keys, and signs and checks access tokens (RFC 9068, `typ: at+jwt`) with those that are loaded.
+/// Pure computation, fast; nothing here waits.
 pub trait TokenSigner: Send + Sync {
+    /// A fresh random key, sealed for the store. It is not loaded by that.
+    fn generate(
+        &self,
+        algorithm: SigningAlgorithm,
+        created_at: Timestamp,
+        active_from: Timestamp,
+    ) -> Result<SigningKey, SigningKeyError>;
+
+    /// the one key that version 0.1 signed with, which derived from the deployment's secret, as a key that
+    /// signs from `now` on: so a store that one of them filled goes on without a break.
+    fn former(&self, now: Timestamp) -> Result<SigningKey, SigningKeyError>;
+
+    /// Puts these keys, all at once, in place of those that were loaded. Those that cannot be used are left out and
+    /// named in the answer. Revoked ones are known, so that tokens that name them are refused, and not opened. Loading
+    /// the same keys again changes nothing and costs next to nothing.
+    fn load(&self, keys: &[SigningKey]) -> Vec<SigningKeyError>;
+
     /// A signed token that begins now.
-    fn sign(&self, claims: &AccessClaims, now: Timestamp) -> String;
+    fn sign(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, SigningKeyError>;
 
-    /// The claims of a token whose signature, `typ`, issuer, audience and times are right; `None` for any other.
-    fn verify(&self, token: &str, now: Timestamp) -> Option<AccessClaims>;
+    /// The claims of a token whose key is loaded and verifies now, and whose signature, `typ`, issuer, audience and
+    /// times are right.
+    fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenRefusal>;
 
-    /// The public keys (RFC 7517).
-    fn jwks(&self) -> serde_json::Value;
+    /// The public keys that verify now or will sign soon (RFC 7517).
+    fn jwks(&self, now: Timestamp) -> serde_json::Value;
 }
 
 /// Digests and keyed digests. Pure computation, fast.

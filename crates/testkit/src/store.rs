@@ -16,7 +16,7 @@ use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
 use anteroom_domain::chat::{Conversation, Message, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
-use anteroom_domain::sessions::{EndReason, RefreshToken, Session};
+use anteroom_domain::sessions::{EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
 };
@@ -216,6 +216,7 @@ delegate! {
         fn session(id: SessionId) -> Option<(Session, User)>;
         fn session_by_cookie(digest: &Digest) -> Option<(Session, User)>;
         fn live_sessions(user: UserId, now: Timestamp) -> Vec<Session>;
+        fn signing_keys() -> Vec<SigningKey>;
     }
 }
 
@@ -230,6 +231,11 @@ delegate! {
         fn lock_refresh_token(digest: &Digest) -> Option<RefreshToken>;
         fn use_refresh_token(id: RefreshTokenId, at: Timestamp) -> bool;
         fn purge_sessions(before: Timestamp, limit: i64) -> usize;
+        fn lock_signing_keys() -> Vec<SigningKey>;
+        fn insert_signing_key(key: &SigningKey) -> ();
+        fn retire_signing_key(kid: &str, at: Timestamp) -> bool;
+        fn revoke_signing_key(kid: &str, at: Timestamp) -> bool;
+        fn delete_signing_key(kid: &str) -> bool;
     }
 }
 

@@ -3,6 +3,7 @@
 mod administer;
 mod cli;
 mod import;
+mod keys;
 mod kill9;
 mod metrics;
 mod nodes;

@@ -27,6 +27,14 @@ async fn four_can_start_at_once_on_nothing(setup: &Setup) {
         let ready = client.get(format!("{}/health/ready", server.url)).send().await.unwrap();
         assert_eq!(ready.status(), 200);
     }
+    // And of the signing keys that they would have made.
+    let mut key_sets = Vec::new();
+    for server in &servers {
+        let keys = client.get(format!("{}/.well-known/jwks.json", server.url));
+        key_sets.push(keys.send().await.unwrap().text().await.unwrap());
+    }
+    assert_eq!(key_sets[0].matches("\"kid\"").count(), 1, "{}", key_sets[0]);
+    assert!(key_sets.iter().all(|keys| *keys == key_sets[0]), "{key_sets:?}");
     // Each migration was applied by one of them.
     let said: String = servers.iter().map(Server::said).collect();
     let mut applied: Vec<&str> = said

@@ -21,6 +21,7 @@ const SALT: &[u8] = b"anteroom/deployment-secret/1";
 const LABEL_PEPPER: &str = "password-pepper/1";
 const LABEL_KEYED: &str = "keyed/1";
 const LABEL_SIGNING: &str = "access-token-ed25519-seed/1";
+const LABEL_SIGNING_WRAP: &str = "signing-key-wrap/1";
 const LABEL_WEBHOOK: &str = "stripe-stub-webhook/1";
 const LABEL_CHECK: &str = "check-value/1";
 
@@ -40,6 +41,7 @@ pub struct DeploymentKeys {
     pepper: Zeroizing<[u8; 32]>,
     keyed: hmac::Key,
     signing_seed: Zeroizing<[u8; 32]>,
+    signing_wrap: Zeroizing<[u8; 32]>,
     webhook: Zeroizing<[u8; 32]>,
     check: String,
 }
@@ -57,6 +59,7 @@ impl DeploymentKeys {
             pepper: expand(&root, LABEL_PEPPER)?,
             keyed: hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_KEYED)?.as_slice()),
             signing_seed: expand(&root, LABEL_SIGNING)?,
+            signing_wrap: expand(&root, LABEL_SIGNING_WRAP)?,
             webhook: expand(&root, LABEL_WEBHOOK)?,
             check: hex::encode(hmac::sign(&check_key, b"anteroom")),
         })
@@ -79,8 +82,14 @@ impl DeploymentKeys {
         SecretString::from(format!("whsec_{}", text.as_str()))
     }
 
+    /// The seed of the one key that tokens were signed with before keys were kept in the store.
     pub(crate) fn signing_seed(&self) -> &[u8; 32] {
         &self.signing_seed
+    }
+
+    /// What private keys are sealed with in the store.
+    pub(crate) fn signing_key_wrap(&self) -> &[u8; 32] {
+        &self.signing_wrap
     }
 }
 
@@ -168,6 +177,10 @@ mod tests {
         assert_eq!(
             hex::encode(keys.signing_seed.as_slice()),
             "6b5c1e8f3616c73a9179060cb14c9d6eea89b1b16285728159519caf9201235c"
+        );
+        assert_eq!(
+            hex::encode(keys.signing_wrap.as_slice()),
+            "680d0906e437116c8242fd4e2d2155d277deb3080e27df80b9bd05c4272f91c3"
         );
         assert_eq!(
             keys.check_value(),

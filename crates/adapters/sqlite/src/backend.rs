@@ -322,7 +322,7 @@ fn unique_constraint(message: &str) -> String {
     };
     let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
     match names.as_slice() {
-        ["id" | "user_id" | "request_id" | "name"]
+        ["id" | "user_id" | "request_id" | "name" | "kid"]
         | ["provider", _]
         | ["id", "meter"]
         | ["user_id", "key"]

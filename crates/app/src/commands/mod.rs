@@ -5,6 +5,7 @@ mod audit;
 mod config;
 mod doctor;
 mod health;
+mod keys;
 mod migrate;
 mod openapi;
 mod passwords;
@@ -42,6 +43,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
         Command::Audit(what) => audit::run(what, &settings(path, Output::Stderr)?),
         Command::Passwords(what) => passwords::run(what),
+        Command::Keys(what) => keys::run(what, &settings(path, Output::Stderr)?),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

@@ -37,7 +37,8 @@ pub use schema::DEFAULT_FILE;
 pub use settings::{
     AccountsSettings, CookieSecure, CookieSettings, DataSettings, DatabaseSettings, Environment, LinksSettings,
     LogFormat, LogSettings, MailSettings, MailTransport, MetricsSettings, PasswordsSettings, ProductSettings,
-    ProtectionSettings, SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings, Signup,
+    ProtectionSettings, SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings,
+    SigningAlgorithmName, Signup,
 };
 
 use layers::Layers;

@@ -204,6 +204,20 @@ pub struct SessionsSettings {
     pub access_token_minutes: u32,
     /// Seconds in which a used refresh token still answers with its successor.
     pub refresh_grace_seconds: u32,
+    /// How new keys sign access tokens.
+    pub signing_algorithm: SigningAlgorithmName,
+    /// Days after which a new signing key takes over; 0 for never.
+    pub key_rotation_days: u32,
+}
+
+/// `sessions.signing_algorithm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SigningAlgorithmName {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256.
+    Es256,
 }
 
 /// `[cookie]`: the session cookie.

@@ -4,7 +4,7 @@ use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User};
 use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
 use anteroom_domain::billing::{Hold, METER_MESSAGES, Owner, QuotaKey};
 use anteroom_domain::chat::{Conversation, Message, MessageStatus, Speaker, TokenUsage};
-use anteroom_domain::sessions::{RefreshToken, Session, Transport};
+use anteroom_domain::sessions::{RefreshToken, Session, SigningAlgorithm, SigningKey, Transport};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId, Timestamp,
     UserId,
@@ -175,5 +175,20 @@ pub(crate) fn reservation(holds: Vec<Hold>) -> Reservation {
         holds,
         created_at: at(0),
         expires_at: at(100),
+    }
+}
+
+/// A key that nothing has been signed with.
+pub(crate) fn signing_key(active_from: i64) -> SigningKey {
+    SigningKey {
+        kid: id().simple().to_string(),
+        algorithm: SigningAlgorithm::EdDsa,
+        public_jwk: r#"{"kty":"OKP"}"#.into(),
+        sealed: digest().to_vec(),
+        wrapping_version: 1,
+        created_at: at(0),
+        active_from: at(active_from),
+        retired_at: None,
+        revoked_at: None,
     }
 }

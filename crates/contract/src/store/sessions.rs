@@ -1,10 +1,10 @@
-//! Sessions and their refresh tokens.
+//! Sessions, their refresh tokens, and signing keys.
 
 use anteroom_domain::SessionId;
-use anteroom_domain::sessions::{EndReason, Transport};
+use anteroom_domain::sessions::{EndReason, SigningAlgorithm, Transport};
 use anteroom_ports::StoreError;
 
-use super::samples::{at, digest, id, refresh_token, session, stored_user, user};
+use super::samples::{at, digest, id, refresh_token, session, signing_key, stored_user, user};
 use super::{TestDatabase, begin, race, ready};
 
 /// Every field, with and without what may be missing, by id and by cookie.
@@ -238,4 +238,77 @@ pub async fn proving_oneself_again_is_noted(database: &dyn TestDatabase) {
     );
     unit.end_session(session.id, at(60), EndReason::Logout).await.unwrap();
     assert!(!unit.authenticate_session(session.id, at(70)).await.unwrap());
+}
+
+/// Every field, with and without what may be missing, oldest first.
+pub async fn signing_keys_survive_a_round_trip(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    assert_eq!(store.read().await.unwrap().signing_keys().await.unwrap(), []);
+    let (later, mut ended) = (signing_key(20), signing_key(10));
+    ended.algorithm = SigningAlgorithm::Es256;
+    ended.sealed = vec![0, 255, 0];
+    ended.wrapping_version = 7;
+    ended.retired_at = Some(at(20));
+    ended.revoked_at = Some(at(15));
+    let mut unit = begin(&store).await;
+    unit.insert_signing_key(&later).await.unwrap();
+    unit.insert_signing_key(&ended).await.unwrap();
+    unit.commit().await.unwrap();
+    let keys = [ended, later];
+    assert_eq!(store.read().await.unwrap().signing_keys().await.unwrap(), keys);
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.lock_signing_keys().await.unwrap(), keys);
+    let error = unit.insert_signing_key(&keys[0]).await.unwrap_err();
+    assert!(error.conflicts_on("signing_keys_pkey"), "{error:?}");
+    drop(unit);
+    database
+        .execute("UPDATE signing_keys SET wrapping_version = 8 WHERE wrapping_version = 7")
+        .await;
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.lock_signing_keys().await.unwrap()[0].wrapping_version, 8);
+    assert!(unit.delete_signing_key(&keys[0].kid).await.unwrap());
+    assert!(!unit.delete_signing_key(&keys[0].kid).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(store.read().await.unwrap().signing_keys().await.unwrap(), keys[1..]);
+}
+
+/// Retired: earlier, never later. Revoked: once.
+pub async fn signing_keys_are_retired_and_revoked(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (mine, other) = (signing_key(0), signing_key(1));
+    let mut unit = begin(&store).await;
+    unit.insert_signing_key(&mine).await.unwrap();
+    unit.insert_signing_key(&other).await.unwrap();
+    for (second, changes) in [(30, true), (40, false), (30, false), (20, true)] {
+        let changed = unit.retire_signing_key(&mine.kid, at(second)).await.unwrap();
+        assert_eq!(changed, changes, "{second}");
+    }
+    assert!(unit.revoke_signing_key(&mine.kid, at(5)).await.unwrap());
+    assert!(!unit.revoke_signing_key(&mine.kid, at(4)).await.unwrap());
+    assert!(!unit.revoke_signing_key("none", at(4)).await.unwrap());
+    assert!(!unit.retire_signing_key("none", at(4)).await.unwrap());
+    unit.commit().await.unwrap();
+    let keys = store.read().await.unwrap().signing_keys().await.unwrap();
+    assert_eq!((keys[0].retired_at, keys[0].revoked_at), (Some(at(20)), Some(at(5))));
+    assert_eq!(keys[1], other);
+}
+
+/// Of parallel callers that find no key and make one, one makes it, although there is no row to lock.
+pub async fn of_parallel_callers_one_makes_the_first_signing_key(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let outcomes = race(|_| {
+        let store = store.clone();
+        async move {
+            let mut unit = begin(&store).await;
+            let first = unit.lock_signing_keys().await.unwrap().is_empty();
+            if first {
+                unit.insert_signing_key(&signing_key(0)).await.unwrap();
+            }
+            unit.commit().await.unwrap();
+            first
+        }
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|first| **first).count(), 1);
+    assert_eq!(store.read().await.unwrap().signing_keys().await.unwrap().len(), 1);
 }

@@ -1,5 +1,12 @@
 //! Sessions: one login, carried by a cookie or by tokens.
 
+mod signing_keys;
+
+pub use signing_keys::{
+    JWKS_MAX_AGE_SECONDS, KeyState, PUBLISHED_BEFORE, RETIRED_LEEWAY, SigningAlgorithm, SigningKey, Succession,
+    next_is_due, replacement_needed, signs_at, states_at, succession,
+};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{SessionId, Timestamp, UserId};

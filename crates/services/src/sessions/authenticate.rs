@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use anteroom_domain::SessionId;
 use anteroom_domain::billing::Owner;
-use anteroom_ports::StoreError;
+use anteroom_ports::{StoreError, TokenRefusal};
 
-use super::{CachedState, LiveSession, Sessions};
+use super::{CachedState, LiveSession, Sessions, VerifiedToken};
 
 /// What a client presents.
 #[derive(Debug, Clone, Copy)]
@@ -41,14 +41,15 @@ impl Sessions {
 
     /// The live session behind a credential.
     pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Arc<LiveSession>, AuthenticateError> {
-        if let Some(id) = self
-            .session_id_cached(credential)
-            .or_else(|| self.verify_token(credential))
-        {
+        if let Some(id) = self.session_id_cached(credential) {
             return self.live_session(id).await;
         }
-        let Credential::Cookie(cookie) = credential else {
-            return Err(AuthenticateError::Unauthenticated);
+        let cookie = match credential {
+            Credential::Cookie(cookie) => cookie,
+            Credential::Bearer(token) => {
+                let id = self.verify_token(token).await?;
+                return self.live_session(id).await;
+            }
         };
         if cookie.len() > MAX_CREDENTIAL_BYTES {
             return Err(AuthenticateError::Unauthenticated);
@@ -106,23 +107,34 @@ impl Sessions {
             Credential::Cookie(text) | Credential::Bearer(text) if text.len() > MAX_CREDENTIAL_BYTES => None,
             Credential::Cookie(cookie) => self.cookies.get(&self.secrets.digest(cookie.as_bytes())),
             Credential::Bearer(token) => {
-                let claims = self.tokens.get(&self.secrets.digest(token.as_bytes()))?;
-                (self.clock.now() < claims.expires_at).then_some(claims.session_id)
+                let token = self.tokens.get(&self.secrets.digest(token.as_bytes()))?;
+                // Its key may have been revoked since.
+                let good = token.keys == self.held.generation() && self.clock.now() < token.claims.expires_at;
+                good.then_some(token.claims.session_id)
             }
         }
     }
 
-    fn verify_token(&self, credential: Credential<'_>) -> Option<SessionId> {
-        let Credential::Bearer(token) = credential else {
-            return None;
-        };
+    async fn verify_token(&self, token: &str) -> Result<SessionId, AuthenticateError> {
         if token.len() > MAX_CREDENTIAL_BYTES {
-            return None;
+            return Err(AuthenticateError::Unauthenticated);
         }
+        let mut checked = self.check_token(token);
+        if checked == Err(TokenRefusal::UnknownKey) {
+            // Another node may have made the key a moment ago.
+            self.look_for_keys().await?;
+            checked = self.check_token(token);
+        }
+        checked.map_err(|_| AuthenticateError::Unauthenticated)
+    }
+
+    fn check_token(&self, token: &str) -> Result<SessionId, TokenRefusal> {
+        // Before the check: if the keys change meanwhile, its outcome counts for the old ones only.
+        let keys = self.held.generation();
         let claims = self.signer.verify(token, self.clock.now())?;
         let id = claims.session_id;
-        self.tokens
-            .insert(self.secrets.digest(token.as_bytes()), Arc::new(claims));
-        Some(id)
+        let verified = Arc::new(VerifiedToken { keys, claims });
+        self.tokens.insert(self.secrets.digest(token.as_bytes()), verified);
+        Ok(id)
     }
 }

@@ -3,14 +3,20 @@
 mod authenticate;
 mod end_sessions;
 mod end_sessions_of_user;
+mod hold_signing_keys;
 mod log_out;
 mod refresh_session;
+mod revoke_signing_key;
+mod rotate_signing_keys;
 mod start_session;
 mod tend_sessions;
 
 pub use authenticate::{AuthenticateError, Credential};
 pub use end_sessions_of_user::EndSessionsError;
+pub use hold_signing_keys::HoldKeysError;
 pub use refresh_session::RefreshError;
+pub use revoke_signing_key::RevokeKeyError;
+pub use rotate_signing_keys::{RotateKeys, RotateKeysError};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,14 +25,15 @@ use std::time::Duration;
 
 use anteroom_domain::accounts::User;
 use anteroom_domain::billing::Subscription;
-use anteroom_domain::sessions::{AccessClaims, Session};
+use anteroom_domain::sessions::{AccessClaims, Session, SigningAlgorithm};
 use anteroom_domain::{SessionId, Timestamp};
-use anteroom_ports::{Clock, Digest, Ids, Secrets, Store, TokenSigner};
+use anteroom_ports::{Clock, Digest, Ids, Secrets, SigningKeyError, Store, StoreError, TokenSigner};
 use jiff::SignedDuration;
 use moka::sync::Cache;
 use secrecy::SecretString;
 
 use crate::Audit;
+use hold_signing_keys::HeldKeys;
 
 /// What the operator can set.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +44,10 @@ pub struct SessionsOptions {
     pub access_token: SignedDuration,
     /// For how long an exchanged refresh token answers the same successor.
     pub refresh_grace: SignedDuration,
+    /// How new signing keys sign.
+    pub signing_algorithm: SigningAlgorithm,
+    /// For how long a signing key signs before the next one takes over; `None`: until an operator says so.
+    pub key_rotation: Option<SignedDuration>,
 }
 
 /// A session that is live, with what most requests want to know beside it.
@@ -89,6 +100,21 @@ struct CachedState {
     state: Arc<LiveSession>,
 }
 
+/// What an access token that was verified says, and under which generation of the signing keys that was.
+struct VerifiedToken {
+    keys: u64,
+    claims: AccessClaims,
+}
+
+/// The public keys, as they are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// A JWK set (RFC 7517).
+    pub json: String,
+    /// Another one for every other set.
+    pub tag: String,
+}
+
 /// The use cases of sessions.
 pub struct Sessions {
     pub(crate) store: Arc<dyn Store>,
@@ -103,7 +129,9 @@ pub struct Sessions {
     /// Which session a cookie is; never changes while the session lives.
     cookies: Cache<Digest, SessionId>,
     /// What a verified access token says; its signature is checked once.
-    tokens: Cache<Digest, Arc<AccessClaims>>,
+    tokens: Cache<Digest, Arc<VerifiedToken>>,
+    /// The signing keys.
+    held: HeldKeys,
     /// Sessions that ended on this node moments ago, so that a check under way cannot bring one back.
     ended: Cache<SessionId, ()>,
     /// Raised when state that many sessions show has changed (a plan, a name): older state counts no more.
@@ -144,6 +172,7 @@ impl Sessions {
                 .max_capacity(CACHE_ENTRIES)
                 .time_to_live(token_life)
                 .build(),
+            held: HeldKeys::default(),
             ended: Cache::builder()
                 .max_capacity(CACHE_ENTRIES)
                 .time_to_live(Duration::from_secs(10))
@@ -158,9 +187,11 @@ impl Sessions {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The public keys that access tokens are checked with (RFC 7517).
-    pub fn jwks(&self) -> serde_json::Value {
-        self.signer.jwks()
+    /// The public keys that access tokens are checked with, now or soon.
+    pub fn public_keys(&self) -> PublicKeys {
+        let json = self.signer.jwks(self.clock.now()).to_string();
+        let tag = hex::encode(&self.secrets.digest(json.as_bytes())[..16]);
+        PublicKeys { json, tag }
     }
 
     /// What a client is told of a live session's end, as seconds from now.
@@ -180,5 +211,12 @@ impl Sessions {
 
     fn token_text(prefix: &str, secret: &[u8; 32]) -> String {
         format!("{prefix}{}", hex::encode(secret))
+    }
+}
+
+/// What cannot be signed now may be later: for whoever asks it is as if the store were away.
+fn no_key(error: &SigningKeyError) -> StoreError {
+    StoreError::Unavailable {
+        reason: error.to_string(),
     }
 }

@@ -67,7 +67,7 @@ impl Sessions {
                 return Err(RefreshError::Invalid);
             }
         }
-        let credential = self.token_credential(&session, successor);
+        let credential = self.token_credential(&session, successor)?;
         Ok(Grant {
             user,
             session,

@@ -44,7 +44,7 @@ impl Sessions {
                 unit.insert_session(&session, None).await?;
                 self.insert_refresh_token(unit, &session, &self.secrets.digest(refresh.as_bytes()))
                     .await?;
-                self.token_credential(&session, refresh)
+                self.token_credential(&session, refresh)?
             }
         };
         Ok(Grant {
@@ -70,7 +70,7 @@ impl Sessions {
     }
 
     /// A fresh access token beside a refresh token. It never outlives its session.
-    pub(super) fn token_credential(&self, session: &Session, refresh: String) -> GrantedCredential {
+    pub(super) fn token_credential(&self, session: &Session, refresh: String) -> StoreResult<GrantedCredential> {
         let now = self.clock.now();
         let expires_at = later(now, self.options.access_token).min(session.expires_at);
         let claims = AccessClaims {
@@ -78,10 +78,11 @@ impl Sessions {
             session_id: session.id,
             expires_at,
         };
-        GrantedCredential::Token {
-            access_token: self.signer.sign(&claims, now).into(),
+        let access_token = self.signer.sign(&claims, now).map_err(|e| super::no_key(&e))?;
+        Ok(GrantedCredential::Token {
+            access_token: access_token.into(),
             expires_in: expires_at.duration_since(now).as_secs(),
             refresh_token: refresh.into(),
-        }
+        })
     }
 }

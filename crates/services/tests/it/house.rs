@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anteroom_domain::accounts::PasswordPolicy;
+use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window,
 };
 use anteroom_domain::protection::LockoutPolicy;
-use anteroom_domain::sessions::Transport;
+use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
-use anteroom_ports::{Clock as _, Durability, Store};
+use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
@@ -59,6 +60,8 @@ pub fn mail_options() -> WebhooksOptions {
         delivery_timeout: Duration::from_secs(2),
     }
 }
+/// The seeds of further nodes: two nodes never make the same identifier.
+static NODES: AtomicU64 = AtomicU64::new(1000);
 
 pub struct House {
     pub store: Arc<dyn Store>,
@@ -69,6 +72,7 @@ pub struct House {
     pub payments: Arc<FakePayments>,
     pub accounts: Arc<Accounts>,
     pub sessions: Arc<Sessions>,
+    pub sessions_options: SessionsOptions,
     pub billing: Arc<Billing>,
     pub chat: Arc<Chat>,
     pub ops: Arc<Ops>,
@@ -131,12 +135,21 @@ impl House {
     }
 
     pub async fn with(signup_open: bool, daily_spend_cap: NanoUsd, models: &[&str]) -> Self {
-        Self::built(signup_open, daily_spend_cap, models, LOCKOUT, false).await
+        Self::built(
+            Self::new_store().await,
+            signup_open,
+            daily_spend_cap,
+            models,
+            LOCKOUT,
+            false,
+        )
+        .await
     }
 
     /// One where addresses are proven before anyone is signed in.
     pub async fn verifying() -> Self {
-        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], LOCKOUT, true).await
+        let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
+        Self::built(Self::new_store().await, true, cap, models, LOCKOUT, true).await
     }
 
     /// One that locks an account after so many failures, and an address after 30.
@@ -145,19 +158,52 @@ impl House {
             free_failures,
             ..LOCKOUT
         };
-        Self::built(true, NanoUsd::from_usd(1000.0), &["small", "large"], lockout, false).await
+        let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
+        Self::built(Self::new_store().await, true, cap, models, lockout, false).await
+    }
+
+    async fn new_store() -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open_temporary().await.unwrap())
+    }
+
+    /// On a store that version 0.1 has filled.
+    pub async fn of_former_version() -> Self {
+        let store = SqliteStore::open_temporary().await.unwrap();
+        let user = User {
+            id: UserId(SeededIds::new(9).uuid()),
+            email: Email::parse("old@example.com").unwrap(),
+            email_verified: false,
+            name: None,
+            locale: "en".into(),
+            role: Role::User,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            disabled_at: None,
+            delete_after: None,
+        };
+        let mut unit = store.begin(Durability::Full).await.unwrap();
+        unit.insert_user(&user).await.unwrap();
+        unit.commit().await.unwrap();
+        Self::built(
+            Arc::new(store),
+            true,
+            NanoUsd::from_usd(1000.0),
+            &["small"],
+            LOCKOUT,
+            false,
+        )
+        .await
     }
 
     async fn built(
+        store: Arc<dyn Store>,
         signup_open: bool,
         daily_spend_cap: NanoUsd,
         models: &[&str],
         account_lockout: LockoutPolicy,
         require_verified_email: bool,
     ) -> Self {
-        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(Arc::new(
-            SqliteStore::open_temporary().await.unwrap(),
-        )));
+        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store));
         let clock = Arc::new(FixedClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
         let (ids, hasher, mailer) = (
             Arc::new(SeededIds::new(7)),
@@ -172,6 +218,8 @@ impl House {
             lifetime: SignedDuration::from_hours(24 * 7),
             access_token: SignedDuration::from_mins(15),
             refresh_grace: SignedDuration::from_secs(10),
+            signing_algorithm: SigningAlgorithm::EdDsa,
+            key_rotation: Some(SignedDuration::from_hours(24 * 90)),
         };
         let audit = Arc::new(Audit::new(
             store.clone(),
@@ -179,15 +227,17 @@ impl House {
             ids.clone(),
             Arc::new(FakeSecrets),
         ));
+        let sessions_options = options;
         let sessions = Arc::new(Sessions::new(
             store.clone(),
-            Arc::new(FakeSigner),
+            Arc::new(FakeSigner::default()),
             Arc::new(FakeSecrets),
             clock.clone(),
             ids.clone(),
             audit.clone(),
             options,
         ));
+        sessions.prepare_signing_keys().await.unwrap();
         let webhooks = Arc::new(Webhooks::new(
             store.clone(),
             Some(mailer.clone()),
@@ -297,12 +347,38 @@ impl House {
             payments,
             accounts,
             sessions,
+            sessions_options,
             billing,
             chat,
             ops,
             webhooks,
             protection,
         }
+    }
+
+    /// The sessions of another node on the same store, with what it signs with. It has loaded no keys yet.
+    pub fn another_node(&self, key_rotation: Option<SignedDuration>) -> (Arc<Sessions>, Arc<FakeSigner>) {
+        let signer = Arc::new(FakeSigner::default());
+        let ids = Arc::new(SeededIds::new(NODES.fetch_add(1, Ordering::Relaxed)));
+        let options = SessionsOptions {
+            key_rotation,
+            ..self.sessions_options
+        };
+        let sessions = Sessions::new(
+            self.store.clone(),
+            signer.clone(),
+            Arc::new(FakeSecrets),
+            self.clock.clone(),
+            ids.clone(),
+            Arc::new(Audit::new(
+                self.store.clone(),
+                self.clock.clone(),
+                ids,
+                Arc::new(FakeSecrets),
+            )),
+            options,
+        );
+        (Arc::new(sessions), signer)
     }
 
     pub async fn sign_up(&self, email: &str, transport: Transport) -> Grant {

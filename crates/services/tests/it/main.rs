@@ -16,4 +16,5 @@ mod ops;
 mod protection;
 mod recovery;
 mod sessions;
+mod signing_keys;
 mod webhooks;

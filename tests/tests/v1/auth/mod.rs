@@ -8,3 +8,4 @@ mod password;
 mod refresh;
 mod session;
 mod signup;
+mod tokens;
