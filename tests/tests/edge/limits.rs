@@ -15,6 +15,8 @@ on_every_store![
 ];
 
 const ON: (&str, &str) = ("protection.enabled", "true");
+/// Failed logins slow an account down before the limits do.
+const NO_LOCKOUT: (&str, &str) = ("protection.lockout_free_failures", "1000");
 
 fn guess(app: &TestApp) -> Ask {
     app.post("/v1/auth/login")
@@ -45,7 +47,7 @@ fn left(answer: &Answer) -> (i64, i64) {
 }
 
 async fn ten_logins_a_minute(setup: &Setup) {
-    let app = setup.app_with(&[ON]).await;
+    let app = setup.app_with(&[ON, NO_LOCKOUT]).await;
     for number in 1..=10 {
         let answer = guess(&app)
             .expect(401)
@@ -70,7 +72,7 @@ async fn ten_logins_a_minute(setup: &Setup) {
 }
 
 async fn signups_are_counted_apart(setup: &Setup) {
-    let app = setup.app_with(&[ON]).await;
+    let app = setup.app_with(&[ON, NO_LOCKOUT]).await;
     for _ in 0..11 {
         guess(&app).await;
     }
@@ -91,7 +93,7 @@ async fn signups_are_counted_apart(setup: &Setup) {
 }
 
 async fn a_hundred_parallel_guesses_are_ten(setup: &Setup) {
-    let app = setup.app_with(&[ON]).await;
+    let app = setup.app_with(&[ON, NO_LOCKOUT]).await;
     let answers = join_all((0..100).map(|_| guess(&app).into_future())).await;
     let looked_at = answers.iter().filter(|a| a.status == 401).count();
     // One more comes free every six seconds, on a slow machine.
@@ -102,7 +104,9 @@ async fn a_hundred_parallel_guesses_are_ten(setup: &Setup) {
 }
 
 async fn users_are_counted_apart_and_strangers_by_address(setup: &Setup) {
-    let app = setup.app_with(&[ON, ("protection.default_per_minute", "5")]).await;
+    let app = setup
+        .app_with(&[ON, NO_LOCKOUT, ("protection.default_per_minute", "5")])
+        .await;
     let (user, other) = (app.user().await, app.user().await);
     for _ in 0..5 {
         let answer = app.get("/v1/me").by(&user).await.is(200);
@@ -126,7 +130,7 @@ async fn users_are_counted_apart_and_strangers_by_address(setup: &Setup) {
 
 async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
     let trusting = setup
-        .app_with(&[ON, ("server.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8")])
+        .app_with(&[ON, NO_LOCKOUT, ("server.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8")])
         .await;
     for _ in 0..10 {
         guess(&trusting).header("x-forwarded-for", "203.0.113.7").await.is(401);
@@ -170,7 +174,7 @@ async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
         .await;
     assert_eq!(user.json()["session"]["address"], "203.0.113.9");
 
-    let wary = setup.app_with(&[ON]).await;
+    let wary = setup.app_with(&[ON, NO_LOCKOUT]).await;
     for number in 0..10 {
         guess(&wary)
             .header("x-forwarded-for", &format!("203.0.113.{number}"))
@@ -192,7 +196,9 @@ async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
 }
 
 async fn health_is_never_counted(setup: &Setup) {
-    let app = setup.app_with(&[ON, ("protection.default_per_minute", "3")]).await;
+    let app = setup
+        .app_with(&[ON, NO_LOCKOUT, ("protection.default_per_minute", "3")])
+        .await;
     for _ in 0..20 {
         let answer = app.get("/health").await.is(200);
         assert_eq!(answer.header("ratelimit"), None);
@@ -201,7 +207,9 @@ async fn health_is_never_counted(setup: &Setup) {
 }
 
 async fn the_relay_speaks_openais_language_here_too(setup: &Setup) {
-    let app = setup.app_with(&[ON, ("protection.default_per_minute", "1")]).await;
+    let app = setup
+        .app_with(&[ON, NO_LOCKOUT, ("protection.default_per_minute", "1")])
+        .await;
     let user = app.user().await;
     app.get("/v1/models").by(&user).await.is(200);
     let answer = app.get("/v1/models").by(&user).await;

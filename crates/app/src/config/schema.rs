@@ -243,6 +243,7 @@ mod tests {
                 "OPENAI_BASE_URL",
                 "PORT",
                 "SECRET_KEY",
+                "SMTP_URL",
                 "TRUSTED_PROXIES",
             ]
         );
@@ -263,7 +264,8 @@ mod tests {
                 "database.url",
                 "secret.key",
                 "ai.openai_api_key",
-                "stripe_stub.webhook_secret"
+                "stripe_stub.webhook_secret",
+                "mail.smtp_url"
             ]
         );
     }
