@@ -419,7 +419,7 @@ mod tests {
             ring.verify(&long_lived, at(NOW + 600 + 900 + 120)),
             Err(TokenRefusal::Invalid)
         );
-        assert_eq!(published(NOW + 600 + 900 + 120), [new.kid.clone()]);
+        assert_eq!(published(NOW + 600 + 900 + 120), std::slice::from_ref(&new.kid));
         // Revoked: at once, and known, so that nobody looks for it.
         old.retired_at = None;
         old.revoked_at = Some(at(NOW));

@@ -1,5 +1,7 @@
 //! The contract of mailers, on a folder.
 
+#![expect(clippy::unwrap_used, reason = "this binary is tests from end to end")]
+
 use std::sync::Arc;
 
 use anteroom_contract::mailer::Bench;

@@ -40,7 +40,7 @@ impl Accounts {
         let outcome = self.try_change_email(live, new, client).await;
         match &outcome {
             Ok(()) => {
-                info!(event = "account.email.change_requested", user_id = %live.user.id, session_id = %live.session.id)
+                info!(event = "account.email.change_requested", user_id = %live.user.id, session_id = %live.session.id);
             }
             Err(e) => {
                 info!(event = "account.email.change_failed", user_id = %live.user.id, session_id = %live.session.id, reason = %e);

@@ -140,18 +140,18 @@ impl Accounts {
     async fn tell_taken(&self, email: &Email, client: &Client) -> Result<(), SignUpError> {
         let mut unit = self.store.begin(Durability::Full).await?;
         let owner = unit.user_by_email(email.folded()).await?.map(|(owner, _)| owner);
-        if let Some(owner) = &owner {
-            if self.may_mail_token(&mut *unit, owner.id, Purpose::VerifyEmail).await? {
-                if owner.email_verified {
-                    // Opens nothing; it is counted, so that nobody's mailbox is flooded.
-                    self.issue_token(&mut *unit, owner.id, Purpose::VerifyEmail, owner.email.as_str())
-                        .await?;
-                    self.webhooks
-                        .tell(&mut *unit, owner, Letter::SignUpWithTakenEmail)
-                        .await?;
-                } else {
-                    self.queue_verification(&mut *unit, owner).await?;
-                }
+        if let Some(owner) = &owner
+            && self.may_mail_token(&mut *unit, owner.id, Purpose::VerifyEmail).await?
+        {
+            if owner.email_verified {
+                // Opens nothing; it is counted, so that nobody's mailbox is flooded.
+                self.issue_token(&mut *unit, owner.id, Purpose::VerifyEmail, owner.email.as_str())
+                    .await?;
+                self.webhooks
+                    .tell(&mut *unit, owner, Letter::SignUpWithTakenEmail)
+                    .await?;
+            } else {
+                self.queue_verification(&mut *unit, owner).await?;
             }
         }
         let act =

@@ -146,7 +146,7 @@ impl Webhooks {
                     warn!(event = "errand.deferred", topic, errand_id = %item.id, attempts = item.attempts, retry_in_seconds = pause, reason = %e);
                 }
                 Err(e) => {
-                    error!(event = "errand.failed", topic, errand_id = %item.id, attempts = item.attempts, reason = %e)
+                    error!(event = "errand.failed", topic, errand_id = %item.id, attempts = item.attempts, reason = %e);
                 }
             }
             return Ok(());

@@ -1,5 +1,11 @@
 //! The contract of mailers over SMTP, and what failures come to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "this binary is tests from end to end"
+)]
+
 mod real_server;
 mod server;
 
