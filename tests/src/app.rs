@@ -226,8 +226,8 @@ impl TestApp {
     pub async fn mailed_token(&self, to: &str) -> String {
         self.mails_have_left().await;
         let mails = self.mails();
-        let newest = mails.iter().rev().filter(|mail| mail.to == to);
-        let token = newest.filter_map(|mail| mail.text.split_once("#token=")).next();
+        let mut newest = mails.iter().rev().filter(|mail| mail.to == to);
+        let token = newest.find_map(|mail| mail.text.split_once("#token="));
         let (_, rest) = token.unwrap_or_else(|| panic!("no link was mailed to {to}: {mails:#?}"));
         rest.chars().take_while(char::is_ascii_alphanumeric).collect()
     }

@@ -37,7 +37,7 @@ async fn a_dead_mail_server_loses_no_mail_and_slows_no_request(setup: &Setup) {
         slowest = slowest.max(begun.elapsed());
     }
     // Each of them would have waited for half a second, and then the next ones for those before.
-    assert!(slowest < Duration::from_millis(5000), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     drop(silent);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let server = SmtpServer::start(&["--port", &port.to_string()]);

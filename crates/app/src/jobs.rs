@@ -23,15 +23,30 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
         }
     });
     let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
-    let s = Arc::clone(services);
-    job(
-        "sessions.flush_seen",
-        30,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.sessions.flush_seen().await }
-        }),
-    );
+    macro_rules! every_so_often {
+        ($($name:literal $seconds:literal $context:ident.$work:ident;)+) => {$({
+            let s = Arc::clone(services);
+            job(
+                $name,
+                $seconds,
+                boxed(move || {
+                    let s = Arc::clone(&s);
+                    async move { s.$context.$work().await }
+                }),
+            );
+        })+};
+    }
+    every_so_often! {
+        "sessions.flush_seen" 30 sessions.flush_seen;
+        "chat.sweep_calls" 30 chat.sweep_calls;
+        "accounts.erase_due" 60 accounts.erase_due_accounts;
+        "accounts.purge_tokens" 3600 accounts.purge_tokens;
+        "sessions.purge_expired" 3600 sessions.purge_expired;
+        "sessions.reload_signing_keys" 2 sessions.reload_signing_keys;
+        "sessions.tend_signing_keys" 60 sessions.tend_signing_keys;
+        "ops.purge_answers" 3600 ops.purge_answers;
+        "protection.purge_failures" 3600 protection.purge_login_failures;
+    }
     let s = Arc::clone(services);
     // Twice a second, so that every row has its seal within one.
     let often = Waking::After(Duration::from_millis(500));
@@ -43,78 +58,6 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
             Ok(if sealed < SEALED_AT_ONCE { 0 } else { sealed })
         }
     });
-    let s = Arc::clone(services);
-    job(
-        "chat.sweep_calls",
-        30,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.chat.sweep_calls().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "accounts.erase_due",
-        60,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.accounts.erase_due_accounts().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "accounts.purge_tokens",
-        3600,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.accounts.purge_tokens().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "sessions.purge_expired",
-        3600,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.sessions.purge_expired().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "sessions.reload_signing_keys",
-        2,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.sessions.reload_signing_keys().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "sessions.tend_signing_keys",
-        60,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.sessions.tend_signing_keys().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "ops.purge_answers",
-        3600,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.ops.purge_answers().await }
-        }),
-    );
-    let s = Arc::clone(services);
-    job(
-        "protection.purge_failures",
-        3600,
-        boxed(move || {
-            let s = Arc::clone(&s);
-            async move { s.protection.purge_login_failures().await }
-        }),
-    );
     let s = Arc::clone(services);
     job(
         "protection.prune",
