@@ -76,7 +76,7 @@ export interface Page<T> {
 /** Routes that take the token of a link in a mail, by the page that the link opens. */
 export const LINK_ROUTES = {
   "verify-email": "/v1/auth/email/verify",
-  "confirm-email": "/v1/auth/email/confirm",
+  "confirm-email": "/v1/auth/email/verify",
   "undo-email-change": "/v1/auth/email/undo",
   "revoke-session": "/v1/auth/sessions/revoke",
 } as const;
