@@ -1,9 +1,10 @@
 //! Users and their credentials.
 
 use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User, fold_text};
+use anteroom_domain::sessions::Change;
 use anteroom_domain::{OneTimeTokenId, SessionId, Timestamp, UserId};
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
-use anteroom_ports::{AccountsRead, AccountsWrite, Digest, StoreError, StoreResult};
+use anteroom_ports::{AccountsRead, AccountsWrite, Digest, SessionsWrite as _, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::SelectableHelper as _;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
@@ -266,7 +267,11 @@ impl AccountsWrite for Unit {
             .set(UserChange::from(user))
             .execute(self.conn()?)
             .await;
-        Ok(self.checked(done)? == 1)
+        let changed = self.checked(done)? == 1;
+        if changed {
+            self.tell(&[Change::User(user.id)]).await?;
+        }
+        Ok(changed)
     }
 
     #[instrument(level = "debug", name = "store.accounts.lock_user", skip_all)]
@@ -399,7 +404,11 @@ impl AccountsWrite for Unit {
         let done = diesel::delete(users::table.find(Id(id.0)))
             .execute(self.conn_for_long()?)
             .await;
-        Ok(self.checked(done)? == 1)
+        let deleted = self.checked(done)? == 1;
+        if deleted {
+            self.tell(&[Change::User(id)]).await?;
+        }
+        Ok(deleted)
     }
 
     #[instrument(level = "debug", name = "store.accounts.note_device", skip_all)]

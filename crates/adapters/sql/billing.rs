@@ -4,9 +4,10 @@ use anteroom_domain::billing::{
     Hold, METER_MESSAGES, METER_SPEND, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
 };
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
-use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
+use anteroom_domain::sessions::Change;
+use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp, UserId};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
-use anteroom_ports::{BillingRead, BillingWrite, StoreError, StoreResult};
+use anteroom_ports::{BillingRead, BillingWrite, SessionsWrite as _, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use diesel::upsert::excluded;
@@ -354,7 +355,11 @@ impl BillingWrite for Unit {
             ))
             .execute(self.conn()?)
             .await;
-        self.checked(done).map(|_| ())
+        self.checked(done)?;
+        if subscription.owner.kind == OwnerKind::Account {
+            self.tell(&[Change::User(UserId(subscription.owner.id))]).await?;
+        }
+        Ok(())
     }
 
     #[instrument(level = "debug", name = "store.billing.reserve_quota", skip_all)]

@@ -1,22 +1,23 @@
 //! Sessions, their refresh tokens, and the keys that access tokens are signed with.
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::sessions::{EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey, Transport};
+use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey, Transport};
 use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
 use anteroom_ports::{Digest, SessionsRead, SessionsWrite, StoreError, StoreResult};
 use async_trait::async_trait;
-use diesel::prelude::{Insertable, Queryable, Selectable};
-use diesel::sql_types::{BigInt, Bool};
+use diesel::prelude::{Insertable, Queryable, QueryableByName, Selectable};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
 };
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
+use uuid::Uuid;
 
 use crate::accounts::UserRow;
-use crate::backend::{lock_name, locked, touch};
+use crate::backend::{lock_name, locked, long_ago, tell, touch};
 use crate::schema::{refresh_tokens, sessions, signing_keys, users};
-use crate::types::{At, Id, SqlTime, text, unknown_word};
+use crate::types::{At, Id, SqlId, SqlTime, text, unknown_word};
 use crate::unit::Unit;
 
 #[derive(Debug, Queryable, Selectable)]
@@ -96,6 +97,14 @@ impl TryFrom<SigningKeyRow> for SigningKey {
     }
 }
 
+#[derive(Debug, QueryableByName)]
+struct ToldRow {
+    #[diesel(sql_type = SqlId)]
+    id: Id,
+    #[diesel(sql_type = Text)]
+    message: String,
+}
+
 impl TryFrom<SessionRow> for Session {
     type Error = StoreError;
 
@@ -166,6 +175,14 @@ impl SessionsRead for Unit {
             .await;
         self.checked(rows)?.into_iter().map(TryInto::try_into).collect()
     }
+
+    #[instrument(level = "debug", name = "store.sessions.told_lately", skip_all)]
+    async fn told_lately(&mut self) -> StoreResult<Vec<(Uuid, Change)>> {
+        let query = format!("SELECT id, message FROM broadcasts WHERE created_at > {}", long_ago(60));
+        let rows = diesel::sql_query(query).load::<ToldRow>(self.conn()?).await;
+        let rows = self.checked(rows)?.into_iter();
+        Ok(rows.map(|row| (row.id.0, Change::parse(&row.message))).collect())
+    }
 }
 
 fn pair(row: Option<(SessionRow, UserRow)>) -> StoreResult<Option<(Session, User)>> {
@@ -209,7 +226,11 @@ impl SessionsWrite for Unit {
             ))
             .execute(self.conn()?)
             .await;
-        Ok(self.checked(done)? == 1)
+        let ended = self.checked(done)? == 1;
+        if ended {
+            self.tell(&[Change::SessionEnded(id)]).await?;
+        }
+        Ok(ended)
     }
 
     #[instrument(level = "debug", name = "store.sessions.end_sessions_of", skip_all)]
@@ -232,17 +253,43 @@ impl SessionsWrite for Unit {
             .returning(sessions::id)
             .get_results::<Id>(self.conn()?)
             .await;
-        Ok(self.checked(ids)?.into_iter().map(|id| SessionId(id.0)).collect())
+        let ids: Vec<SessionId> = self.checked(ids)?.into_iter().map(|id| SessionId(id.0)).collect();
+        let changes: Vec<Change> = ids.iter().copied().map(Change::SessionEnded).collect();
+        self.tell(&changes).await?;
+        Ok(ids)
     }
 
     #[instrument(level = "debug", name = "store.sessions.authenticate_session", skip_all)]
     async fn authenticate_session(&mut self, id: SessionId, at: Timestamp) -> StoreResult<bool> {
-        let done = diesel::update(sessions::table.find(Id(id.0)))
+        let user = diesel::update(sessions::table.find(Id(id.0)))
             .filter(sessions::ended_at.is_null())
             .set(sessions::authenticated_at.eq(At(at)))
-            .execute(self.conn()?)
-            .await;
-        Ok(self.checked(done)? == 1)
+            .returning(sessions::user_id)
+            .get_result::<Id>(self.conn()?)
+            .await
+            .optional();
+        let user = self.checked(user)?;
+        if let Some(user) = user {
+            self.tell(&[Change::User(UserId(user.0))]).await?;
+        }
+        Ok(user.is_some())
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.tell", skip_all)]
+    async fn tell(&mut self, changes: &[Change]) -> StoreResult<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let texts = changes.iter().map(|change| change.to_text()).collect();
+        let done = tell(self.conn()?, texts).await;
+        self.checked(done)
+    }
+
+    #[instrument(level = "debug", name = "store.sessions.purge_told", skip_all)]
+    async fn purge_told(&mut self) -> StoreResult<usize> {
+        let query = format!("DELETE FROM broadcasts WHERE created_at < {}", long_ago(120));
+        let done = diesel::sql_query(query).execute(self.conn_for_long()?).await;
+        self.checked(done)
     }
 
     #[instrument(level = "debug", name = "store.sessions.touch_sessions", skip_all)]

@@ -42,6 +42,7 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
         "accounts.erase_due" 60 accounts.erase_due_accounts;
         "accounts.purge_tokens" 3600 accounts.purge_tokens;
         "sessions.purge_expired" 3600 sessions.purge_expired;
+        "sessions.purge_told" 60 sessions.purge_told;
         "sessions.reload_signing_keys" 2 sessions.reload_signing_keys;
         "sessions.tend_signing_keys" 60 sessions.tend_signing_keys;
         "ops.purge_answers" 3600 ops.purge_answers;
@@ -69,6 +70,10 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
             async { Ok(0) }
         }),
     );
+    let (s, stopping) = (Arc::clone(services), stop.clone());
+    jobs.spawn(async move {
+        stopping.run_until_cancelled(s.sessions.follow_changes()).await;
+    });
     jobs.close();
     jobs
 }

@@ -12,7 +12,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
 use anteroom_domain::protection::LockoutPolicy;
-use anteroom_domain::sessions::SigningAlgorithm;
+use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
@@ -37,7 +37,7 @@ use url::Url;
 
 use crate::config::{
     DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, PaymentProviderName,
-    PlanModels, PlanSettings, Settings, SigningAlgorithmName, Signup,
+    PlanModels, PlanSettings, Settings, SigningAlgorithmName, Signup, WhenFullName,
 };
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -255,17 +255,13 @@ impl Services {
         let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
         let (store, clock, ids) = (|| Arc::clone(&a.store), || Arc::clone(&a.clock), || Arc::clone(&a.ids));
         let audit = Arc::new(Audit::new(store(), clock(), ids(), Arc::clone(&a.secrets)));
-        let s = &settings.sessions;
-        let options = SessionsOptions {
-            lifetime: days(s.lifetime_days),
-            access_token: access_token_life(settings),
-            refresh_grace: SignedDuration::from_secs(s.refresh_grace_seconds.into()),
-            signing_algorithm: match s.signing_algorithm {
-                SigningAlgorithmName::EdDsa => SigningAlgorithm::EdDsa,
-                SigningAlgorithmName::Es256 => SigningAlgorithm::Es256,
-            },
-            key_rotation: (s.key_rotation_days > 0).then(|| days(s.key_rotation_days)),
-        };
+        let webhooks = Arc::new(Webhooks::new(
+            store(),
+            a.mailer.clone(),
+            clock(),
+            ids(),
+            webhooks_options(settings),
+        ));
         let sessions = Arc::new(Sessions::new(
             store(),
             Arc::clone(&a.signer),
@@ -273,14 +269,8 @@ impl Services {
             clock(),
             ids(),
             Arc::clone(&audit),
-            options,
-        ));
-        let webhooks = Arc::new(Webhooks::new(
-            store(),
-            a.mailer.clone(),
-            clock(),
-            ids(),
-            webhooks_options(settings),
+            Arc::clone(&webhooks),
+            sessions_options(settings),
         ));
         let protection = Arc::new(Protection::new(
             store(),
@@ -374,6 +364,29 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
             forgive_every: Some(SignedDuration::from_mins(p.lockout_address_forgive_minutes.into())),
             ..account
         },
+    }
+}
+
+fn sessions_options(settings: &Settings) -> SessionsOptions {
+    let s = &settings.sessions;
+    let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
+    SessionsOptions {
+        lifetime: days(s.lifetime_days),
+        access_token: access_token_life(settings),
+        refresh_grace: SignedDuration::from_secs(s.refresh_grace_seconds.into()),
+        signing_algorithm: match s.signing_algorithm {
+            SigningAlgorithmName::EdDsa => SigningAlgorithm::EdDsa,
+            SigningAlgorithmName::Es256 => SigningAlgorithm::Es256,
+        },
+        key_rotation: (s.key_rotation_days > 0).then(|| days(s.key_rotation_days)),
+        idle: (s.idle_minutes > 0).then(|| SignedDuration::from_mins(s.idle_minutes.into())),
+        limit: (s.max_per_user > 0).then_some(SessionLimit {
+            most: s.max_per_user,
+            when_full: match s.when_full {
+                WhenFullName::EvictOldest => WhenFull::EvictOldest,
+                WhenFullName::Refuse => WhenFull::Refuse,
+            },
+        }),
     }
 }
 

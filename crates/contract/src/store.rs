@@ -103,6 +103,7 @@ macro_rules! store_contract {
                 a_users_sessions_end_together, proving_oneself_again_is_noted,
                 signing_keys_survive_a_round_trip,
                 signing_keys_are_retired_and_revoked, of_parallel_callers_one_makes_the_first_signing_key,
+                what_ends_or_changes_is_told, a_listener_hears_what_is_told,
             }
             chat {
                 conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,

@@ -75,6 +75,22 @@ impl Problem {
         .header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// 403 for an account that may not be used, where its owner has proven themselves.
+    pub fn account_disabled() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "account_disabled",
+            "this account is closed; ask whoever runs this place",
+        )
+    }
+
+    /// 409 for a login beyond the number of sessions that an account may have.
+    pub fn too_many_sessions(limit: usize) -> Self {
+        let detail =
+            format!("the account is signed in at {limit} places, and may be at no more; log out at one of them");
+        Self::new(StatusCode::CONFLICT, "too_many_sessions", detail).with("limit", limit)
+    }
+
     /// 404 for a thing that is not there, or is somebody else's.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))

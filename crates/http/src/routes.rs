@@ -30,12 +30,16 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/auth/refresh"                => sessions::refresh::handle;
         post   "/v1/auth/logout"                 => sessions::log_out::handle;
         get    "/v1/auth/session"                => sessions::get_session::handle;
+        post   "/v1/auth/sessions/revoke"        => sessions::revoke_session_by_link::handle;
         get    "/v1/me"                          => accounts::get_me::handle;
         patch  "/v1/me"                          => accounts::change_me::handle;
         delete "/v1/me"                          => accounts::delete_me::handle;
         post   "/v1/me/password"                 => accounts::change_password::handle, Sensitive;
         post   "/v1/me/email"                    => accounts::change_email::handle, Sensitive;
         get    "/v1/me/activity"                 => audit::list_activity::handle;
+        get    "/v1/me/sessions"                 => sessions::list_sessions::handle;
+        delete "/v1/me/sessions"                 => sessions::revoke_other_sessions::handle;
+        delete "/v1/me/sessions/{id}"            => sessions::revoke_session::handle;
         get    "/v1/plans"                       => billing::list_plans::handle;
         get    "/v1/me/subscription"             => billing::get_subscription::handle;
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle;

@@ -21,6 +21,8 @@ pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
-pub use sessions::{Digest, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner};
+pub use sessions::{
+    Digest, Listener, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner,
+};
 pub use store::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
 pub use webhooks::{Mail, MailError, Mailer, WebhooksWrite};

@@ -1,9 +1,12 @@
 //! Sessions, their secrets and their tokens.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::sessions::{AccessClaims, EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey};
+use anteroom_domain::sessions::{AccessClaims, Change, EndReason, RefreshToken, Session, SigningAlgorithm, SigningKey};
 use anteroom_domain::{RefreshTokenId, SessionId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -25,9 +28,16 @@ pub trait SessionsRead: Send {
 
     /// All signing keys, by the time from which they sign, oldest first.
     async fn signing_keys(&mut self) -> StoreResult<Vec<SigningKey>>;
+
+    /// What all nodes were told within the last minute (by the database's clock), in no order. Each has an identifier
+    /// that stays the same, by which those that are known already are passed over.
+    async fn told_lately(&mut self) -> StoreResult<Vec<(Uuid, Change)>>;
 }
 
 /// Changing sessions.
+///
+/// Whatever ends a session or changes what sessions show (a user, a subscription) tells all nodes with the same commit:
+/// the methods that do so, here and in the other contexts, see to that by themselves.
 #[async_trait]
 pub trait SessionsWrite: Send {
     /// Adds a session; `cookie` is the digest of its cookie, where a cookie carries it.
@@ -61,6 +71,12 @@ pub trait SessionsWrite: Send {
     /// Marks a token as exchanged. `false` if it was already.
     async fn use_refresh_token(&mut self, id: RefreshTokenId, at: Timestamp) -> StoreResult<bool>;
 
+    /// Tells all nodes of changes, when the unit of work is committed and not before.
+    async fn tell(&mut self, changes: &[Change]) -> StoreResult<()>;
+
+    /// Forgets what was told more than two minutes ago (by the database's clock). Answers how much that was.
+    async fn purge_told(&mut self) -> StoreResult<usize>;
+
     /// Deletes sessions, with their refresh tokens, that expired before `before`, at most `limit`. Answers how many.
     async fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;
 
@@ -79,6 +95,24 @@ pub trait SessionsWrite: Send {
 
     /// Deletes a key. `false` if there is none.
     async fn delete_signing_key(&mut self, kid: &str) -> StoreResult<bool>;
+}
+
+/// What a node has heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// What was told, oldest first.
+    pub changes: Vec<Change>,
+    /// Whatever was committed before this moment is in this answer or was in an earlier one: the link stood then.
+    /// `None` where the link was not tried.
+    pub as_of: Option<Instant>,
+}
+
+/// Hears what nodes are told, this one included, from the moment on at which [`crate::Store::listen`] returned.
+#[async_trait]
+pub trait Listener: Send {
+    /// Waits for what is told next, and at most for a quarter of a second, in which the link is tried. After an error
+    /// the link is broken, and what was told meanwhile is lost. Dropping the future loses nothing.
+    async fn next(&mut self) -> StoreResult<Heard>;
 }
 
 /// Why a signing key cannot be used.

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Migrator,
-    OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
+    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Listener,
+    Migrator, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -67,6 +67,10 @@ pub trait Store: Migrator + Send + Sync {
 
     /// A connection for reading only. It holds no write lock; two reads on it may see different states.
     async fn read(&self) -> StoreResult<Box<dyn ReadUnit>>;
+
+    /// A link on which this node hears at once what all are told. `None` if this store cannot call out: then
+    /// [`SessionsRead::told_lately`] is to be asked twice a second.
+    async fn listen(&self) -> StoreResult<Option<Box<dyn Listener>>>;
 
     /// Whether the store answers, within the acquire timeout.
     async fn ping(&self) -> StoreResult<()>;

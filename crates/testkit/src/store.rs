@@ -5,6 +5,7 @@
 //! same test has one open is no fault.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::ThreadId;
 
@@ -16,7 +17,7 @@ use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
 use anteroom_domain::chat::{Conversation, Message, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
-use anteroom_domain::sessions::{EndReason, RefreshToken, Session, SigningKey};
+use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
     AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
 };
@@ -28,8 +29,8 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
-    Durability, Migrator, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store,
-    StoreResult, UnitOfWork, WebhooksWrite,
+    Durability, Listener, Migrator, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite,
+    Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -92,12 +93,21 @@ pub fn assert_no_open_unit(what: &str) {
 /// A store whose open units of work are watched. It is the store it wraps otherwise.
 pub struct GuardedStore {
     inner: Arc<dyn Store>,
+    begun: AtomicUsize,
 }
 
 impl GuardedStore {
     /// Watches this store's units of work.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner }
+        Self {
+            inner,
+            begun: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many units of work that may write have been begun.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 }
 
@@ -108,6 +118,7 @@ impl Store for GuardedStore {
     }
 
     async fn begin(&self, durability: Durability) -> StoreResult<Box<dyn UnitOfWork>> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let inner = self.inner.begin(durability).await?;
         Ok(Box::new(GuardedUnit {
             inner,
@@ -117,6 +128,10 @@ impl Store for GuardedStore {
 
     async fn read(&self) -> StoreResult<Box<dyn ReadUnit>> {
         self.inner.read().await
+    }
+
+    async fn listen(&self) -> StoreResult<Option<Box<dyn Listener>>> {
+        self.inner.listen().await
     }
 
     async fn ping(&self) -> StoreResult<()> {
@@ -217,6 +232,7 @@ delegate! {
         fn session_by_cookie(digest: &Digest) -> Option<(Session, User)>;
         fn live_sessions(user: UserId, now: Timestamp) -> Vec<Session>;
         fn signing_keys() -> Vec<SigningKey>;
+        fn told_lately() -> Vec<(Uuid, Change)>;
     }
 }
 
@@ -230,6 +246,8 @@ delegate! {
         fn insert_refresh_token(token: &RefreshToken, digest: &Digest) -> ();
         fn lock_refresh_token(digest: &Digest) -> Option<RefreshToken>;
         fn use_refresh_token(id: RefreshTokenId, at: Timestamp) -> bool;
+        fn tell(changes: &[Change]) -> ();
+        fn purge_told() -> usize;
         fn purge_sessions(before: Timestamp, limit: i64) -> usize;
         fn lock_signing_keys() -> Vec<SigningKey>;
         fn insert_signing_key(key: &SigningKey) -> ();

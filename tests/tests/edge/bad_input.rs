@@ -339,6 +339,8 @@ async fn headers_that_are_absurd(setup: &Setup) {
             .json();
         assert!(session["session"]["user_agent"].as_str().unwrap().len() <= 2000);
     }
+    // `ab` is a name, and a device that had not been seen.
+    app.expect_mails(std::slice::from_ref(&browser.email));
     let many = (0..90).fold(app.get("/v1/plans"), |ask, n| ask.header(&format!("x-{n}"), "y"));
     many.await.is(200);
     unharmed(&app).await;

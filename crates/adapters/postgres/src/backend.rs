@@ -241,6 +241,28 @@ pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<(
     .map(|_| ())
 }
 
+/// So many seconds ago, by the database's clock.
+pub(crate) fn long_ago(seconds: u32) -> String {
+    format!("clock_timestamp() - make_interval(secs => {seconds})")
+}
+
+/// The channel of the schema that a connection looks into; several deployments may share a database.
+pub(crate) const CHANNEL: &str = "'anteroom_' || md5(current_schema())";
+
+/// Tells all nodes: those that listen are called when the transaction is committed, the others read it.
+pub(crate) async fn tell(link: &mut Link, messages: Vec<String>) -> QueryResult<()> {
+    diesel::sql_query(format!(
+        "WITH told AS ( \
+             INSERT INTO broadcasts (id, message, created_at) \
+             SELECT gen_random_uuid(), message, clock_timestamp() FROM unnest($1) AS message RETURNING message) \
+         SELECT pg_notify({CHANNEL}, message) FROM told"
+    ))
+    .bind::<Array<Text>, _>(messages)
+    .execute(link)
+    .await
+    .map(|_| ())
+}
+
 impl ToSql<SqlId, Pg> for Id {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         out.write_all(self.0.as_bytes())?;

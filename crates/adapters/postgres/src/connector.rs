@@ -42,8 +42,8 @@ impl Tls {
 /// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    config: tokio_postgres::Config,
-    tls: Tls,
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: Tls,
     pub(crate) pooler: bool,
     statement_timeout: Duration,
     pub(crate) patience: Duration,
@@ -231,7 +231,7 @@ fn tls(config: &tokio_postgres::Config, root_file: Option<&str>) -> StoreResult<
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

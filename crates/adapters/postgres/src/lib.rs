@@ -4,6 +4,7 @@
 
 mod backend;
 mod connector;
+mod listener;
 mod migrator;
 mod store;
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
 use async_trait::async_trait;
 use diesel_async::SimpleAsyncConnection as _;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backend::{Connector, store_error, unavailable};
+use crate::listener::PgListener;
 use crate::pool::Pool;
 use crate::unit::Unit;
 
@@ -117,6 +118,15 @@ impl Store for PostgresStore {
         }
         let lease = self.pool.lease(Instant::now() + self.acquire_timeout).await?;
         Ok(Box::new(Unit::reading(lease, self.connector.runtime.clone())))
+    }
+
+    /// Not through a pooler: it gives the server connection that listens to whoever comes next.
+    #[tracing::instrument(level = "debug", name = "store.listen", skip_all)]
+    async fn listen(&self) -> StoreResult<Option<Box<dyn Listener>>> {
+        if self.connector.pooler {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(PgListener::open(&self.connector).await?)))
     }
 
     #[tracing::instrument(level = "debug", name = "store.ping", skip_all)]

@@ -13,7 +13,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::deserialize::{self, FromSql};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Binary};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{Connection as _, ExpressionMethods as _, QueryDsl as _, QueryResult, SqliteConnection};
 use diesel_async::SimpleAsyncConnection as _;
@@ -242,6 +242,27 @@ pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<(
                 .filter(sessions::last_seen_at.lt(at))
                 .set(sessions::last_seen_at.eq(at))
                 .execute(conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// So many seconds ago, by the database's clock.
+pub(crate) fn long_ago(seconds: u32) -> String {
+    format!("CAST((unixepoch('subsec') - {seconds}) * 1000000 AS INTEGER)")
+}
+
+/// Tells all nodes, which read it.
+pub(crate) async fn tell(link: &mut Link, messages: Vec<String>) -> QueryResult<()> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        let insert = format!(
+            "INSERT INTO broadcasts (id, message, created_at) VALUES (randomblob(16), ?, {})",
+            long_ago(0)
+        );
+        for message in messages {
+            diesel::sql_query(&insert).bind::<Text, _>(message).execute(conn)?;
         }
         Ok(())
     })

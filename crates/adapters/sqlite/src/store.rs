@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
 use async_trait::async_trait;
 use diesel_async::SimpleAsyncConnection as _;
 use tokio::runtime::Handle;
@@ -114,6 +114,11 @@ impl Store for SqliteStore {
     async fn read(&self) -> StoreResult<Box<dyn ReadUnit>> {
         let lease = self.readers.lease(self.deadline()).await?;
         Ok(Box::new(Unit::reading(lease, self.runtime.clone())))
+    }
+
+    /// A file calls nobody.
+    async fn listen(&self) -> StoreResult<Option<Box<dyn Listener>>> {
+        Ok(None)
     }
 
     #[tracing::instrument(level = "debug", name = "store.ping", skip_all)]

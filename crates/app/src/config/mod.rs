@@ -38,7 +38,7 @@ pub use settings::{
     AccountsSettings, CookieSecure, CookieSettings, DataSettings, DatabaseSettings, Environment, LinksSettings,
     LogFormat, LogSettings, MailSettings, MailTransport, MetricsSettings, PasswordsSettings, ProductSettings,
     ProtectionSettings, SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings,
-    SigningAlgorithmName, Signup,
+    SigningAlgorithmName, Signup, WhenFullName,
 };
 
 use layers::Layers;

@@ -208,6 +208,12 @@ pub struct SessionsSettings {
     pub signing_algorithm: SigningAlgorithmName,
     /// Days after which a new signing key takes over; 0 for never.
     pub key_rotation_days: u32,
+    /// Minutes after which an unused session ends; 0 is never.
+    pub idle_minutes: u32,
+    /// Sessions an account may have at once; 0 is any number.
+    pub max_per_user: usize,
+    /// What happens to a login beyond that.
+    pub when_full: WhenFullName,
 }
 
 /// `sessions.signing_algorithm`.
@@ -218,6 +224,16 @@ pub enum SigningAlgorithmName {
     EdDsa,
     /// ECDSA on P-256.
     Es256,
+}
+
+/// `sessions.when_full`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFullName {
+    /// The session that began first ends.
+    EvictOldest,
+    /// The login is refused.
+    Refuse,
 }
 
 /// `[cookie]`: the session cookie.

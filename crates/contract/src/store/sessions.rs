@@ -1,8 +1,13 @@
 //! Sessions, their refresh tokens, and signing keys.
 
-use anteroom_domain::SessionId;
-use anteroom_domain::sessions::{EndReason, SigningAlgorithm, Transport};
-use anteroom_ports::StoreError;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anteroom_domain::accounts::Role;
+use anteroom_domain::sessions::{Change, EndReason, SigningAlgorithm, Transport};
+use anteroom_domain::{SessionId, UserId};
+use anteroom_ports::{Listener, Store, StoreError};
 
 use super::samples::{at, digest, id, refresh_token, session, signing_key, stored_user, user};
 use super::{TestDatabase, begin, race, ready};
@@ -311,4 +316,118 @@ pub async fn of_parallel_callers_one_makes_the_first_signing_key(database: &dyn 
     .await;
     assert_eq!(outcomes.iter().filter(|first| **first).count(), 1);
     assert_eq!(store.read().await.unwrap().signing_keys().await.unwrap().len(), 1);
+}
+
+async fn told(store: &Arc<dyn Store>) -> HashSet<Change> {
+    let told = store.read().await.unwrap().told_lately().await.unwrap();
+    told.into_iter().map(|(_, change)| change).collect()
+}
+
+/// With the commit of what has changed, and only then; each once.
+pub async fn what_ends_or_changes_is_told(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (one, two, three) = (session(&ada), session(&ada), session(&ada));
+    let mut unit = begin(&store).await;
+    for session in [&one, &two, &three] {
+        unit.insert_session(session, None).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+    assert!(told(&store).await.is_empty(), "what begins is looked up");
+    let mut unit = begin(&store).await;
+    unit.end_session(one.id, at(5), EndReason::Logout).await.unwrap();
+    drop(unit);
+    let mut unit = begin(&store).await;
+    assert!(unit.end_session(one.id, at(5), EndReason::Logout).await.unwrap());
+    assert!(told(&store).await.is_empty(), "it is not committed");
+    unit.commit().await.unwrap();
+    assert_eq!(told(&store).await, HashSet::from([Change::SessionEnded(one.id)]));
+    let mut unit = begin(&store).await;
+    assert!(!unit.end_session(one.id, at(5), EndReason::Logout).await.unwrap());
+    let all = unit
+        .end_sessions_of(ada.id, Some(three.id), at(6), EndReason::Revoked)
+        .await;
+    assert_eq!(all.unwrap(), [two.id]);
+    unit.commit().await.unwrap();
+    let ended = HashSet::from([one.id, two.id].map(Change::SessionEnded));
+    assert_eq!(told(&store).await, ended);
+    let lately = store.read().await.unwrap().told_lately().await.unwrap();
+    assert_eq!(lately.len(), 2, "what changed nothing is not told: {lately:?}");
+    for act in 0..3 {
+        let user = stored_user(&store).await;
+        let mine = session(&user);
+        let mut unit = begin(&store).await;
+        unit.insert_session(&mine, None).await.unwrap();
+        match act {
+            0 => {
+                let mut user = user.clone();
+                user.role = Role::Admin;
+                assert!(unit.update_user(&user).await.unwrap());
+            }
+            1 => assert!(unit.authenticate_session(mine.id, at(9)).await.unwrap()),
+            _ => assert!(unit.delete_user(user.id).await.unwrap()),
+        }
+        unit.commit().await.unwrap();
+        assert!(told(&store).await.contains(&Change::User(user.id)), "{act}");
+    }
+    let mut unit = begin(&store).await;
+    assert_eq!(unit.purge_told().await.unwrap(), 0, "it is not two minutes old");
+    unit.commit().await.unwrap();
+    database
+        .execute("UPDATE broadcasts SET created_at = (SELECT created_at FROM users LIMIT 1)")
+        .await;
+    // The users of this suite are of another year: what is told in the future is news, and kept.
+    assert_eq!(told(&store).await.len(), 5);
+    database.execute("DELETE FROM broadcasts").await;
+    assert!(told(&store).await.is_empty());
+}
+
+async fn hears(listener: &mut Box<dyn Listener>, change: Change) -> Duration {
+    let begun = Instant::now();
+    while !listener.next().await.unwrap().changes.contains(&change) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{change:?} was not heard");
+    }
+    begun.elapsed()
+}
+
+/// Where the store can call out: at once, on other nodes and on the one that tells, in order, and not before the commit.
+/// The link is tried all the time.
+pub async fn a_listener_hears_what_is_told(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let other = database.open(Duration::from_secs(20)).await;
+    let Some(mut here) = store.listen().await.unwrap() else {
+        return;
+    };
+    let mut there = other.listen().await.unwrap().unwrap();
+    let change = |number: u128| Change::User(UserId(uuid::Uuid::from_u128(number)));
+    let mut unit = begin(&store).await;
+    unit.tell(&[change(1)]).await.unwrap();
+    drop(unit);
+    let mut unit = begin(&store).await;
+    unit.tell(&[change(2)]).await.unwrap();
+    for _ in 0..4 {
+        let heard = there.next().await.unwrap();
+        assert!(heard.changes.is_empty(), "{heard:?}");
+        assert!(heard.as_of.is_some(), "the link was tried");
+    }
+    unit.commit().await.unwrap();
+    for listener in [&mut here, &mut there] {
+        let took = hears(listener, change(2)).await;
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+    // Whatever was committed before the link was tried has been heard then.
+    let mut unit = begin(&other).await;
+    let many: Vec<Change> = (10..1010).map(change).collect();
+    unit.tell(&many).await.unwrap();
+    unit.commit().await.unwrap();
+    let committed = Instant::now();
+    let mut heard = Vec::new();
+    loop {
+        let next = here.next().await.unwrap();
+        heard.extend(next.changes);
+        if next.as_of.is_some_and(|as_of| as_of > committed) {
+            break;
+        }
+    }
+    assert_eq!(heard, many);
 }

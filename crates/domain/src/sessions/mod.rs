@@ -1,7 +1,11 @@
 //! Sessions: one login, carried by a cookie or by tokens.
 
+mod change;
+mod device;
 mod signing_keys;
 
+pub use change::Change;
+pub use device::device_name;
 pub use signing_keys::{
     JWKS_MAX_AGE_SECONDS, KeyState, PUBLISHED_BEFORE, RETIRED_LEEWAY, SigningAlgorithm, SigningKey, Succession,
     next_is_due, replacement_needed, signs_at, states_at, succession,
@@ -73,9 +77,45 @@ impl Session {
         now.duration_since(self.authenticated_at) <= within
     }
 
-    /// Whether the session opens doors at this time.
+    /// Whether the session opens doors at this time, as far as its absolute end decides.
     pub fn live_at(&self, now: Timestamp) -> bool {
         self.ended.is_none() && now < self.expires_at
+    }
+
+    /// Whether it has lain unused for longer than sessions may, where there is such a limit. `last_seen_at` lags behind,
+    /// and nobody who is at work is to be put out for that, so it is taken for later than it is by [`SEEN_LAG`].
+    pub fn idle_at(&self, now: Timestamp, idle: Option<jiff::SignedDuration>) -> bool {
+        idle.is_some_and(|idle| now.duration_since(self.last_seen_at) >= idle + SEEN_LAG)
+    }
+}
+
+/// How far `last_seen_at` may lag behind: uses are noted once a minute, written every half minute, and looked at only
+/// when what is known of the session is read afresh.
+pub const SEEN_LAG: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
+
+/// How many sessions a user may have at once, and what happens to one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimit {
+    /// At most, at least one.
+    pub most: usize,
+    /// What happens to one more.
+    pub when_full: WhenFull,
+}
+
+/// What happens to a login beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It ends the session that began first.
+    EvictOldest,
+    /// It is refused.
+    Refuse,
+}
+
+impl SessionLimit {
+    /// How many of `live` sessions, the oldest first, have to end for one more; `None` if it is to be refused.
+    pub fn to_evict(self, live: usize) -> Option<usize> {
+        let over = (live + 1).saturating_sub(self.most.max(1));
+        (over == 0 || self.when_full == WhenFull::EvictOldest).then_some(over)
     }
 }
 
@@ -245,6 +285,37 @@ mod tests {
         assert!(!session.live_at(at(10)));
         session.ended = Some((at(1), EndReason::Logout));
         assert!(!session.live_at(at(2)));
+    }
+
+    #[test]
+    fn a_session_lies_idle_from_its_last_use_and_what_that_may_lag() {
+        let session = Session {
+            id: SessionId(Uuid::nil()),
+            user_id: UserId(Uuid::nil()),
+            transport: Transport::Cookie,
+            created_at: at(0),
+            expires_at: at(1_000_000),
+            last_seen_at: at(100),
+            address: None,
+            user_agent: None,
+            country: None,
+            authenticated_at: at(0),
+            ended: None,
+        };
+        let idle = Some(SignedDuration::from_mins(10));
+        assert!(!session.idle_at(at(100 + 600 + 119), idle));
+        assert!(session.idle_at(at(100 + 600 + 120), idle));
+        assert!(!session.idle_at(at(900_000), None));
+    }
+
+    #[test]
+    fn a_full_account_evicts_or_refuses() {
+        let limit = |most, when_full| SessionLimit { most, when_full };
+        for (live, evicted) in [(0, 0), (1, 0), (2, 1), (5, 4)] {
+            assert_eq!(limit(2, WhenFull::EvictOldest).to_evict(live), Some(evicted));
+        }
+        assert_eq!(limit(2, WhenFull::Refuse).to_evict(1), Some(0));
+        assert_eq!(limit(2, WhenFull::Refuse).to_evict(2), None);
     }
 
     #[test]

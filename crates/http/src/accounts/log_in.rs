@@ -37,11 +37,8 @@ impl From<LogInError> for Problem {
                 "invalid_credentials",
                 "the address or the password is wrong",
             ),
-            LogInError::Disabled => Self::new(
-                StatusCode::FORBIDDEN,
-                "account_disabled",
-                "this account is closed; ask whoever runs this place",
-            ),
+            LogInError::Disabled => Self::account_disabled(),
+            LogInError::TooManySessions { limit } => Self::too_many_sessions(limit),
             LogInError::Blocked { retry_after_seconds } => Self::login_blocked(retry_after_seconds),
             LogInError::Hash(e) => e.into(),
             LogInError::Store(e) => e.into(),
@@ -55,6 +52,7 @@ impl From<LogInError> for Problem {
     (status = 202, description = "`verify_email`: the password is right, but the address has to be proven first.", body = NextStepResponse),
     (status = 401, description = "`invalid_credentials`, for an unknown address and a wrong password alike", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`account_disabled`, where the password is right", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "`too_many_sessions`, where the operator limits them and a login beyond is refused", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "`login_blocked`: too many failed, with this address or from this network; `Retry-After` says when to try again. The right password is refused as well until then.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {

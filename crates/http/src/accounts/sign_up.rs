@@ -42,6 +42,7 @@ impl From<SignUpError> for Problem {
             ),
             SignUpError::Refused(faults) => Self::refused(faults),
             SignUpError::EmailTaken => super::email_taken(),
+            SignUpError::Session(e) => e.into(),
             SignUpError::Hash(e) => e.into(),
             SignUpError::Store(e) => e.into(),
         }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use anteroom_domain::sessions::Transport;
 
-use super::set_cookie;
+use super::signed_out;
 use crate::Api;
 use crate::caller::{SignedIn, client};
 use crate::problem::Problem;
@@ -18,9 +16,5 @@ pub async fn handle(caller: SignedIn, api: web::Data<Api>, request: HttpRequest)
     let client = client(&request);
     api.run(async move { sessions.log_out(&live.session, &client).await })
         .await?;
-    let mut answer = HttpResponse::NoContent();
-    if caller.via == Transport::Cookie {
-        answer.insert_header((header::SET_COOKIE, set_cookie(&api.options.cookie, "", 0)));
-    }
-    Ok(answer.finish())
+    Ok(signed_out(&api, caller.via))
 }

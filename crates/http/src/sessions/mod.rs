@@ -3,19 +3,24 @@
 pub mod end_sessions_of_user;
 pub mod get_session;
 pub mod jwks;
+pub mod list_sessions;
 pub mod log_out;
 pub mod refresh;
+pub mod revoke_other_sessions;
+pub mod revoke_session;
+pub mod revoke_session_by_link;
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::User;
-use anteroom_domain::sessions::{Session, Transport};
-use anteroom_services::sessions::{Grant, GrantedCredential};
+use anteroom_domain::sessions::{Session, Transport, device_name};
+use anteroom_services::sessions::{Grant, GrantedCredential, StartError};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::UserResponse;
+use crate::problem::Problem;
 use crate::{Api, CookieOptions};
 
 /// How a session is to be carried.
@@ -54,12 +59,22 @@ pub struct SessionResponse {
     pub address: Option<String>,
     /// The client's `User-Agent` at login.
     pub user_agent: Option<String>,
+    /// What that says of the device, in short; absent where it says nothing known.
+    #[schema(example = "Firefox on Linux")]
+    pub device: Option<String>,
+    /// The country at login, where a proxy names it: two letters (ISO 3166-1).
+    #[schema(example = "DE")]
+    pub country: Option<String>,
     /// Whether it is the one that asks.
     pub current: bool,
 }
 
 impl SessionResponse {
     fn current(session: &Session) -> Self {
+        Self::of(session, true)
+    }
+
+    fn of(session: &Session, current: bool) -> Self {
         Self {
             id: session.id.0,
             created_at: session.created_at,
@@ -67,7 +82,9 @@ impl SessionResponse {
             last_seen_at: session.last_seen_at,
             address: session.address.clone(),
             user_agent: session.user_agent.clone(),
-            current: true,
+            device: session.user_agent.as_deref().and_then(device_name),
+            country: session.country.clone(),
+            current,
         }
     }
 }
@@ -134,6 +151,25 @@ pub(crate) fn login_answer(api: &Api, status: StatusCode, grant: &Grant) -> Http
         }
     }
     answer.json(body)
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::AccountClosed => Self::account_disabled(),
+            StartError::TooManySessions { limit } => Self::too_many_sessions(limit),
+            StartError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// The answer to a client whose session has ended: a cookie is cleared.
+pub(crate) fn signed_out(api: &Api, via: Transport) -> HttpResponse {
+    let mut answer = HttpResponse::NoContent();
+    if via == Transport::Cookie {
+        answer.insert_header((header::SET_COOKIE, set_cookie(&api.options.cookie, "", 0)));
+    }
+    answer.finish()
 }
 
 /// A `Set-Cookie` header (RFC 6265bis). The value is hexadecimal, so nothing needs quoting.

@@ -91,7 +91,7 @@ impl Accounts {
         let act = Act::succeeded("account.profile.change", Actor::User(id), client).subject(id);
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
-        self.sessions.forget_cached_state();
+        self.sessions.forget_user(id);
         info!(event = "account.profile.changed", user_id = %id);
         Ok(user)
     }

@@ -11,7 +11,7 @@ use super::Accounts;
 use super::prove_password::{ProveError, Proven};
 use crate::Client;
 use crate::audit::Act;
-use crate::sessions::Grant;
+use crate::sessions::{Grant, StartError};
 
 /// What the user says.
 #[derive(Debug)]
@@ -50,12 +50,28 @@ pub enum LogInError {
         /// When an attempt is possible again.
         retry_after_seconds: u64,
     },
+    /// The password is right, but the account has as many sessions as it may.
+    #[error("the account has {limit} sessions, and may have no more")]
+    TooManySessions {
+        /// How many there may be.
+        limit: usize,
+    },
     /// Hashing failed or is too busy.
     #[error(transparent)]
     Hash(#[from] HashError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<StartError> for LogInError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::AccountClosed => Self::Disabled,
+            StartError::TooManySessions { limit } => Self::TooManySessions { limit },
+            StartError::Store(e) => e.into(),
+        }
+    }
 }
 
 impl From<ProveError> for LogInError {
@@ -80,6 +96,7 @@ impl Accounts {
             Err(LogInError::InvalidCredentials) => Some("invalid_credentials"),
             Err(LogInError::Disabled) => Some("account_disabled"),
             Ok(LoggedIn::VerifyEmail) => Some("email_not_verified"),
+            Err(LogInError::TooManySessions { .. }) => Some("too_many_sessions"),
             // Not those that were blocked: they are many, and the lockout itself has a row.
             _ => None,
         };
@@ -139,14 +156,24 @@ impl Accounts {
             None
         };
         let mut unit = self.store.begin(Durability::Full).await?;
+        // The lock comes first: whatever refers to the user before would make two logins wait for each other.
+        if let Some(locked) = unit.lock_user(user.id).await? {
+            *user = locked;
+        }
+        let came_back = self.cancel_deletion(&mut *unit, user, &ask.client).await?;
+        let started = self.sessions.start(&mut *unit, user, ask.transport, &ask.client).await;
+        let grant = match started {
+            Ok(grant) => grant,
+            Err(e) => {
+                // The password was right, which is no failure that counts.
+                drop(unit);
+                self.protection.attempt_void(proven.attempt).await?;
+                return Err(e.into());
+            }
+        };
         if let Some(hash) = stronger {
             unit.put_password_hash(user.id, &hash, self.clock.now()).await?;
         }
-        let came_back = self.cancel_deletion(&mut *unit, user, &ask.client).await?;
-        let grant = self
-            .sessions
-            .start(&mut *unit, user, ask.transport, &ask.client)
-            .await?;
         let act = Act::succeeded("account.login", Actor::User(user.id), &ask.client)
             .subject(user.id)
             .session(grant.session.id);
@@ -154,6 +181,7 @@ impl Accounts {
         // Last, since others from the same address wait for it.
         self.protection.attempt_succeeded(&mut *unit, proven.attempt).await?;
         unit.commit().await?;
+        self.sessions.started(&grant);
         if came_back {
             info!(event = "account.deletion.cancelled", user_id = %grant.user.id);
         }

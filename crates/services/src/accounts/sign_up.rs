@@ -12,7 +12,7 @@ use tracing::info;
 use super::Accounts;
 use crate::Client;
 use crate::audit::Act;
-use crate::sessions::Grant;
+use crate::sessions::{Grant, StartError};
 use crate::webhooks::Letter;
 
 /// What the stranger says.
@@ -62,12 +62,24 @@ pub enum SignUpError {
     /// The address has an account.
     #[error("this address has an account already")]
     EmailTaken,
+    /// The session was refused.
+    #[error(transparent)]
+    Session(StartError),
     /// Hashing failed or is too busy.
     #[error(transparent)]
     Hash(#[from] HashError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<StartError> for SignUpError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(e) => e.into(),
+            refused => Self::Session(refused),
+        }
+    }
 }
 
 impl Accounts {
@@ -113,6 +125,7 @@ impl Accounts {
             .session(grant.session.id);
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
+        self.sessions.started(&grant);
         Ok(SignedUp::In(Box::new(grant)))
     }
 

@@ -1,6 +1,7 @@
 //! The payment provider tells what happened.
 
-use anteroom_domain::billing::Subscription;
+use anteroom_domain::UserId;
+use anteroom_domain::billing::{OwnerKind, Subscription};
 use anteroom_ports::billing::WebhookRejected;
 use anteroom_ports::{Durability, StoreError, UnitOfWork};
 use tracing::{info, warn};
@@ -61,7 +62,11 @@ impl Billing {
         unit.commit().await?;
         if let Some(sub) = event.subscription.as_ref().filter(|_| changed) {
             // What a session shows of its plan, and what the relay allows it, changes with this answer.
-            self.sessions.forget_cached_state();
+            if sub.owner.kind == OwnerKind::Account {
+                self.sessions.forget_user(UserId(sub.owner.id));
+            } else {
+                self.sessions.forget_cached_state();
+            }
             info!(event = "subscription.changed", provider, owner = sub.owner.kind.as_str(), owner_id = %sub.owner.id, plan = %sub.plan, status = sub.status.as_str());
         }
         info!(event = "subscription.webhook.applied", provider, kind = %event.kind, event_id = %event.id, changed);

@@ -1,7 +1,7 @@
 //! One call to a model: what is held before it, watched during it and booked after it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anteroom_domain::billing::{
     Access, Hold, METER_MESSAGES, METER_SPEND, ModelAccess, NanoUsd, Owner, QuotaKey, Window, model_access,
@@ -14,7 +14,7 @@ use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info};
 
 use super::Chat;
-use crate::sessions::{AuthenticateError, LiveSession};
+use crate::sessions::LiveSession;
 use crate::{elapsed_ms, later};
 
 /// Why a call may not be made, known before anything is sent.
@@ -141,9 +141,6 @@ impl Record {
         Ok(())
     }
 }
-
-/// How often a running call looks whether its session is still live.
-pub(super) const WATCH: Duration = Duration::from_millis(500);
 
 impl Chat {
     /// Refuses a model that the caller's plan does not have.
@@ -287,14 +284,6 @@ impl Chat {
 
     /// Returns when the session is no longer live. While the store is away nobody can say, so the call goes on.
     pub(super) async fn session_ended(self: Arc<Self>, id: SessionId) {
-        loop {
-            tokio::time::sleep(WATCH).await;
-            if matches!(
-                self.sessions.live_session(id).await,
-                Err(AuthenticateError::Unauthenticated)
-            ) {
-                return;
-            }
-        }
+        self.sessions.wait_until_ended(id).await;
     }
 }

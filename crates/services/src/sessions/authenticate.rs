@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anteroom_domain::SessionId;
 use anteroom_domain::billing::Owner;
 use anteroom_ports::{StoreError, TokenRefusal};
 
-use super::{CachedState, LiveSession, Sessions, VerifiedToken};
+use super::{CachedState, LiveSession, STATE_FRESH, Sessions, VerifiedToken};
 
 /// What a client presents.
 #[derive(Debug, Clone, Copy)]
@@ -62,15 +63,17 @@ impl Sessions {
         Ok(state)
     }
 
-    /// The session, if it is live; at most half a second old.
+    /// The session, if it is live: as it was at most half a second ago, or as it is but for what this node is about to
+    /// hear.
     pub async fn live_session(&self, id: SessionId) -> Result<Arc<LiveSession>, AuthenticateError> {
         if let Some(state) = self.cached_state(id) {
             return Ok(state);
         }
-        let epoch = self.epoch.load(Ordering::SeqCst);
+        let (epoch, read_at) = (self.epoch.load(Ordering::SeqCst), Instant::now());
         let mut reads = self.store.read().await?;
         let (session, user) = reads.session(id).await?.ok_or(AuthenticateError::Unauthenticated)?;
-        if !session.live_at(self.clock.now()) || !user.usable() {
+        let session = self.as_last_seen(session);
+        if !self.in_force(&session, self.clock.now()) || !user.usable() {
             return Err(AuthenticateError::Unauthenticated);
         }
         let subscription = reads.subscription_of(Owner::account(user.id)).await?;
@@ -84,6 +87,7 @@ impl Sessions {
             id,
             Arc::new(CachedState {
                 epoch,
+                read_at,
                 state: Arc::clone(&state),
             }),
         );
@@ -98,8 +102,11 @@ impl Sessions {
 
     fn cached_state(&self, id: SessionId) -> Option<Arc<LiveSession>> {
         let cached = self.states.get(&id)?;
-        let current = cached.epoch == self.epoch.load(Ordering::SeqCst);
-        (current && cached.state.session.live_at(self.clock.now())).then(|| Arc::clone(&cached.state))
+        let session = &cached.state.session;
+        let floor = self.floor.load(Ordering::SeqCst);
+        let floor = self.floors.get(&session.user_id).map_or(floor, |own| own.max(floor));
+        let current = cached.epoch >= floor && (cached.read_at.elapsed() < STATE_FRESH || self.link.stands());
+        (current && session.live_at(self.clock.now())).then(|| Arc::clone(&cached.state))
     }
 
     fn session_id_cached(&self, credential: Credential<'_>) -> Option<SessionId> {

@@ -3,7 +3,6 @@
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::{EndReason, Session};
 use anteroom_ports::{Durability, StoreResult};
-use tracing::info;
 
 use super::Sessions;
 use crate::Client;
@@ -23,16 +22,11 @@ impl Sessions {
             self.audit.record(&mut *unit, act).await?;
         }
         unit.commit().await?;
-        self.forget_session(session.id);
         if ended {
-            info!(event = "session.ended", session_id = %session.id, user_id = %session.user_id, reason = EndReason::Logout.as_str());
+            self.ended_now(&[session.id], session.user_id, EndReason::Logout);
+        } else {
+            self.forget_session(session.id);
         }
         Ok(())
-    }
-
-    /// Makes this node forget a session that has ended, against checks that are under way too.
-    pub(crate) fn forget_session(&self, id: anteroom_domain::SessionId) {
-        self.ended.insert(id, ());
-        self.states.invalidate(&id);
     }
 }

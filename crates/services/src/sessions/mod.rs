@@ -3,9 +3,14 @@
 mod authenticate;
 mod end_sessions;
 mod end_sessions_of_user;
+mod follow_changes;
 mod hold_signing_keys;
+mod list_sessions;
 mod log_out;
 mod refresh_session;
+mod revoke_other_sessions;
+mod revoke_session;
+mod revoke_session_by_link;
 mod revoke_signing_key;
 mod rotate_signing_keys;
 mod start_session;
@@ -15,24 +20,29 @@ pub use authenticate::{AuthenticateError, Credential};
 pub use end_sessions_of_user::EndSessionsError;
 pub use hold_signing_keys::HoldKeysError;
 pub use refresh_session::RefreshError;
+pub use revoke_session::RevokeError;
+pub use revoke_session_by_link::RevokeByLinkError;
 pub use revoke_signing_key::RevokeKeyError;
 pub use rotate_signing_keys::{RotateKeys, RotateKeysError};
+pub use start_session::StartError;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anteroom_domain::accounts::User;
 use anteroom_domain::billing::Subscription;
-use anteroom_domain::sessions::{AccessClaims, Session, SigningAlgorithm};
-use anteroom_domain::{SessionId, Timestamp};
+use anteroom_domain::sessions::{AccessClaims, EndReason, Session, SessionLimit, SigningAlgorithm};
+use anteroom_domain::{SessionId, Timestamp, UserId};
 use anteroom_ports::{Clock, Digest, Ids, Secrets, SigningKeyError, Store, StoreError, TokenSigner};
 use jiff::SignedDuration;
 use moka::sync::Cache;
 use secrecy::SecretString;
+use tokio::sync::watch;
+use tracing::info;
 
-use crate::Audit;
+use crate::{Audit, Webhooks};
 use hold_signing_keys::HeldKeys;
 
 /// What the operator can set.
@@ -48,6 +58,10 @@ pub struct SessionsOptions {
     pub signing_algorithm: SigningAlgorithm,
     /// For how long a signing key signs before the next one takes over; `None`: until an operator says so.
     pub key_rotation: Option<SignedDuration>,
+    /// How long a session lives unused, where that ends it.
+    pub idle: Option<SignedDuration>,
+    /// How many a user may have at once, where that is limited.
+    pub limit: Option<SessionLimit>,
 }
 
 /// A session that is live, with what most requests want to know beside it.
@@ -70,6 +84,10 @@ pub struct Grant {
     pub session: Session,
     /// What carries it.
     pub credential: GrantedCredential,
+    /// Sessions that had to end for it.
+    pub(crate) evicted: Vec<SessionId>,
+    /// Whether it was started on a device, or in a country, that the user had not been seen on.
+    pub(crate) on_new_device: bool,
 }
 
 /// What carries a session.
@@ -88,15 +106,21 @@ pub enum GrantedCredential {
     Cookie(SecretString),
 }
 
-/// For how long a session's state is taken for granted: the longest time that a revocation on one node may go
-/// unnoticed on another, half of the second that is promised so that streams, which look twice a second, keep it too.
+/// For how long a session's state is taken for granted, whatever this node hears of others or does not: less than half
+/// of the second in which a revocation has to take hold everywhere.
 const STATE_FRESH: Duration = Duration::from_millis(450);
+
+/// For how long it is while this node hears what others change.
+const STATE_KEPT: Duration = Duration::from_secs(30);
 
 /// Entries per cache; what is beyond is looked up again. About 1 kB each.
 const CACHE_ENTRIES: u64 = 20_000;
 
 struct CachedState {
+    /// The number of changes that were known when reading it began.
     epoch: u64,
+    /// When that was.
+    read_at: Instant,
     state: Arc<LiveSession>,
 }
 
@@ -123,8 +147,9 @@ pub struct Sessions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) options: SessionsOptions,
-    /// State by session, for [`STATE_FRESH`].
+    /// State by session, for [`STATE_FRESH`], or for [`STATE_KEPT`] while the link stands.
     states: Cache<SessionId, Arc<CachedState>>,
     /// Which session a cookie is; never changes while the session lives.
     cookies: Cache<Digest, SessionId>,
@@ -134,14 +159,23 @@ pub struct Sessions {
     held: HeldKeys,
     /// Sessions that ended on this node moments ago, so that a check under way cannot bring one back.
     ended: Cache<SessionId, ()>,
-    /// Raised when state that many sessions show has changed (a plan, a name): older state counts no more.
+    /// Counts changes of what sessions show (a plan, a name).
     epoch: AtomicU64,
+    /// State that was read before this many changes counts no more.
+    floor: AtomicU64,
+    /// The same for one user's sessions; longer than any state of theirs is kept.
+    floors: Cache<UserId, u64>,
+    /// Whether this node hears what others change.
+    link: follow_changes::Link,
+    /// Wakes whoever waits for the end of a session.
+    changes: watch::Sender<()>,
     /// When each session was last seen, until the next batch is written.
     seen: Mutex<HashMap<SessionId, Timestamp>>,
 }
 
 impl Sessions {
     /// Puts the context together.
+    #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
     pub fn new(
         store: Arc<dyn Store>,
         signer: Arc<dyn TokenSigner>,
@@ -149,6 +183,7 @@ impl Sessions {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         audit: Arc<Audit>,
+        webhooks: Arc<Webhooks>,
         options: SessionsOptions,
     ) -> Self {
         let token_life = Duration::try_from(options.access_token).unwrap_or(Duration::from_secs(900));
@@ -159,10 +194,11 @@ impl Sessions {
             clock,
             ids,
             audit,
+            webhooks,
             options,
             states: Cache::builder()
                 .max_capacity(CACHE_ENTRIES)
-                .time_to_live(STATE_FRESH)
+                .time_to_live(STATE_KEPT)
                 .build(),
             cookies: Cache::builder()
                 .max_capacity(CACHE_ENTRIES)
@@ -178,13 +214,30 @@ impl Sessions {
                 .time_to_live(Duration::from_secs(10))
                 .build(),
             epoch: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            floors: Cache::builder()
+                .max_capacity(5 * CACHE_ENTRIES)
+                .time_to_live(2 * STATE_KEPT)
+                .build(),
+            link: follow_changes::Link::down(),
+            changes: watch::channel(()).0,
             seen: Mutex::new(HashMap::new()),
         }
     }
 
-    /// Lets every session's cached state be read afresh: call it after committing what that state shows.
+    /// Lets every session's cached state be read afresh on this node: call it after committing what that state shows.
+    /// Where it is known whose that is, [`Sessions::forget_user`] costs less. Other nodes are told by the store.
     pub fn forget_cached_state(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let changes = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        self.floor.fetch_max(changes, Ordering::SeqCst);
+        self.changes.send_replace(());
+    }
+
+    /// The same for the sessions of one user.
+    pub fn forget_user(&self, id: UserId) {
+        let changes = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        self.floors.insert(id, changes);
+        self.changes.send_replace(());
     }
 
     /// The public keys that access tokens are checked with, now or soon.
@@ -197,6 +250,36 @@ impl Sessions {
     /// What a client is told of a live session's end, as seconds from now.
     pub fn seconds_left(&self, session: &Session) -> i64 {
         session.expires_at.duration_since(self.clock.now()).as_secs().max(0)
+    }
+
+    /// Whether a session opens doors at this time: it has not ended, and neither of its lifetimes is over.
+    pub(super) fn in_force(&self, session: &Session, now: Timestamp) -> bool {
+        session.live_at(now) && !session.idle_at(now, self.options.idle)
+    }
+
+    /// Makes this node forget sessions that have just ended, against checks that are under way too, and says so. Call
+    /// it after the commit.
+    pub(crate) fn ended_now(&self, ids: &[SessionId], user: UserId, reason: EndReason) {
+        for id in ids {
+            self.forget_session(*id);
+            info!(event = "session.ended", session_id = %id, user_id = %user, reason = reason.as_str());
+        }
+    }
+
+    /// Makes this node forget a session that has ended, against checks that are under way too.
+    pub(crate) fn forget_session(&self, id: SessionId) {
+        self.ended.insert(id, ());
+        self.states.invalidate(&id);
+        self.changes.send_replace(());
+    }
+
+    /// The session, with the use that this node has noted and not written down yet.
+    pub(super) fn as_last_seen(&self, mut session: Session) -> Session {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = seen.get(&session.id) {
+            session.last_seen_at = session.last_seen_at.max(*at);
+        }
+        session
     }
 
     fn note_seen(&self, session: &Session, now: Timestamp) {

@@ -2,7 +2,7 @@
 
 use anteroom_domain::accounts::User;
 use anteroom_domain::audit::Actor;
-use anteroom_domain::sessions::{EndReason, Presented, Session};
+use anteroom_domain::sessions::{EndReason, Presented, Session, device_name};
 use anteroom_ports::{Durability, StoreError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{info, warn};
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::{Grant, Sessions};
 use crate::Client;
 use crate::audit::Act;
+use crate::webhooks::Letter;
 
 /// What every refresh token begins with, so that leaked ones can be searched for.
 pub(super) const PREFIX: &str = "anr_";
@@ -39,8 +40,9 @@ impl Sessions {
         let mut unit = self.store.begin(Durability::Full).await?;
         let token = unit.lock_refresh_token(&digest).await?.ok_or(RefreshError::Invalid)?;
         let (session, user): (Session, User) = unit.session(token.session_id).await?.ok_or(RefreshError::Invalid)?;
+        let session = self.as_last_seen(session);
         let now = self.clock.now();
-        if !session.live_at(now) || !user.usable() {
+        if !self.in_force(&session, now) || !user.usable() {
             return Err(RefreshError::Invalid);
         }
         match token.presented(now, self.options.refresh_grace) {
@@ -61,17 +63,26 @@ impl Sessions {
                     .subject(user.id)
                     .session(session.id);
                 self.audit.record(&mut *unit, act).await?;
+                let device = session.user_agent.as_deref().and_then(device_name);
+                let letter = Letter::RefreshTokenReused {
+                    device: device.as_deref(),
+                    at: now,
+                };
+                self.webhooks.tell(&mut *unit, &user, letter).await?;
                 unit.commit().await?;
                 self.forget_session(session.id);
                 warn!(event = "session.ended", session_id = %session.id, user_id = %user.id, reason = EndReason::RefreshTokenReuse.as_str());
                 return Err(RefreshError::Invalid);
             }
         }
+        self.note_seen(&session, now);
         let credential = self.token_credential(&session, successor)?;
         Ok(Grant {
             user,
             session,
             credential,
+            evicted: Vec::new(),
+            on_new_device: false,
         })
     }
 }

@@ -96,6 +96,11 @@ impl Webhooks {
         self.queue(unit, id, topic, payload).await
     }
 
+    /// Whether mail leaves at all.
+    pub(crate) fn sends_mail(&self) -> bool {
+        self.mailer.is_some()
+    }
+
     /// Writes to a user, as part of the unit of work.
     pub(crate) async fn tell(&self, unit: &mut dyn UnitOfWork, user: &User, letter: Letter<'_>) -> StoreResult<()> {
         let mail = self.letter(&user.email, &user.locale, user.name.as_deref(), letter);

@@ -65,6 +65,8 @@ static NODES: AtomicU64 = AtomicU64::new(1000);
 
 pub struct House {
     pub store: Arc<dyn Store>,
+    /// The same, to be asked how often it was written to.
+    pub guarded: Arc<GuardedStore>,
     pub clock: Arc<FixedClock>,
     pub hasher: Arc<PlainHasher>,
     pub mailer: Arc<RecordingMailer>,
@@ -87,6 +89,17 @@ pub const LOCKOUT: LockoutPolicy = LockoutPolicy {
     longest_delay: SignedDuration::from_secs(900),
     forgive_every: None,
     forget_after: SignedDuration::from_hours(24),
+};
+
+/// Sessions as they are configured by default.
+pub const SESSIONS: SessionsOptions = SessionsOptions {
+    lifetime: SignedDuration::from_hours(24 * 7),
+    access_token: SignedDuration::from_mins(15),
+    refresh_grace: SignedDuration::from_secs(10),
+    signing_algorithm: SigningAlgorithm::EdDsa,
+    key_rotation: Some(SignedDuration::from_hours(24 * 90)),
+    idle: None,
+    limit: None,
 };
 
 fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -> Plan {
@@ -142,6 +155,7 @@ impl House {
             models,
             LOCKOUT,
             false,
+            SESSIONS,
         )
         .await
     }
@@ -149,7 +163,7 @@ impl House {
     /// One where addresses are proven before anyone is signed in.
     pub async fn verifying() -> Self {
         let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
-        Self::built(Self::new_store().await, true, cap, models, LOCKOUT, true).await
+        Self::built(Self::new_store().await, true, cap, models, LOCKOUT, true, SESSIONS).await
     }
 
     /// One that locks an account after so many failures, and an address after 30.
@@ -159,7 +173,7 @@ impl House {
             ..LOCKOUT
         };
         let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
-        Self::built(Self::new_store().await, true, cap, models, lockout, false).await
+        Self::built(Self::new_store().await, true, cap, models, lockout, false, SESSIONS).await
     }
 
     async fn new_store() -> Arc<dyn Store> {
@@ -191,8 +205,28 @@ impl House {
             &["small"],
             LOCKOUT,
             false,
+            SESSIONS,
         )
         .await
+    }
+
+    /// One with other rules for sessions.
+    pub async fn with_sessions(sessions: SessionsOptions) -> Self {
+        Self::with_rules(LOCKOUT, sessions).await
+    }
+
+    /// One with other rules for sessions, that locks an account after so many failures: logins under way count as some.
+    pub async fn with_sessions_locking_after(free_failures: u32, sessions: SessionsOptions) -> Self {
+        let lockout = LockoutPolicy {
+            free_failures,
+            ..LOCKOUT
+        };
+        Self::with_rules(lockout, sessions).await
+    }
+
+    async fn with_rules(lockout: LockoutPolicy, sessions: SessionsOptions) -> Self {
+        let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
+        Self::built(Self::new_store().await, true, cap, models, lockout, false, sessions).await
     }
 
     async fn built(
@@ -202,8 +236,10 @@ impl House {
         models: &[&str],
         account_lockout: LockoutPolicy,
         require_verified_email: bool,
+        sessions_options: SessionsOptions,
     ) -> Self {
-        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store));
+        let guarded = Arc::new(GuardedStore::new(store));
+        let store: Arc<dyn Store> = guarded.clone();
         let clock = Arc::new(FixedClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
         let (ids, hasher, mailer) = (
             Arc::new(SeededIds::new(7)),
@@ -214,30 +250,12 @@ impl House {
             Arc::new(ScriptedModel::new(&["small", "large"])),
             Arc::new(FakePayments::new()),
         );
-        let options = SessionsOptions {
-            lifetime: SignedDuration::from_hours(24 * 7),
-            access_token: SignedDuration::from_mins(15),
-            refresh_grace: SignedDuration::from_secs(10),
-            signing_algorithm: SigningAlgorithm::EdDsa,
-            key_rotation: Some(SignedDuration::from_hours(24 * 90)),
-        };
         let audit = Arc::new(Audit::new(
             store.clone(),
             clock.clone(),
             ids.clone(),
             Arc::new(FakeSecrets),
         ));
-        let sessions_options = options;
-        let sessions = Arc::new(Sessions::new(
-            store.clone(),
-            Arc::new(FakeSigner::default()),
-            Arc::new(FakeSecrets),
-            clock.clone(),
-            ids.clone(),
-            audit.clone(),
-            options,
-        ));
-        sessions.prepare_signing_keys().await.unwrap();
         let webhooks = Arc::new(Webhooks::new(
             store.clone(),
             Some(mailer.clone()),
@@ -245,6 +263,17 @@ impl House {
             ids.clone(),
             mail_options(),
         ));
+        let sessions = Arc::new(Sessions::new(
+            store.clone(),
+            Arc::new(FakeSigner::default()),
+            Arc::new(FakeSecrets),
+            clock.clone(),
+            ids.clone(),
+            audit.clone(),
+            webhooks.clone(),
+            sessions_options,
+        ));
+        sessions.prepare_signing_keys().await.unwrap();
         let options = ProtectionOptions {
             enabled: true,
             signup_per_minute: 10,
@@ -340,6 +369,7 @@ impl House {
         ));
         Self {
             store,
+            guarded,
             clock,
             hasher,
             mailer,
@@ -376,9 +406,26 @@ impl House {
                 ids,
                 Arc::new(FakeSecrets),
             )),
+            self.webhooks.clone(),
             options,
         );
         (Arc::new(sessions), signer)
+    }
+
+    /// The sessions of another node, which reaches the store its own way.
+    pub fn node_on(&self, store: Arc<dyn Store>) -> Arc<Sessions> {
+        let ids = Arc::new(SeededIds::new(NODES.fetch_add(1, Ordering::Relaxed)));
+        let secrets = Arc::new(FakeSecrets);
+        Arc::new(Sessions::new(
+            store.clone(),
+            Arc::new(FakeSigner::default()),
+            secrets.clone(),
+            self.clock.clone(),
+            ids.clone(),
+            Arc::new(Audit::new(store, self.clock.clone(), ids, secrets)),
+            self.webhooks.clone(),
+            self.sessions_options,
+        ))
     }
 
     pub async fn sign_up(&self, email: &str, transport: Transport) -> Grant {

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod billing;
+mod changes;
 mod chat;
 mod house;
 mod ops;

@@ -68,6 +68,7 @@ async fn ends_the_session_when_a_token_is_used_later_again(setup: &Setup) {
         .expect(401)
         .code("invalid_refresh_token")
         .events(&["session.ended"])
+        .mails(&[&owner.email])
         .await;
     refresh(&app, &owner.refresh_token)
         .await

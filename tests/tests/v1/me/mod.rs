@@ -3,6 +3,7 @@
 mod account;
 mod activity;
 mod entitlements;
+mod sessions;
 mod subscription;
 
 use anteroom_tests::{Setup, on_every_store};

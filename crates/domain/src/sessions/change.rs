@@ -1,0 +1,57 @@
+//! What every node must hear of, because it keeps in memory what is no longer so.
+
+use crate::{SessionId, UserId};
+
+/// A change that was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A session has ended.
+    SessionEnded(SessionId),
+    /// What sessions show of a user has changed: the user, what they pay for, or one of their sessions.
+    User(UserId),
+    /// Something that this version does not know; a newer one told of it. Anything may have changed.
+    Unknown,
+}
+
+impl Change {
+    /// The words that travel.
+    pub fn to_text(self) -> String {
+        match self {
+            Self::SessionEnded(id) => format!("session_ended {id}"),
+            Self::User(id) => format!("user {id}"),
+            Self::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    /// Reads them.
+    pub fn parse(text: &str) -> Self {
+        let known = match text.split_once(' ') {
+            Some(("session_ended", id)) => id.parse().ok().map(Self::SessionEnded),
+            Some(("user", id)) => id.parse().ok().map(Self::User),
+            _ => None,
+        };
+        known.unwrap_or(Self::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn changes_survive_their_way_and_unknown_ones_are_noticed() {
+        let id = Uuid::from_u128(7);
+        for change in [
+            Change::SessionEnded(SessionId(id)),
+            Change::User(UserId(id)),
+            Change::Unknown,
+        ] {
+            assert_eq!(Change::parse(&change.to_text()), change);
+        }
+        for text in ["", "user", "user x", "plan 7", "session_ended"] {
+            assert_eq!(Change::parse(text), Change::Unknown, "{text}");
+        }
+    }
+}
