@@ -136,6 +136,8 @@ pub enum UsersCommand {
     SetRole(UsersSetRoleArgs),
     /// End all sessions of an account
     RevokeSessions(UserArgs),
+    /// Mail an account's owner a link that sets a new password; a running server sends it
+    ResetMail(UserArgs),
 }
 
 /// Whom a command is about.

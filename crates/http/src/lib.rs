@@ -20,6 +20,7 @@ pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod ops;
+pub mod protection;
 pub mod sessions;
 
 pub use connection::watch_connection;

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
-use crate::{accounts, audit, billing, chat, ops, sessions};
+use crate::{accounts, audit, billing, chat, ops, protection, sessions};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -36,8 +36,10 @@ use crate::{accounts, audit, billing, chat, ops, sessions};
         accounts::list_users::handle,
         accounts::show_user::handle,
         accounts::change_user::handle,
+        accounts::send_reset_mail::handle,
         audit::list_activity::handle,
         audit::list_audit::handle,
+        protection::unlock_user::handle,
         sessions::refresh::handle,
         sessions::log_out::handle,
         sessions::end_sessions_of_user::handle,

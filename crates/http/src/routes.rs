@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use anteroom_services::protection::Act;
 
 use crate::route::{Route, route};
-use crate::{accounts, audit, billing, chat, ops, sessions};
+use crate::{accounts, audit, billing, chat, ops, protection, sessions};
 
 /// Every route of the API.
 pub fn routes() -> Vec<Route> {
@@ -60,6 +60,8 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/admin/users/{id}"            => accounts::show_user::handle;
         patch  "/v1/admin/users/{id}"            => accounts::change_user::handle;
         post   "/v1/admin/users/{id}/sessions/revoke" => sessions::end_sessions_of_user::handle;
+        post   "/v1/admin/users/{id}/password/reset-mail" => accounts::send_reset_mail::handle;
+        post   "/v1/admin/users/{id}/unlock"     => protection::unlock_user::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/"                               => ops::root::handle;
         get    "/health"                         => ops::health::handle, Unlimited;

@@ -92,6 +92,11 @@ async fn accounts_are_closed_and_opened_beside_a_server(setup: &Setup) {
     assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 200);
     let said = done(setup, "users revoke-sessions --email ada@example.com");
     assert!(said.contains("1 sessions have ended"), "{said}");
+    let mails = || std::fs::read_dir(setup.folder().join("data/mail")).map_or(0, Iterator::count);
+    let before = mails();
+    let said = done(setup, "users reset-mail --email ada@example.com");
+    assert!(said.contains("the running server mails it"), "{said}");
+    anteroom_tests::eventually_asking("the server mails it", async || (mails() > before).then_some(())).await;
 }
 
 async fn the_last_admin_stays_one(setup: &Setup) {

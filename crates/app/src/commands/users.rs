@@ -24,6 +24,7 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
         UsersCommand::Enable(args) => runtime.block_on(manage::set_disabled(&args, false, &loaded.settings)),
         UsersCommand::SetRole(args) => runtime.block_on(manage::set_role(&args, &loaded.settings)),
         UsersCommand::RevokeSessions(args) => runtime.block_on(manage::revoke_sessions(&args, &loaded.settings)),
+        UsersCommand::ResetMail(args) => runtime.block_on(manage::send_reset_mail(&args, &loaded.settings)),
     }
 }
 

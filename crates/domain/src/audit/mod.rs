@@ -1,6 +1,7 @@
 //! The audit log: what was done, by whom, to whom, from where, and how it ended.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -47,6 +48,16 @@ impl Actor {
             ("operator", None) => Some(Self::Operator),
             ("system", None) => Some(Self::System),
             _ => None,
+        }
+    }
+}
+
+/// As logs name them: a user by their identifier, everybody else by the word.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            other => f.write_str(other.kind()),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod log_in;
 pub mod reauthenticate;
 pub mod resend_verification;
 pub mod reset_password;
+pub mod send_reset_mail;
 pub mod show_user;
 pub mod sign_up;
 pub mod undo_email_change;

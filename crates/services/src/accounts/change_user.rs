@@ -109,9 +109,8 @@ impl Accounts {
             self.sessions.forget_session(*session);
         }
         self.sessions.forget_cached_state();
-        let by = actor.id().map_or_else(|| actor.kind().to_owned(), |id| id.to_string());
         for step in &changed.steps {
-            info!(event = step.event, user_id = %id, by, sessions_ended = changed.ended.len());
+            info!(event = step.event, user_id = %id, by = %actor, sessions_ended = changed.ended.len());
         }
         Ok(changed.user)
     }

@@ -19,6 +19,7 @@ mod request_password_reset;
 mod resend_verification;
 mod reset_password;
 mod run_errands;
+mod send_reset_mail;
 mod show_user;
 mod sign_up;
 mod verify_email;
@@ -35,6 +36,7 @@ pub use mail_token::TokenError;
 pub use make_admin::{MadeAdmin, MakeAdminError};
 pub use reauthenticate::{ReauthenticateError, TooLongAgo};
 pub use reset_password::ResetPasswordError;
+pub use send_reset_mail::SendResetMailError;
 pub use show_user::UserDetails;
 pub use sign_up::{FieldFault, SignUp, SignUpError, SignedUp};
 

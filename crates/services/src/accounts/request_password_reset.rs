@@ -1,6 +1,5 @@
 //! Somebody has forgotten their password: they are mailed a link that sets a new one.
 
-use anteroom_domain::UserId;
 use anteroom_domain::accounts::{Email, Purpose, User};
 use anteroom_domain::audit::Actor;
 use anteroom_ports::{Durability, StoreError, StoreResult, UnitOfWork};
@@ -46,26 +45,6 @@ impl Accounts {
         let act = Act::succeeded("account.password.reset_request", Actor::Anonymous, &client).subject(user.id);
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await
-    }
-
-    /// An admin, or the operator, has a user mailed such a link; the password itself they never see or set. `false` if
-    /// there is no such user.
-    pub async fn send_reset_mail(&self, user: UserId, by: Actor, client: &Client) -> StoreResult<bool> {
-        let mut unit = self.store.begin(Durability::Full).await?;
-        let Some(user) = unit.lock_user(user).await? else {
-            return Ok(false);
-        };
-        let token = self.reset_token(&mut *unit, &user).await?;
-        let letter = Letter::PasswordResetByAdmin {
-            token: &token,
-            expires_minutes: Purpose::ResetPassword.lifetime().as_mins(),
-        };
-        self.webhooks.tell(&mut *unit, &user, letter).await?;
-        let act = Act::succeeded("account.password.reset_request", by, client).subject(user.id);
-        self.audit.record(&mut *unit, act).await?;
-        unit.commit().await?;
-        info!(event = "account.password.reset_mailed", user_id = %user.id);
-        Ok(true)
     }
 
     pub(super) async fn reset_token(

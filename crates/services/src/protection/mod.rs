@@ -5,6 +5,7 @@ mod clear_login_failures;
 mod purge_login_failures;
 
 pub use book_attempt::{Attempt, AttemptError};
+pub use clear_login_failures::UnlockError;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -49,8 +49,7 @@ impl Sessions {
         for session in &ended {
             self.forget_session(*session);
         }
-        let by = actor.id().map_or_else(|| actor.kind().to_owned(), |id| id.to_string());
-        info!(event = "account.sessions.revoked", user_id = %user, by, sessions_ended = ended.len());
+        info!(event = "account.sessions.revoked", user_id = %user, by = %actor, sessions_ended = ended.len());
         Ok(ended.len())
     }
 }

@@ -13,6 +13,9 @@ on_every_store![
     changes_role_name_and_language,
     closes_an_account_at_once_and_opens_it_again,
     ends_the_sessions_of_others,
+    mails_a_link_that_sets_a_new_password,
+    mails_no_link_that_would_open_nothing,
+    forgets_failed_logins,
     keeps_the_last_admin,
     keeps_an_admin_when_64_demote_each_other,
     is_closed_to_an_admin_who_is_none_any_more,
@@ -195,6 +198,121 @@ async fn ends_the_sessions_of_others(setup: &Setup) {
     app.get("/v1/me").by(&admin).await.refused(401, "unauthenticated");
 }
 
+async fn mails_a_link_that_sets_a_new_password(setup: &Setup) {
+    let app = setup.app().await;
+    let (admin, user) = (app.admin().await, app.user().await);
+    let reset = format!("{}/password/reset-mail", path(&user));
+    let answer = app
+        .post(&reset)
+        .by(&admin)
+        .expect(202)
+        .events(&["account.password.reset_mailed"])
+        .audit(&["account.password.reset_request succeeded"])
+        .mails(&[&user.email])
+        .await;
+    assert_eq!(
+        answer.json(),
+        json!({ "status": "check_email" }),
+        "the link is the user's"
+    );
+    // Until they use it everything is as it was.
+    app.get("/v1/me").by(&user).await.is(200);
+    let token = app.mailed_token(&user.email).await;
+    let new = "eight rather loud rooms";
+    app.post("/v1/auth/password/reset")
+        .json(&json!({ "token": token, "password": new }))
+        .expect(204)
+        .mails(&[&user.email])
+        .await;
+    app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
+    let log_in = json!({ "email": user.email, "password": new });
+    app.post("/v1/auth/login").json(&log_in).await.is(200);
+    let rows = app
+        .get(&format!("/v1/admin/audit?subject={}&act=account.password", user.id))
+        .by(&admin)
+        .expect(200)
+        .await
+        .json();
+    assert_eq!(rows["data"][1]["actor"], json!({ "kind": "user", "id": admin.id }));
+}
+
+async fn mails_no_link_that_would_open_nothing(setup: &Setup) {
+    let app = setup.app().await;
+    let (admin, user) = (app.admin().await, app.user().await);
+    let reset = format!("{}/password/reset-mail", path(&user));
+    app.patch(&path(&user))
+        .by(&admin)
+        .json(&json!({ "disabled": true }))
+        .await
+        .is(200);
+    app.post(&reset)
+        .by(&admin)
+        .expect(409)
+        .code("account_disabled")
+        .audit(&[])
+        .mails(&[])
+        .await;
+    app.post(&reset).expect(401).code("unauthenticated").await;
+    let other = app.user().await;
+    app.post(&reset)
+        .by(&other)
+        .expect(403)
+        .code("forbidden")
+        .audit(&[])
+        .await;
+    let silent = setup.app_with(&[("mail.transport", "none")]).await;
+    let admin = silent.admin().await;
+    let other = format!("{}/password/reset-mail", path(&other));
+    silent
+        .post(&other)
+        .by(&admin)
+        .expect(409)
+        .code("mail_not_configured")
+        .audit(&[])
+        .await;
+}
+
+async fn forgets_failed_logins(setup: &Setup) {
+    let app = setup
+        .app_with(&[
+            ("protection.enabled", "true"),
+            ("protection.login_per_minute", "1000000"),
+            ("protection.lockout_free_failures", "1"),
+            ("protection.lockout_address_free_failures", "1000"),
+            ("protection.lockout_first_delay_seconds", "900"),
+        ])
+        .await;
+    let (admin, user) = (app.admin().await, app.user().await);
+    let log_in = |password: &str| {
+        app.post("/v1/auth/login")
+            .json(&json!({ "email": user.email, "password": password }))
+    };
+    for _ in 0..2 {
+        log_in("a wrong password").await.refused(401, "invalid_credentials");
+    }
+    app.expect_mails(std::slice::from_ref(&user.email));
+    log_in(PASSWORD).await.refused(429, "login_blocked");
+    let unlock = format!("{}/unlock", path(&user));
+    app.post(&unlock)
+        .by(&user)
+        .expect(403)
+        .code("forbidden")
+        .audit(&[])
+        .await;
+    log_in(PASSWORD).await.refused(429, "login_blocked");
+    for cleared in [true, false] {
+        let answer = app
+            .post(&unlock)
+            .by(&admin)
+            .expect(200)
+            .events(&["account.lockout.cleared"])
+            .audit(&["account.lockout.clear succeeded"])
+            .await;
+        assert_eq!(answer.json(), json!({ "cleared": cleared }));
+    }
+    log_in(PASSWORD).await.is(200);
+}
+
 async fn keeps_the_last_admin(setup: &Setup) {
     let app = setup.app().await;
     let (admin, user) = (app.admin().await, app.user().await);
@@ -348,5 +466,9 @@ async fn names_nobody_who_is_not_there(setup: &Setup) {
         change.expect(404).code("not_found").audit(&[]).await;
         let revoke = app.post(&format!("{path}/sessions/revoke")).by(&admin);
         revoke.expect(404).code("not_found").audit(&[]).await;
+        for act in ["password/reset-mail", "unlock"] {
+            let ask = app.post(&format!("{path}/{act}")).by(&admin);
+            ask.expect(404).code("not_found").audit(&[]).mails(&[]).await;
+        }
     }
 }

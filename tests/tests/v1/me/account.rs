@@ -1,11 +1,12 @@
 //! What is sensitive about oneself: `POST /v1/me/password`, `DELETE /v1/me`, `POST /v1/auth/reauthenticate`.
 
-use anteroom_tests::{FRONTEND, PASSWORD, Setup, on_every_store};
+use anteroom_tests::{FRONTEND, Kind, PASSWORD, Setup, User, on_every_store};
 use serde_json::json;
 
 on_every_store![
     a_password_is_changed_and_other_sessions_end,
     a_proof_is_given_again_within_the_session,
+    a_proof_older_than_ten_minutes_does_not_do,
     an_account_is_deleted_and_comes_back_by_a_login,
     the_last_admin_stays,
 ];
@@ -73,6 +74,59 @@ async fn a_proof_is_given_again_within_the_session(setup: &Setup) {
         .json(&json!({ "password": PASSWORD }))
         .await
         .refused(401, "unauthenticated");
+}
+
+async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
+    let [app, other] = setup.nodes().await;
+    let user = app.user().await;
+    let eleven = match setup.kind() {
+        Kind::Sqlite => "660000000",
+        Kind::Postgres => "interval '11 minutes'",
+    };
+    let sql = format!("UPDATE sessions SET authenticated_at = authenticated_at - {eleven}");
+    setup.execute(&sql).await;
+    let acts = || {
+        [
+            other
+                .post("/v1/me/password")
+                .by(&user)
+                .json(&json!({ "current_password": PASSWORD, "new_password": OTHER })),
+            other
+                .post("/v1/me/email")
+                .by(&user)
+                .json(&json!({ "email": "new@example.com" })),
+            other.delete("/v1/me").by(&user),
+        ]
+    };
+    for act in acts() {
+        act.expect(403)
+            .code("reauthentication_required")
+            .audit(&[])
+            .mails(&[])
+            .await;
+    }
+    // Refreshing proves nothing.
+    let fresh = other
+        .post("/v1/auth/refresh")
+        .json(&json!({ "refresh_token": user.refresh_token }))
+        .expect(200)
+        .await;
+    let user = User::of(&fresh.json());
+    let change = || {
+        other
+            .post("/v1/me/password")
+            .by(&user)
+            .json(&json!({ "current_password": PASSWORD, "new_password": OTHER }))
+    };
+    change().expect(403).code("reauthentication_required").await;
+    other
+        .post("/v1/auth/reauthenticate")
+        .by(&user)
+        .json(&json!({ "password": PASSWORD }))
+        .expect(200)
+        .events(&["account.reauthentication.succeeded"])
+        .await;
+    change().expect(204).mails(&[&user.email]).await;
 }
 
 async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {

@@ -1,5 +1,5 @@
-//! `anteroom users list`, `show`, `disable`, `enable`, `set-role`, `revoke-sessions`: what admins do over HTTP, done by
-//! whoever may run commands on the host.
+//! `anteroom users list`, `show`, `disable`, `enable`, `set-role`, `revoke-sessions`, `reset-mail`: what admins do over
+//! HTTP, done by whoever may run commands on the host.
 
 use std::process::ExitCode;
 
@@ -149,4 +149,15 @@ pub(super) async fn revoke_sessions(args: &UserArgs, settings: &Settings) -> any
         .end_sessions_of_user(id, Actor::Operator, &Client::default())
         .await?;
     tell(&services, id, args, Some(&format!("{ended} sessions have ended"))).await
+}
+
+pub(super) async fn send_reset_mail(args: &UserArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let services = services(settings).await?;
+    let id = find(&services, args).await?;
+    services
+        .accounts
+        .send_reset_mail(id, Actor::Operator, &Client::default())
+        .await?;
+    let done = "a link that sets a new password is in the outbox; the running server mails it";
+    tell(&services, id, args, Some(done)).await
 }

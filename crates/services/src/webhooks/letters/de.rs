@@ -77,20 +77,6 @@ fn facts(
 pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words {
     let once = |within: String| format!("Der Link gilt einmal, innerhalb von {within}.");
     match letter {
-        Letter::Welcome => Words {
-            subject: format!("Willkommen bei {product}"),
-            preheader: "Ihr Konto ist bereit.".to_owned(),
-            title: format!("Willkommen bei {product}"),
-            before: vec![format!(
-                "Mit dieser Adresse wurde ein Konto bei {product} angelegt. Sie können sich jetzt damit anmelden."
-            )],
-            after: vec![
-                "Wenn Sie das nicht waren, hat sich jemand bei der Adresse vertippt oder Ihre verwendet; dann können \
-                 Sie diese E-Mail ignorieren."
-                    .to_owned(),
-            ],
-            ..Words::default()
-        },
         Letter::VerifyEmail { token, expires_hours } => Words {
             subject: format!("Bestätigen Sie Ihre E-Mail-Adresse für {product}"),
             preheader: format!("Ein Klick, innerhalb von {}.", hours(*expires_hours)),

@@ -76,19 +76,6 @@ fn facts(
 pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words {
     let once = |within: String| format!("The link works once, within {within}.");
     match letter {
-        Letter::Welcome => Words {
-            subject: format!("Welcome to {product}"),
-            preheader: "Your account is ready.".to_owned(),
-            title: format!("Welcome to {product}"),
-            before: vec![format!(
-                "An account at {product} was made with this address. You can log in with it now."
-            )],
-            after: vec![
-                "If it was not you, somebody has mistyped their address or used yours; you can ignore this mail."
-                    .to_owned(),
-            ],
-            ..Words::default()
-        },
         Letter::VerifyEmail { token, expires_hours } => Words {
             subject: format!("Confirm your e-mail address for {product}"),
             preheader: format!("One press, within {}.", hours(*expires_hours)),

@@ -93,14 +93,7 @@ fn link(page: &str, token: &SecretString) -> String {
 
 /// A mail to somebody with, or about to have, an account.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "most are sent by use cases that are still to come")
-)]
 pub(crate) enum Letter<'a> {
-    /// To somebody who has just signed up. It holds no link, no secret and nothing that the person wrote, so it is safe
-    /// to send to an address that nobody has proven yet.
-    Welcome,
     /// Asks the owner of an address to prove it.
     VerifyEmail {
         token: &'a SecretString,
@@ -166,7 +159,7 @@ impl Letter<'_> {
     fn greets_by_name(&self) -> bool {
         !matches!(
             self,
-            Self::Welcome | Self::VerifyEmail { .. } | Self::SignUpWithTakenEmail | Self::ConfirmNewEmail { .. }
+            Self::VerifyEmail { .. } | Self::SignUpWithTakenEmail | Self::ConfirmNewEmail { .. }
         )
     }
 }

@@ -36,7 +36,6 @@ fn at() -> Timestamp {
 fn letters<'a>(token: &'a SecretString, said: &'a str) -> Vec<(Letter<'a>, Option<&'static str>)> {
     let (device, address, country) = (said, Some("2001:db8::1"), Some(said));
     vec![
-        (Letter::Welcome, None),
         (
             Letter::VerifyEmail {
                 token,
@@ -182,15 +181,15 @@ fn every_letter_is_whole_in_both_languages() {
 #[test]
 fn the_locale_chooses_the_language() {
     for (locale, subject) in [
-        ("de", "Willkommen bei Anteroom"),
-        ("DE-at", "Willkommen bei Anteroom"),
-        ("de-CH-1996", "Willkommen bei Anteroom"),
-        ("en", "Welcome to Anteroom"),
-        ("den", "Welcome to Anteroom"),
-        ("fr", "Welcome to Anteroom"),
-        ("", "Welcome to Anteroom"),
+        ("de", "Ihr Passwort für Anteroom wurde geändert"),
+        ("DE-at", "Ihr Passwort für Anteroom wurde geändert"),
+        ("de-CH-1996", "Ihr Passwort für Anteroom wurde geändert"),
+        ("en", "Your password for Anteroom was changed"),
+        ("den", "Your password for Anteroom was changed"),
+        ("fr", "Your password for Anteroom was changed"),
+        ("", "Your password for Anteroom was changed"),
     ] {
-        let mail = options().write(Uuid::nil(), &to(), locale, None, Letter::Welcome);
+        let mail = options().write(Uuid::nil(), &to(), locale, None, Letter::PasswordChanged);
         assert_eq!(mail.subject, subject, "{locale}");
     }
 }
@@ -236,10 +235,7 @@ fn names_greet_only_where_the_address_is_known_to_be_theirs() {
         assert!(greeted || mail.text.starts_with("Hello,\n"), "{}", mail.text);
         let unproven = matches!(
             letter,
-            Letter::Welcome
-                | Letter::VerifyEmail { .. }
-                | Letter::SignUpWithTakenEmail
-                | Letter::ConfirmNewEmail { .. }
+            Letter::VerifyEmail { .. } | Letter::SignUpWithTakenEmail | Letter::ConfirmNewEmail { .. }
         );
         assert_eq!(greeted, !unproven, "{letter:?}");
         assert_eq!(mail.html.contains("Ada Lovelace"), !unproven, "{letter:?}");
