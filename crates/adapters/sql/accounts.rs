@@ -467,4 +467,12 @@ impl AccountsWrite for Unit {
             .await;
         self.checked(done).map(|_| ())
     }
+
+    #[instrument(level = "debug", name = "store.accounts.delete_password_hash", skip_all)]
+    async fn delete_password_hash(&mut self, user: UserId) -> StoreResult<()> {
+        let done = diesel::delete(password_credentials::table.find(Id(user.0)))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
 }

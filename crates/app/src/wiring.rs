@@ -260,6 +260,7 @@ impl Services {
             a.mailer.clone(),
             clock(),
             ids(),
+            Arc::clone(&a.secrets),
             webhooks_options(settings),
         ));
         let sessions = Arc::new(Sessions::new(

@@ -30,7 +30,7 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/auth/refresh"                => sessions::refresh::handle;
         post   "/v1/auth/logout"                 => sessions::log_out::handle;
         get    "/v1/auth/session"                => sessions::get_session::handle;
-        post   "/v1/auth/sessions/revoke"        => sessions::revoke_session_by_link::handle;
+        post   "/v1/auth/sessions/revoke"        => sessions::revoke_session_by_link::handle, Recover;
         get    "/v1/me"                          => accounts::get_me::handle;
         patch  "/v1/me"                          => accounts::change_me::handle;
         delete "/v1/me"                          => accounts::delete_me::handle;

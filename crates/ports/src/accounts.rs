@@ -111,6 +111,9 @@ pub trait AccountsWrite: Send {
 
     /// Sets a user's password hash, whether or not there was one.
     async fn put_password_hash(&mut self, user: UserId, hash: &str, at: Timestamp) -> StoreResult<()>;
+
+    /// Takes a user's password away: none opens the account until another is set. There may have been none.
+    async fn delete_password_hash(&mut self, user: UserId) -> StoreResult<()>;
 }
 
 /// What noting a device showed.

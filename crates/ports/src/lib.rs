@@ -22,7 +22,7 @@ pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
 pub use sessions::{
-    Digest, Listener, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner,
+    Digest, Listener, SealError, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner,
 };
 pub use store::{Durability, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
 pub use webhooks::{Mail, MailError, Mailer, WebhooksWrite};

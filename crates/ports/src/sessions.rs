@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use anteroom_domain::accounts::User;
@@ -198,11 +199,23 @@ pub trait TokenSigner: Send + Sync {
     fn jwks(&self, now: Timestamp) -> serde_json::Value;
 }
 
-/// Digests and keyed digests. Pure computation, fast.
+/// Digests, keyed digests, and texts that only this deployment can read. Pure computation, fast.
 pub trait Secrets: Send + Sync {
     /// SHA-256.
     fn digest(&self, secret: &[u8]) -> Digest;
 
     /// HMAC-SHA-256 under a key derived from the deployment's secret for this purpose.
     fn keyed(&self, purpose: &str, data: &[u8]) -> Digest;
+
+    /// A text as it may lie in the store: encrypted and authenticated under a key derived from the deployment's secret,
+    /// for this purpose, printable, each time another one.
+    fn seal(&self, purpose: &str, text: &SecretString) -> Result<String, SealError>;
+
+    /// The text that was sealed for this purpose; `None` if it was not, or not with this deployment's secret.
+    fn open(&self, purpose: &str, sealed: &str) -> Option<SecretString>;
 }
+
+/// The cryptographic library refused to encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a text could not be sealed")]
+pub struct SealError;

@@ -1,10 +1,11 @@
 //! A password hasher that hashes nothing, and a list of passwords.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Notify;
 
 use anteroom_domain::accounts::ForeignHash;
 use anteroom_ports::{HashError, PasswordHasher, PasswordList, Verified};
@@ -29,6 +30,26 @@ pub struct HasherCalls {
 struct State {
     calls: HasherCalls,
     busy: Option<u64>,
+    hold: Option<Arc<Hold>>,
+}
+
+/// A comparison that has its outcome and is kept from telling it.
+#[derive(Debug, Default)]
+pub struct Hold {
+    reached: Notify,
+    released: Notify,
+}
+
+impl Hold {
+    /// Waits until a comparison is held.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
 }
 
 /// Keeps passwords in plain text, `plain$<number>$<password>`: fast, and wrong anywhere but in a test.
@@ -46,6 +67,13 @@ impl PlainHasher {
     /// From now on answers [`HashError::Busy`] with these seconds; `None` ends that.
     pub fn set_busy(&self, retry_after_seconds: Option<u64>) {
         lock(&self.state).busy = retry_after_seconds;
+    }
+
+    /// Holds the next comparison with a stored hash after it was made.
+    pub fn hold_next(&self) -> Arc<Hold> {
+        let hold = Arc::new(Hold::default());
+        lock(&self.state).hold = Some(Arc::clone(&hold));
+        hold
     }
 
     /// How often it was asked.
@@ -97,6 +125,11 @@ impl PasswordHasher for PlainHasher {
         let (Some("plain"), Some(number), Some(known)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(HashError::Failed("not a stored hash".to_owned()));
         };
+        let held = lock(&self.state).hold.take();
+        if let Some(hold) = held {
+            hold.reached.notify_one();
+            hold.released.notified().await;
+        }
         Ok(Verified {
             matches: known == password.expose_secret(),
             outdated: number == "old",

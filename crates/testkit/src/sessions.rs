@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::{digest, hmac, rand};
 use jiff::SignedDuration;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
 use anteroom_domain::sessions::{AccessClaims, SigningAlgorithm, SigningKey, signs_at};
 use anteroom_domain::{SessionId, Timestamp, UserId};
-use anteroom_ports::{Digest, Secrets, SigningKeyError, TokenRefusal, TokenSigner};
+use anteroom_ports::{Digest, SealError, Secrets, SigningKeyError, TokenRefusal, TokenSigner};
 
 use crate::lock;
 
@@ -116,7 +117,7 @@ fn claims(user: &str, session: &str, expiry: &str) -> Option<AccessClaims> {
     })
 }
 
-/// Real SHA-256 and HMAC-SHA-256; only the key is no secret.
+/// Real SHA-256 and HMAC-SHA-256; only the key is no secret. What is sealed is written backwards.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FakeSecrets;
 
@@ -129,6 +130,20 @@ impl Secrets for FakeSecrets {
         let key = hmac::Key::new(hmac::HMAC_SHA256, format!("testkit/{purpose}").as_bytes());
         bytes32(hmac::sign(&key, data).as_ref())
     }
+
+    fn seal(&self, purpose: &str, text: &SecretString) -> Result<String, SealError> {
+        Ok(format!("{purpose}:{}", backwards(text)))
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Option<SecretString> {
+        let text = sealed.strip_prefix(purpose)?.strip_prefix(':')?;
+        Some(backwards(&text.into()).into())
+    }
+}
+
+/// Nobody finds a text in this who looks for it as it is.
+fn backwards(text: &SecretString) -> String {
+    text.expose_secret().chars().rev().collect()
 }
 
 fn bytes32(bytes: &[u8]) -> Digest {

@@ -206,6 +206,7 @@ delegate! {
         fn delete_user(id: UserId) -> bool;
         fn note_device(user: UserId, device: &str, country: &str, at: Timestamp) -> DeviceSeen;
         fn put_password_hash(user: UserId, hash: &str, at: Timestamp) -> ();
+        fn delete_password_hash(user: UserId) -> ();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use anteroom_ports::{Digest, Secrets};
+use anteroom_ports::{Digest, SealError, Secrets};
 
 /// The shortest deployment secret. [`generate_secret`] makes longer ones.
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -22,6 +23,7 @@ const LABEL_PEPPER: &str = "password-pepper/1";
 const LABEL_KEYED: &str = "keyed/1";
 const LABEL_SIGNING: &str = "access-token-ed25519-seed/1";
 const LABEL_SIGNING_WRAP: &str = "signing-key-wrap/1";
+const LABEL_SEALED: &str = "sealed/1";
 const LABEL_WEBHOOK: &str = "stripe-stub-webhook/1";
 const LABEL_CHECK: &str = "check-value/1";
 
@@ -40,6 +42,7 @@ pub enum KeyError {
 pub struct DeploymentKeys {
     pepper: Zeroizing<[u8; 32]>,
     keyed: hmac::Key,
+    sealing: LessSafeKey,
     signing_seed: Zeroizing<[u8; 32]>,
     signing_wrap: Zeroizing<[u8; 32]>,
     webhook: Zeroizing<[u8; 32]>,
@@ -58,6 +61,9 @@ impl DeploymentKeys {
         Ok(Self {
             pepper: expand(&root, LABEL_PEPPER)?,
             keyed: hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_KEYED)?.as_slice()),
+            sealing: LessSafeKey::new(
+                UnboundKey::new(&AES_256_GCM, expand(&root, LABEL_SEALED)?.as_slice()).map_err(|_| KeyError::Failed)?,
+            ),
             signing_seed: expand(&root, LABEL_SIGNING)?,
             signing_wrap: expand(&root, LABEL_SIGNING_WRAP)?,
             webhook: expand(&root, LABEL_WEBHOOK)?,
@@ -109,6 +115,29 @@ impl Secrets for DeploymentKeys {
         let key = hmac::sign(&self.keyed, purpose.as_bytes());
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
         bytes32(hmac::sign(&key, data).as_ref())
+    }
+
+    // AES-256-GCM under a random nonce, which stands before it; the purpose is bound to it as associated data.
+    fn seal(&self, purpose: &str, text: &SecretString) -> Result<String, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| SealError)?;
+        let mut sealed = text.expose_secret().as_bytes().to_vec();
+        let bound = Aad::from(purpose.as_bytes());
+        self.sealing
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut sealed)
+            .map_err(|_| SealError)?;
+        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Option<SecretString> {
+        let mut bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).ok()?);
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let text = self
+            .sealing
+            .open_in_place(nonce, Aad::from(purpose.as_bytes()), sealed)
+            .ok()?;
+        Some(SecretString::from(str::from_utf8(text).ok()?))
     }
 }
 
@@ -210,6 +239,31 @@ mod tests {
         assert_ne!(keys.keyed("a", b"bc"), keys.keyed("ab", b"c"));
         assert_ne!(keys.keyed("a", b"x"), keys.keyed("b", b"x"));
         assert_ne!(keys.keyed("a", b"x"), keys.digest(b"x"));
+    }
+
+    #[test]
+    fn a_sealed_text_is_opened_for_its_purpose_by_its_deployment_only() {
+        let (keys, text) = (derive(SECRET), SecretString::from("grüß dich\n"));
+        let sealed = keys.seal("mail", &text).unwrap();
+        assert_ne!(sealed, keys.seal("mail", &text).unwrap());
+        let opened = |keys: &DeploymentKeys, purpose, sealed: &str| {
+            keys.open(purpose, sealed).map(|text| text.expose_secret().to_owned())
+        };
+        assert_eq!(opened(&keys, "mail", &sealed).as_deref(), Some(text.expose_secret()));
+        assert_eq!(opened(&keys, "mails", &sealed), None);
+        assert_eq!(opened(&derive(&SECRET.to_uppercase()), "mail", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut other = sealed.clone().into_bytes();
+            other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(opened(&keys, "mail", str::from_utf8(&other).unwrap()), None, "{at}");
+            assert_eq!(opened(&keys, "mail", &sealed[..at]), None, "{at}");
+        }
+        // Made with Python's cryptography package. If this fails, what is sealed in stores can be read no more.
+        let made_before = "AAECAwQFBgcICQoLLln-Un4VvWsZ81SH3Bd8RSAhjFgKhiikPWwRpg";
+        assert_eq!(
+            opened(&keys, "mail", made_before).as_deref(),
+            Some(text.expose_secret())
+        );
     }
 
     #[test]

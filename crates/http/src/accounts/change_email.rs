@@ -26,6 +26,7 @@ impl From<ChangeEmailError> for Problem {
     fn from(error: ChangeEmailError) -> Self {
         match error {
             ChangeEmailError::TooLongAgo(e) => e.into(),
+            ChangeEmailError::SessionOver(e) => e.into(),
             ChangeEmailError::Refused(faults) => Self::refused(faults),
             ChangeEmailError::EmailTaken => super::email_taken(),
             ChangeEmailError::TooMany => {

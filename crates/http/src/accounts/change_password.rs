@@ -28,6 +28,7 @@ impl From<ChangePasswordError> for Problem {
     fn from(error: ChangePasswordError) -> Self {
         match error {
             ChangePasswordError::TooLongAgo(e) => e.into(),
+            ChangePasswordError::SessionOver(e) => e.into(),
             ChangePasswordError::Refused(faults) => Self::refused(faults),
             ChangePasswordError::Blocked { retry_after_seconds } => Self::login_blocked(retry_after_seconds),
             ChangePasswordError::Hash(e) => e.into(),

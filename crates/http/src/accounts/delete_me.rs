@@ -25,6 +25,7 @@ impl From<DeleteAccountError> for Problem {
     fn from(error: DeleteAccountError) -> Self {
         match error {
             DeleteAccountError::TooLongAgo(e) => e.into(),
+            DeleteAccountError::SessionOver(e) => e.into(),
             DeleteAccountError::LastAdmin => Self::last_admin(),
             DeleteAccountError::Store(e) => e.into(),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
-use anteroom_services::accounts::{ReauthenticateError, TooLongAgo};
+use anteroom_services::accounts::{ReauthenticateError, SessionOver, TooLongAgo};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -30,6 +30,12 @@ impl From<TooLongAgo> for Problem {
     }
 }
 
+impl From<SessionOver> for Problem {
+    fn from(_: SessionOver) -> Self {
+        Self::unauthenticated()
+    }
+}
+
 impl From<ReauthenticateError> for Problem {
     fn from(error: ReauthenticateError) -> Self {
         match error {
@@ -39,7 +45,7 @@ impl From<ReauthenticateError> for Problem {
                 "this is not the account's password; the session goes on",
             ),
             ReauthenticateError::Blocked { retry_after_seconds } => Self::login_blocked(retry_after_seconds),
-            ReauthenticateError::SessionEnded => Self::unauthenticated(),
+            ReauthenticateError::SessionOver(e) => e.into(),
             ReauthenticateError::Hash(e) => e.into(),
             ReauthenticateError::Store(e) => e.into(),
         }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::ACCEPT_LANGUAGE;
+use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::accounts::valid_locale;
 use anteroom_domain::sessions::Transport;
 use anteroom_services::accounts::{SignUp, SignUpError, SignedUp};
 use secrecy::SecretString;
@@ -28,6 +30,9 @@ pub struct SignupRequest {
     password: SecretString,
     /// Name to show.
     name: Option<String>,
+    /// Language of mails, a BCP 47 tag; the first of `Accept-Language` if absent, `en` without one.
+    #[schema(example = "de-AT")]
+    locale: Option<String>,
     /// How the session is to be carried; `token` if absent.
     transport: Option<TransportChoice>,
 }
@@ -56,13 +61,19 @@ impl From<SignUpError> for Problem {
     (status = 409, description = "`email_taken`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A bad address or a refused password; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
+pub async fn handle(
+    caller: Anonymous,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
     let (ask, _) = body.json::<SignupRequest>(api.options.max_json_bytes).await?;
     let transport: Transport = ask.transport.unwrap_or_default().into();
     let ask = SignUp {
         email: ask.email,
         password: ask.password,
         name: ask.name,
+        locale: ask.locale.or_else(|| preferred_language(&request)),
         transport,
         client: caller.client,
     };
@@ -71,4 +82,11 @@ pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Resul
         SignedUp::In(grant) => login_answer(&api, StatusCode::CREATED, &grant),
         SignedUp::VerifyEmail => NextStepResponse::answer("verify_email"),
     })
+}
+
+/// The language that a browser names first, which is the one its user likes best; others say `q=` by habit only.
+fn preferred_language(request: &HttpRequest) -> Option<String> {
+    let listed = request.headers().get(ACCEPT_LANGUAGE)?.to_str().ok()?;
+    let first = listed.split([',', ';']).next()?.trim();
+    valid_locale(first).then(|| first.to_owned())
 }

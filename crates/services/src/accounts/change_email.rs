@@ -3,11 +3,12 @@
 use anteroom_domain::accounts::{Email, Purpose};
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::EndReason;
+use anteroom_ports::accounts::EMAIL_TAKEN;
 use anteroom_ports::{Durability, StoreError};
 use secrecy::SecretString;
 use tracing::info;
 
-use super::{Accounts, FieldFault, TokenError, TooLongAgo};
+use super::{Accounts, FieldFault, SessionOver, TokenError, TooLongAgo};
 use crate::Client;
 use crate::audit::Act;
 use crate::sessions::LiveSession;
@@ -19,6 +20,9 @@ pub enum ChangeEmailError {
     /// The user has to prove who they are first.
     #[error(transparent)]
     TooLongAgo(#[from] TooLongAgo),
+    /// The session has ended meanwhile.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// The address was refused.
     #[error("the address was refused")]
     Refused(Vec<FieldFault>),
@@ -44,6 +48,25 @@ impl Accounts {
             }
             Err(e) => {
                 info!(event = "account.email.change_failed", user_id = %live.user.id, session_id = %live.session.id, reason = %e);
+                let reason = match e {
+                    ChangeEmailError::TooLongAgo(_) => Some("reauthentication_required"),
+                    ChangeEmailError::SessionOver(_) => Some("session_ended"),
+                    ChangeEmailError::Refused(faults) => faults.first().map(|fault| fault.code),
+                    ChangeEmailError::EmailTaken => Some("email_taken"),
+                    ChangeEmailError::TooMany => Some("too_many"),
+                    ChangeEmailError::Store(_) => None,
+                };
+                if let Some(reason) = reason {
+                    let act = Act::failed(
+                        "account.email.change_request",
+                        Actor::User(live.user.id),
+                        client,
+                        reason,
+                    )
+                    .subject(live.user.id)
+                    .session(live.session.id);
+                    self.audit.record_alone(act).await?;
+                }
             }
         }
         outcome
@@ -61,7 +84,7 @@ impl Accounts {
         let new = Email::parse(new).map_err(|e| fault("invalid_email", e.to_string()))?;
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
-        let user = unit.lock_user(live.user.id).await?.ok_or(TooLongAgo)?;
+        let user = self.lock_live::<ChangeEmailError>(&mut *unit, live).await?;
         if new.folded() == user.email.folded() {
             return Err(fault("same_email", "this is the account's address already".to_owned()));
         }
@@ -89,8 +112,7 @@ impl Accounts {
                 new_email: new.as_str(),
                 expires_hours: Purpose::ConfirmNewEmail.lifetime().as_hours(),
             };
-            let mail = self.webhooks.letter(&new, &user.locale, user.name.as_deref(), letter);
-            self.webhooks.queue_mail(&mut *unit, mail).await?;
+            self.webhooks.tell_at(&mut *unit, &new, &user, letter).await?;
         }
         let undo = self
             .issue_token(&mut *unit, user.id, Purpose::UndoEmailChange, user.email.as_str())
@@ -110,24 +132,38 @@ impl Accounts {
     }
 
     /// The owner of the address that an account had, or has, stops its change with a mailed link. It was perhaps not
-    /// theirs: every session ends, and they are mailed a link for a new password.
+    /// theirs: every session ends, the password opens nothing more, and they are mailed a link for a new one.
+    ///
+    /// An account that an admin has closed gets its address back too: perhaps that is why it was closed. It stays
+    /// closed.
     pub async fn undo_email_change(&self, token: &SecretString, client: &Client) -> Result<(), TokenError> {
+        let outcome = self.try_undo_email_change(token, client).await;
+        if let Err(e) = &outcome {
+            info!(event = "account.email.undo_failed", reason = %e);
+            self.record_refused_token("account.email.undo", e, client).await?;
+        }
+        outcome
+    }
+
+    async fn try_undo_email_change(&self, token: &SecretString, client: &Client) -> Result<(), TokenError> {
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
-        let taken = unit
-            .take_one_time_token(Purpose::UndoEmailChange, &self.token_digest(token), now)
-            .await?;
-        let Some(taken) = taken else {
-            info!(event = "account.email.undo_failed", reason = "invalid_token");
-            return Err(TokenError::Invalid);
-        };
-        let mut user = unit.lock_user(taken.user_id).await?.ok_or(TokenError::Invalid)?;
+        let (taken, mut user) = self
+            .take_token(&mut *unit, Purpose::UndoEmailChange, token)
+            .await?
+            .ok_or(TokenError::Invalid)?;
         let former = Email::stored(taken.email.ok_or(TokenError::Invalid)?);
         let reverted = user.email.folded() != former.folded();
         user.email = former;
         user.email_verified = true;
         user.updated_at = now;
-        unit.update_user(&user).await?;
+        unit.update_user(&user).await.map_err(|e| {
+            if e.conflicts_on(EMAIL_TAKEN) {
+                TokenError::EmailTaken
+            } else {
+                e.into()
+            }
+        })?;
         for purpose in [
             Purpose::ConfirmNewEmail,
             Purpose::UndoEmailChange,
@@ -136,16 +172,13 @@ impl Accounts {
         ] {
             unit.void_one_time_tokens(user.id, purpose, now).await?;
         }
+        // Whoever asked for the change proved a password.
+        unit.delete_password_hash(user.id).await?;
         let ending = self
             .sessions
             .end_all(&mut *unit, user.id, None, EndReason::EmailChangeUndone)
             .await?;
-        let reset = self.reset_token(&mut *unit, &user).await?;
-        let letter = Letter::ResetPassword {
-            token: &reset,
-            expires_minutes: Purpose::ResetPassword.lifetime().as_mins(),
-        };
-        self.webhooks.tell(&mut *unit, &user, letter).await?;
+        self.queue_reset(&mut *unit, &user).await?;
         let act = Act::succeeded("account.email.undo", Actor::User(user.id), client)
             .subject(user.id)
             .detail("reverted", reverted)

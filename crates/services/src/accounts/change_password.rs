@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use tracing::info;
 
 use super::prove_password::ProveError;
-use super::{Accounts, FieldFault, TooLongAgo};
+use super::{Accounts, FieldFault, SessionOver, TooLongAgo};
 use crate::Client;
 use crate::audit::Act;
 use crate::sessions::LiveSession;
@@ -20,6 +20,9 @@ pub enum ChangePasswordError {
     /// The user has to prove who they are first.
     #[error(transparent)]
     TooLongAgo(#[from] TooLongAgo),
+    /// The session has ended meanwhile.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// The new password, or the current one, was refused.
     #[error("a password was refused")]
     Refused(Vec<FieldFault>),
@@ -64,6 +67,18 @@ impl Accounts {
         let outcome = self.try_change_password(live, current, new, client).await;
         if let Err(e) = &outcome {
             info!(event = "account.password.change_failed", user_id = %live.user.id, session_id = %live.session.id, reason = %e);
+            let reason = match e {
+                ChangePasswordError::TooLongAgo(_) => Some("reauthentication_required"),
+                ChangePasswordError::SessionOver(_) => Some("session_ended"),
+                ChangePasswordError::Refused(faults) => faults.first().map(|fault| fault.code),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                let act = Act::failed("account.password.change", Actor::User(live.user.id), client, reason)
+                    .subject(live.user.id)
+                    .session(live.session.id);
+                self.audit.record_alone(act).await?;
+            }
         }
         outcome
     }
@@ -84,27 +99,17 @@ impl Accounts {
             }]));
         }
         let (_, proven) = self.prove_password(user.email.as_str(), current, client).await;
-        let proven = match proven {
-            Ok(proven) => proven,
-            Err(e) => {
-                if matches!(e, ProveError::Wrong) {
-                    let act = Act::failed(
-                        "account.password.change",
-                        Actor::User(user.id),
-                        client,
-                        "wrong_password",
-                    )
-                    .subject(user.id)
-                    .session(session.id);
-                    self.audit.record_alone(act).await?;
-                }
-                return Err(e.into());
-            }
-        };
+        let proven = proven?;
         let hash = self.hasher.hash(new).await?;
 
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
+        let user = &self.lock_live::<ChangePasswordError>(&mut *unit, live).await?;
+        if !proven.still_holds(&mut *unit).await? {
+            drop(unit);
+            self.proven_too_late(proven, client).await;
+            return Err(ProveError::Wrong.into());
+        }
         unit.put_password_hash(user.id, &hash, now).await?;
         unit.void_one_time_tokens(user.id, Purpose::ResetPassword, now).await?;
         let ending = self

@@ -53,12 +53,7 @@ pub(super) fn check_profile(name: Option<Option<String>>, locale: Option<String>
         faults.push(name_fault());
     }
     if locale.as_deref().is_some_and(|tag| !valid_locale(tag)) {
-        let detail = "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned();
-        faults.push(FieldFault {
-            field: "locale",
-            code: "invalid_locale",
-            detail,
-        });
+        faults.push(locale_fault());
     }
     if faults.is_empty() {
         Ok((name.map(Option::flatten), locale))
@@ -94,5 +89,13 @@ impl Accounts {
         self.sessions.forget_user(id);
         info!(event = "account.profile.changed", user_id = %id);
         Ok(user)
+    }
+}
+
+pub(super) fn locale_fault() -> FieldFault {
+    FieldFault {
+        field: "locale",
+        code: "invalid_locale",
+        detail: "a locale is a BCP 47 language tag such as `en` or `de-AT`".to_owned(),
     }
 }

@@ -124,6 +124,10 @@ impl Accounts {
         actor: Actor,
     ) -> Result<Changed, ChangeUserError> {
         let now = self.clock.now();
+        // Before the user is locked, as everywhere: whoever counts admins waits for nobody who waits for them. Counting
+        // takes turns, so that of admins who demote each other the last sees that they are the last.
+        let may_demote = change.role == Some(Role::User) || change.disabled == Some(true);
+        let admins = if may_demote { unit.count_admins().await? } else { 0 };
         let before = unit.lock_user(id).await?.ok_or(ChangeUserError::NotFound)?;
         let mut user = before.clone();
         user.role = change.role.unwrap_or(user.role);
@@ -135,8 +139,7 @@ impl Accounts {
         user.name = name.unwrap_or(user.name);
         user.locale = locale.unwrap_or(user.locale);
 
-        // Counting takes turns, so that of admins who demote each other the last sees that they are the last.
-        let too_few = administers(&before) && !administers(&user) && unit.count_admins().await? < 2;
+        let too_few = administers(&before) && !administers(&user) && admins < 2;
         if !may_still_act(unit, actor).await? {
             return Err(ChangeUserError::Forbidden);
         }

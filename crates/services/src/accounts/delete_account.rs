@@ -9,7 +9,7 @@ use anteroom_ports::{Durability, StoreError, StoreResult, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{Accounts, TooLongAgo};
+use super::{Accounts, SessionOver, TooLongAgo};
 use crate::audit::Act;
 use crate::sessions::LiveSession;
 use crate::webhooks::Letter;
@@ -23,6 +23,10 @@ pub(super) const CANCEL_SUBSCRIPTION: &str = "account.cancel_subscription";
 pub(super) struct CancelAsk {
     /// The account.
     pub(super) user_id: UserId,
+    /// Which subscription, by the provider's identifier: not one that was begun since. None was named by the version
+    /// before.
+    #[serde(default)]
+    pub(super) provider_id: Option<String>,
 }
 
 /// Why the account stays.
@@ -31,6 +35,9 @@ pub enum DeleteAccountError {
     /// The user has to prove who they are first.
     #[error(transparent)]
     TooLongAgo(#[from] TooLongAgo),
+    /// The session has ended meanwhile.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// Nobody else could run the place.
     #[error("this is the last admin")]
     LastAdmin,
@@ -43,6 +50,31 @@ impl Accounts {
     /// Ends every session, cancels the subscription at the provider, and marks the account to be erased. Answers when
     /// that will be; logging in before takes it back.
     pub async fn delete_account(&self, live: &LiveSession, client: &Client) -> Result<Timestamp, DeleteAccountError> {
+        let outcome = self.try_delete_account(live, client).await;
+        match &outcome {
+            Ok(_) => {
+                info!(event = "account.deletion.requested", user_id = %live.user.id, session_id = %live.session.id);
+            }
+            Err(e) => {
+                info!(event = "account.deletion.failed", user_id = %live.user.id, session_id = %live.session.id, reason = %e);
+                let reason = match e {
+                    DeleteAccountError::TooLongAgo(_) => Some("reauthentication_required"),
+                    DeleteAccountError::SessionOver(_) => Some("session_ended"),
+                    DeleteAccountError::LastAdmin => Some("last_admin"),
+                    DeleteAccountError::Store(_) => None,
+                };
+                if let Some(reason) = reason {
+                    let act = Act::failed("account.deletion.request", Actor::User(live.user.id), client, reason)
+                        .subject(live.user.id)
+                        .session(live.session.id);
+                    self.audit.record_alone(act).await?;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn try_delete_account(&self, live: &LiveSession, client: &Client) -> Result<Timestamp, DeleteAccountError> {
         self.recently_proven(&live.session)?;
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
@@ -52,9 +84,8 @@ impl Accounts {
         } else {
             0
         };
-        let mut user = unit.lock_user(live.user.id).await?.ok_or(TooLongAgo)?;
+        let mut user = self.lock_live::<DeleteAccountError>(&mut *unit, live).await?;
         if user.role == Role::Admin && admins < 2 {
-            info!(event = "account.deletion.failed", user_id = %user.id, reason = "last_admin");
             return Err(DeleteAccountError::LastAdmin);
         }
         let delete_after = later(now, self.options.deletion_grace);
@@ -68,8 +99,11 @@ impl Accounts {
             .sessions
             .end_all(&mut *unit, user.id, None, EndReason::AccountDeleted)
             .await?;
-        if unit.subscription_of(Owner::account(user.id)).await?.is_some() {
-            let ask = CancelAsk { user_id: user.id };
+        if let Some(subscription) = unit.subscription_of(Owner::account(user.id)).await? {
+            let ask = CancelAsk {
+                user_id: user.id,
+                provider_id: Some(subscription.provider_id),
+            };
             self.webhooks
                 .queue_errand(&mut *unit, CANCEL_SUBSCRIPTION, &ask)
                 .await?;
@@ -83,7 +117,6 @@ impl Accounts {
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         self.sessions.have_ended(ending);
-        info!(event = "account.deletion.requested", user_id = %user.id, session_id = %live.session.id);
         Ok(delete_after)
     }
 
@@ -109,7 +142,10 @@ impl Accounts {
 
     /// The errand: ends the account's subscription at the provider.
     pub(super) async fn cancel_subscription(&self, ask: &CancelAsk) -> Result<(), crate::billing::CancelError> {
-        self.billing.cancel_subscription_of(Owner::account(ask.user_id)).await
+        let owner = Owner::account(ask.user_id);
+        self.billing
+            .cancel_subscription_of(owner, ask.provider_id.as_deref())
+            .await
     }
 
     /// Erases accounts whose time has come, a batch at a time. Answers how many. What was used and paid stays under

@@ -148,6 +148,13 @@ impl Accounts {
             return Ok(Imported::Known);
         }
         unit.insert_user(user).await?;
+        // Asked after the row is there, as when somebody signs up.
+        let reserved = unit.address_is_reserved(user.email.folded(), Some(user.id), user.updated_at);
+        if reserved.await? {
+            unit.delete_user(user.id).await?;
+            let reason = "email: an account had this address and may go back to it for 72 hours";
+            return Ok(Imported::Refused(vec![reason.to_owned()]));
+        }
         if let Some(hash) = &checked.hash {
             unit.put_password_hash(user.id, hash, user.updated_at).await?;
         }

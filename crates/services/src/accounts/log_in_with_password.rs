@@ -141,7 +141,7 @@ impl Accounts {
     }
 
     async fn grant_to(&self, mut proven: Proven, ask: &LogIn) -> Result<LoggedIn, LogInError> {
-        let user = &mut proven.user;
+        let user = &proven.user;
         if !user.usable() {
             self.protection.attempt_void(proven.attempt).await?;
             return Err(LogInError::Disabled);
@@ -157,7 +157,14 @@ impl Accounts {
         };
         let mut unit = self.store.begin(Durability::Full).await?;
         // The lock comes first: whatever refers to the user before would make two logins wait for each other.
-        if let Some(locked) = unit.lock_user(user.id).await? {
+        let locked = unit.lock_user(proven.user.id).await?;
+        if !proven.still_holds(&mut *unit).await? {
+            drop(unit);
+            self.proven_too_late(proven, &ask.client).await;
+            return Err(LogInError::InvalidCredentials);
+        }
+        let user = &mut proven.user;
+        if let Some(locked) = locked {
             *user = locked;
         }
         let came_back = self.cancel_deletion(&mut *unit, user, &ask.client).await?;

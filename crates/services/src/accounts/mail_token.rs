@@ -1,12 +1,14 @@
 //! Tokens that are mailed: making one, and what all that present one have in common.
 
-use anteroom_domain::accounts::{OneTimeToken, Purpose};
+use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
+use anteroom_domain::audit::Actor;
 use anteroom_domain::{OneTimeTokenId, UserId};
 use anteroom_ports::{Digest, Durability, StoreError, StoreResult, UnitOfWork};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Accounts;
-use crate::later;
+use crate::audit::Act;
+use crate::{Client, later};
 
 /// A presented token opened nothing.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,41 @@ impl Accounts {
         let text = SecretString::from(text);
         unit.insert_one_time_token(&token, &self.token_digest(&text)).await?;
         Ok(text)
+    }
+
+    /// Uses a presented token up, and locks the user whose it is. The user comes first: whoever uses another of their
+    /// tokens up meanwhile waits for the same, and not for this token while this waits for theirs.
+    pub(super) async fn take_token(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        purpose: Purpose,
+        text: &SecretString,
+    ) -> StoreResult<Option<(OneTimeToken, User)>> {
+        let (digest, now) = (self.token_digest(text), self.clock.now());
+        let Some(found) = unit.one_time_token(purpose, &digest, now).await? else {
+            return Ok(None);
+        };
+        let Some(user) = unit.lock_user(found.user_id).await? else {
+            return Ok(None);
+        };
+        let taken = unit.take_one_time_token(purpose, &digest, now).await?;
+        Ok(taken.map(|token| (token, user)))
+    }
+
+    /// Records that a presented token did nothing. Whose it was nobody knows.
+    pub(super) async fn record_refused_token(
+        &self,
+        act: &'static str,
+        error: &TokenError,
+        client: &Client,
+    ) -> StoreResult<()> {
+        let reason = match error {
+            TokenError::Invalid => "invalid_token",
+            TokenError::EmailTaken => "email_taken",
+            TokenError::Store(_) => return Ok(()),
+        };
+        let act = Act::failed(act, Actor::Anonymous, client, reason);
+        self.audit.record_alone(act).await
     }
 
     /// Whether one more token of this purpose may be mailed to this account now.

@@ -52,9 +52,8 @@ impl Accounts {
             return Ok(MadeAdmin::Promoted(user));
         }
         let password = password.ok_or(MakeAdminError::PasswordNeeded)?;
-        let (email, name) = self.check_new_user(email, password, name)?;
+        let user = self.check_new_user(email, password, name, None, Role::Admin)?;
         let hash = self.hasher.hash(password).await.map_err(SignUpError::from)?;
-        let user = self.new_user(email, name, Role::Admin);
         let mut unit = self.store.begin(Durability::Full).await.map_err(SignUpError::from)?;
         self.insert(&mut *unit, &user, &hash).await?;
         let host = Client::default();

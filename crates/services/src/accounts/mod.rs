@@ -34,7 +34,7 @@ pub use import_users::{ImportError, ImportUser, Imported};
 pub use log_in_with_password::{LogIn, LogInError, LoggedIn};
 pub use mail_token::TokenError;
 pub use make_admin::{MadeAdmin, MakeAdminError};
-pub use reauthenticate::{ReauthenticateError, TooLongAgo};
+pub use reauthenticate::{ReauthenticateError, SessionOver, TooLongAgo};
 pub use reset_password::ResetPasswordError;
 pub use send_reset_mail::SendResetMailError;
 pub use show_user::UserDetails;

@@ -2,7 +2,7 @@
 //! in common.
 
 use anteroom_domain::accounts::{Email, User};
-use anteroom_ports::{HashError, StoreError};
+use anteroom_ports::{HashError, StoreError, StoreResult, UnitOfWork};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::warn;
 
@@ -18,10 +18,21 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 pub(crate) struct Proven {
     /// Whose account it is.
     pub(crate) user: User,
+    /// What the password was compared with. It takes a while to compare: ask [`Proven::still_holds`] before acting.
+    hash: String,
     /// Whether the stored hash should be replaced.
     pub(crate) outdated: bool,
     /// To be handed to `Protection::attempt_succeeded` in the unit of work that acts on the proof.
     pub(crate) attempt: Attempt,
+}
+
+impl Proven {
+    /// Whether the password is still the account's, for whoever has locked the user: one that was reset meanwhile
+    /// opens nothing, and is not written back.
+    pub(crate) async fn still_holds(&self, unit: &mut dyn UnitOfWork) -> StoreResult<bool> {
+        let now = unit.password_hash(self.user.id).await?;
+        Ok(now.is_some_and(|now| now == self.hash))
+    }
 }
 
 /// Why nothing was proven.
@@ -72,9 +83,10 @@ impl Accounts {
                 settle(self.protection.attempt_void(attempt).await);
                 (None, Err(e))
             }
-            Ok((Some(user), Some(outdated))) => {
+            Ok((Some(user), Some((hash, outdated)))) => {
                 let proven = Proven {
                     user: user.clone(),
+                    hash,
                     outdated,
                     attempt,
                 };
@@ -87,14 +99,29 @@ impl Accounts {
         }
     }
 
-    /// The user, where there is one; and where the password is theirs, whether its hash is outdated.
-    async fn compare(&self, typed: &str, password: &SecretString) -> Result<(Option<User>, Option<bool>), ProveError> {
+    /// The proof came too late: the password was replaced while it was compared. It counts as a wrong one.
+    pub(crate) async fn proven_too_late(&self, proven: Proven, client: &Client) {
+        let settled = self
+            .protection
+            .attempt_failed(proven.attempt, Some(&proven.user), client)
+            .await;
+        settle(settled);
+    }
+
+    /// The user, where there is one; and where the password is theirs, its hash, and whether that is outdated.
+    async fn compare(
+        &self,
+        typed: &str,
+        password: &SecretString,
+    ) -> Result<(Option<User>, Option<(String, bool)>), ProveError> {
         let (user, hash) = self.find_credentials(typed).await?.unzip();
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Ok((user, None));
         }
-        let verified = self.hasher.verify(password, hash.flatten().as_deref()).await?;
-        Ok((user, verified.matches.then_some(verified.outdated)))
+        let hash = hash.flatten();
+        let verified = self.hasher.verify(password, hash.as_deref()).await?;
+        let proven = hash.filter(|_| verified.matches).map(|hash| (hash, verified.outdated));
+        Ok((user, proven))
     }
 
     async fn find_credentials(&self, typed: &str) -> Result<Option<(User, Option<String>)>, StoreError> {

@@ -1,14 +1,12 @@
 //! Somebody has forgotten their password: they are mailed a link that sets a new one.
 
 use anteroom_domain::accounts::{Email, Purpose, User};
-use anteroom_domain::audit::Actor;
 use anteroom_ports::{Durability, StoreError, StoreResult, UnitOfWork};
 use tracing::info;
 
 use super::Accounts;
 use super::resend_verification::MailAsk;
 use crate::Client;
-use crate::audit::Act;
 use crate::webhooks::Letter;
 
 /// The errand's topic in the outbox.
@@ -26,25 +24,28 @@ impl Accounts {
     /// The errand: looks the account up and mails it.
     pub(super) async fn mail_password_reset(&self, ask: &MailAsk) -> Result<(), StoreError> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        let Some((found, _)) = unit.user_by_email(&ask.folded).await? else {
-            return Ok(());
+        let user = self.lock_asked(&mut *unit, ask).await?;
+        let refused = match &user {
+            None => Some("unknown_address"),
+            Some(user) if !user.usable() => Some("account_disabled"),
+            Some(user) if !self.may_mail_token(&mut *unit, user.id, Purpose::ResetPassword).await? => Some("too_many"),
+            Some(user) => {
+                self.queue_reset(&mut *unit, user).await?;
+                None
+            }
         };
-        let Some(user) = unit.lock_user(found.id).await? else {
-            return Ok(());
-        };
-        if !user.usable() || !self.may_mail_token(&mut *unit, user.id, Purpose::ResetPassword).await? {
-            return Ok(());
-        }
-        let token = self.reset_token(&mut *unit, &user).await?;
+        self.record_ask(unit, "account.password.reset_request", user.as_ref(), refused, ask)
+            .await
+    }
+
+    /// A fresh link to set a password with, as part of a unit of work.
+    pub(super) async fn queue_reset(&self, unit: &mut dyn UnitOfWork, user: &User) -> StoreResult<()> {
+        let token = self.reset_token(unit, user).await?;
         let letter = Letter::ResetPassword {
             token: &token,
             expires_minutes: Purpose::ResetPassword.lifetime().as_mins(),
         };
-        self.webhooks.tell(&mut *unit, &user, letter).await?;
-        let client = ask.client();
-        let act = Act::succeeded("account.password.reset_request", Actor::Anonymous, &client).subject(user.id);
-        self.audit.record(&mut *unit, act).await?;
-        unit.commit().await
+        self.webhooks.tell(unit, user, letter).await
     }
 
     pub(super) async fn reset_token(

@@ -1,12 +1,14 @@
 //! Somebody has not got, or has lost, the mail that proves their address.
 
 use anteroom_domain::accounts::{Email, Purpose, User};
+use anteroom_domain::audit::Actor;
 use anteroom_ports::{Durability, StoreError, StoreResult, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::Accounts;
 use crate::Client;
+use crate::audit::Act;
 use crate::webhooks::Letter;
 
 /// The errand's topic in the outbox.
@@ -68,20 +70,62 @@ impl Accounts {
     /// The errand: looks the account up and mails it.
     pub(super) async fn mail_verification(&self, ask: &MailAsk) -> Result<(), StoreError> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        let Some((found, _)) = unit.user_by_email(&ask.folded).await? else {
-            return Ok(());
+        let user = self.lock_asked(&mut *unit, ask).await?;
+        let refused = match &user {
+            None => Some("unknown_address"),
+            Some(user) if !user.usable() => Some("account_disabled"),
+            Some(user) if user.email_verified => Some("already_verified"),
+            Some(user) => self.mail_to_unproven(&mut *unit, user).await?,
         };
-        let Some(user) = unit.lock_user(found.id).await? else {
-            return Ok(());
+        self.record_ask(unit, "account.email.verification_request", user.as_ref(), refused, ask)
+            .await
+    }
+
+    /// Where the account has lost its password to a second sign-up, the link sets one, and proves the address with it.
+    async fn mail_to_unproven(&self, unit: &mut dyn UnitOfWork, user: &User) -> StoreResult<Option<&'static str>> {
+        let lost = self.options.require_verified_email && unit.password_hash(user.id).await?.is_none();
+        let purpose = if lost {
+            Purpose::ResetPassword
+        } else {
+            Purpose::VerifyEmail
         };
-        if user.email_verified || !user.usable() {
-            return Ok(());
+        if !self.may_mail_token(unit, user.id, purpose).await? {
+            return Ok(Some("too_many"));
         }
-        if self.may_mail_token(&mut *unit, user.id, Purpose::VerifyEmail).await? {
-            self.queue_verification(&mut *unit, &user).await?;
-            unit.commit().await?;
+        if lost {
+            self.queue_reset(unit, user).await?;
+        } else {
+            self.queue_verification(unit, user).await?;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The user with the address that was typed, locked.
+    pub(super) async fn lock_asked(&self, unit: &mut dyn UnitOfWork, ask: &MailAsk) -> StoreResult<Option<User>> {
+        match unit.user_by_email(&ask.folded).await? {
+            Some((found, _)) => unit.lock_user(found.id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Records what came of it, and commits.
+    pub(super) async fn record_ask(
+        &self,
+        mut unit: Box<dyn UnitOfWork>,
+        act: &'static str,
+        user: Option<&User>,
+        refused: Option<&str>,
+        ask: &MailAsk,
+    ) -> StoreResult<()> {
+        let client = ask.client();
+        let act = match refused {
+            None => Act::succeeded(act, Actor::Anonymous, &client),
+            Some(reason) => Act::failed(act, Actor::Anonymous, &client, reason),
+        };
+        self.audit
+            .record(&mut *unit, act.subject(user.map(|user| user.id)))
+            .await?;
+        unit.commit().await
     }
 
     /// A fresh link to prove the account's address with, as part of a unit of work.

@@ -41,6 +41,15 @@ impl Accounts {
         let outcome = self.try_reset_password(token, password, client).await;
         if let Err(e) = &outcome {
             info!(event = "account.password.reset_failed", reason = %e);
+            let reason = match e {
+                ResetPasswordError::InvalidToken => Some("invalid_token"),
+                ResetPasswordError::Refused(faults) => faults.first().map(|fault| fault.code),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                let act = Act::failed("account.password.reset", Actor::Anonymous, client, reason);
+                self.audit.record_alone(act).await?;
+            }
         }
         outcome
     }
@@ -62,12 +71,10 @@ impl Accounts {
 
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
-        let taken = unit.take_one_time_token(Purpose::ResetPassword, &digest, now).await?;
-        let taken = taken.ok_or(ResetPasswordError::InvalidToken)?;
-        let mut user = unit
-            .lock_user(taken.user_id)
+        let (taken, mut user) = self
+            .take_token(&mut *unit, Purpose::ResetPassword, token)
             .await?
-            .filter(User::usable)
+            .filter(|(_, user)| user.usable())
             .ok_or(ResetPasswordError::InvalidToken)?;
         unit.put_password_hash(user.id, &hash, now).await?;
         // Whoever has the link reads the address.

@@ -27,6 +27,11 @@ impl Errand for Accounts {
             _ => Err(MailError::Permanent(format!("`{topic}` is no errand of accounts"))),
         }
     }
+
+    // Whose account is gone must not go on paying.
+    fn must_be_done(&self, topic: &str) -> bool {
+        topic == CANCEL_SUBSCRIPTION
+    }
 }
 
 fn read<T: DeserializeOwned>(payload: &str) -> Result<T, MailError> {

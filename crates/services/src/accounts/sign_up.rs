@@ -1,7 +1,7 @@
 //! A stranger makes an account and is signed in.
 
 use anteroom_domain::UserId;
-use anteroom_domain::accounts::{DEFAULT_LOCALE, Email, Purpose, Role, User, valid_name};
+use anteroom_domain::accounts::{DEFAULT_LOCALE, Email, Purpose, Role, User, valid_locale, valid_name};
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::accounts::EMAIL_TAKEN;
@@ -24,6 +24,8 @@ pub struct SignUp {
     pub password: SecretString,
     /// Name to show.
     pub name: Option<String>,
+    /// BCP 47 language tag.
+    pub locale: Option<String>,
     /// How the session is to be carried.
     pub transport: Transport,
     /// From where.
@@ -101,20 +103,26 @@ impl Accounts {
         if !self.options.signup_open {
             return Err(SignUpError::Closed);
         }
-        let (email, name) = self.check_new_user(&ask.email, &ask.password, ask.name.as_deref())?;
+        let (name, locale) = (ask.name.as_deref(), ask.locale.as_deref());
+        let user = self.check_new_user(&ask.email, &ask.password, name, locale, Role::User)?;
         let quiet = self.options.require_verified_email;
-        if !quiet && self.is_taken(&email).await? {
-            return Err(SignUpError::EmailTaken);
+        if !quiet && self.is_taken(&user.email).await? {
+            return self.refuse_taken(&user.email, &ask.client).await;
         }
         // Hashed for a taken address as well, where the time it takes would tell.
         let hash = self.hasher.hash(&ask.password).await?;
-        let user = self.new_user(email, name, Role::User);
         if quiet {
             return self.sign_up_quietly(&user, &hash, &ask.client).await;
         }
 
         let mut unit = self.store.begin(Durability::Full).await?;
-        self.insert(&mut *unit, &user, &hash).await?;
+        match self.insert(&mut *unit, &user, &hash).await {
+            Err(SignUpError::EmailTaken) => {
+                drop(unit);
+                return self.refuse_taken(&user.email, &ask.client).await;
+            }
+            inserted => inserted?,
+        }
         let grant = self
             .sessions
             .start(&mut *unit, &user, ask.transport, &ask.client)
@@ -148,23 +156,47 @@ impl Accounts {
         Ok(SignedUp::VerifyEmail)
     }
 
-    /// Tells the owner of a taken address that somebody has tried to sign up with it. Whoever has not proven theirs has
-    /// perhaps lost the first mail, and gets another.
+    /// Says openly that an address is taken. Its owner finds the attempt in their activity.
+    async fn refuse_taken(&self, email: &Email, client: &Client) -> Result<SignedUp, SignUpError> {
+        let owner = self.store.read().await?.user_by_email(email.folded()).await?;
+        let act = Act::failed("account.signup", Actor::Anonymous, client, "email_taken")
+            .subject(owner.map(|(owner, _)| owner.id));
+        self.audit.record_alone(act).await?;
+        Err(SignUpError::EmailTaken)
+    }
+
+    /// Tells the owner of a taken address that somebody has tried to sign up with it.
+    ///
+    /// Where nobody has proven the address, two have now chosen a password for it, and one of them may be a stranger
+    /// who waits for the owner to prove the address for them. So neither password counts: whoever reads the address
+    /// is mailed a link that sets one.
     async fn tell_taken(&self, email: &Email, client: &Client) -> Result<(), SignUpError> {
         let mut unit = self.store.begin(Durability::Full).await?;
         let owner = unit.user_by_email(email.folded()).await?.map(|(owner, _)| owner);
-        if let Some(owner) = &owner
-            && self.may_mail_token(&mut *unit, owner.id, Purpose::VerifyEmail).await?
-        {
-            if owner.email_verified {
-                // Opens nothing; it is counted, so that nobody's mailbox is flooded.
-                self.issue_token(&mut *unit, owner.id, Purpose::VerifyEmail, owner.email.as_str())
+        let owner = match owner {
+            Some(owner) => unit.lock_user(owner.id).await?,
+            None => None,
+        };
+        if let Some(owner) = &owner {
+            let purpose = if owner.email_verified {
+                Purpose::VerifyEmail
+            } else {
+                unit.delete_password_hash(owner.id).await?;
+                let now = self.clock.now();
+                unit.void_one_time_tokens(owner.id, Purpose::VerifyEmail, now).await?;
+                Purpose::ResetPassword
+            };
+            if !self.may_mail_token(&mut *unit, owner.id, purpose).await? {
+                // Nobody's mailbox is flooded.
+            } else if owner.email_verified {
+                // Opens nothing; it is counted.
+                self.issue_token(&mut *unit, owner.id, purpose, owner.email.as_str())
                     .await?;
                 self.webhooks
                     .tell(&mut *unit, owner, Letter::SignUpWithTakenEmail)
                     .await?;
             } else {
-                self.queue_verification(&mut *unit, owner).await?;
+                self.queue_reset(&mut *unit, owner).await?;
             }
         }
         let act =
@@ -180,14 +212,9 @@ impl Accounts {
             || read.address_is_reserved(email.folded(), None, self.clock.now()).await?)
     }
 
-    /// Adds a user with a password, unless somebody has the address or may go back to it.
+    /// Adds a user with a password, unless somebody has the address or may go back to it. After a refusal the unit of
+    /// work must not be committed.
     pub(super) async fn insert(&self, unit: &mut dyn UnitOfWork, user: &User, hash: &str) -> Result<(), SignUpError> {
-        if unit
-            .address_is_reserved(user.email.folded(), None, user.created_at)
-            .await?
-        {
-            return Err(SignUpError::EmailTaken);
-        }
         unit.insert_user(user).await.map_err(|e| {
             if e.conflicts_on(EMAIL_TAKEN) {
                 SignUpError::EmailTaken
@@ -195,17 +222,24 @@ impl Accounts {
                 e.into()
             }
         })?;
+        // Asked after the row is there: whoever gives the address up meanwhile, to go back to it perhaps, was waited for.
+        let reserved = unit.address_is_reserved(user.email.folded(), Some(user.id), user.created_at);
+        if reserved.await? {
+            return Err(SignUpError::EmailTaken);
+        }
         unit.put_password_hash(user.id, hash, user.created_at).await?;
         Ok(())
     }
 
-    /// Checks all fields of a new user and reports all faults at once.
+    /// A new user, if all fields are right; otherwise all faults at once.
     pub(super) fn check_new_user(
         &self,
         email: &str,
         password: &SecretString,
         name: Option<&str>,
-    ) -> Result<(Email, Option<String>), SignUpError> {
+        locale: Option<&str>,
+        role: Role,
+    ) -> Result<User, SignUpError> {
         let mut faults = Vec::new();
         let checked = Email::parse(email);
         if let Err(e) = &checked {
@@ -220,25 +254,25 @@ impl Accounts {
         if named == Some(None) {
             faults.push(super::change_profile::name_fault());
         }
-        match checked {
-            Ok(email) if faults.is_empty() => Ok((email, named.flatten())),
-            _ => Err(SignUpError::Refused(faults)),
+        let locale = locale.unwrap_or(DEFAULT_LOCALE);
+        if !valid_locale(locale) {
+            faults.push(super::change_profile::locale_fault());
         }
-    }
-
-    pub(super) fn new_user(&self, email: Email, name: Option<String>, role: Role) -> User {
+        let Some(email) = checked.ok().filter(|_| faults.is_empty()) else {
+            return Err(SignUpError::Refused(faults));
+        };
         let now = self.clock.now();
-        User {
+        Ok(User {
             id: UserId(self.ids.uuid()),
             email,
             email_verified: false,
-            name,
-            locale: DEFAULT_LOCALE.to_owned(),
+            name: named.flatten(),
+            locale: locale.to_owned(),
             role,
             created_at: now,
             updated_at: now,
             disabled_at: None,
             delete_after: None,
-        }
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Somebody proves with a mailed token that they read an address: the one that an account has, or the one it is to have.
 
-use anteroom_domain::accounts::{Email, OneTimeToken, Purpose};
+use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, User};
 use anteroom_domain::audit::Actor;
 use anteroom_ports::accounts::EMAIL_TAKEN;
 use anteroom_ports::{Durability, UnitOfWork};
@@ -18,18 +18,24 @@ impl Accounts {
         let outcome = self.try_verify_email(token, client).await;
         if let Err(e) = &outcome {
             info!(event = "account.email.verify_failed", reason = %e);
+            self.record_refused_token("account.email.verify", e, client).await?;
         }
         outcome
     }
 
     async fn try_verify_email(&self, token: &SecretString, client: &Client) -> Result<(), TokenError> {
-        let (digest, now) = (self.token_digest(token), self.clock.now());
         let mut unit = self.store.begin(Durability::Full).await?;
-        if let Some(token) = unit.take_one_time_token(Purpose::VerifyEmail, &digest, now).await? {
-            return self.prove(unit, &token, client).await;
+        for purpose in [Purpose::VerifyEmail, Purpose::ConfirmNewEmail] {
+            let Some((token, user)) = self.take_token(&mut *unit, purpose, token).await? else {
+                continue;
+            };
+            return match purpose {
+                _ if !user.usable() => Err(TokenError::Invalid),
+                Purpose::VerifyEmail => self.prove(unit, &token, user, client).await,
+                _ => self.change(unit, &token, user, client).await,
+            };
         }
-        let taken = unit.take_one_time_token(Purpose::ConfirmNewEmail, &digest, now).await?;
-        self.change(unit, &taken.ok_or(TokenError::Invalid)?, client).await
+        Err(TokenError::Invalid)
     }
 
     /// The address that the account has is proven.
@@ -37,9 +43,9 @@ impl Accounts {
         &self,
         mut unit: Box<dyn UnitOfWork>,
         token: &OneTimeToken,
+        mut user: User,
         client: &Client,
     ) -> Result<(), TokenError> {
-        let mut user = unit.lock_user(token.user_id).await?.ok_or(TokenError::Invalid)?;
         // The token proves the address that it was mailed to, not one that came after it.
         let proven = token.email.as_deref().map(Email::fold);
         if proven.as_deref() != Some(user.email.folded()) {
@@ -63,9 +69,9 @@ impl Accounts {
         &self,
         mut unit: Box<dyn UnitOfWork>,
         token: &OneTimeToken,
+        mut user: User,
         client: &Client,
     ) -> Result<(), TokenError> {
-        let mut user = unit.lock_user(token.user_id).await?.ok_or(TokenError::Invalid)?;
         let new = Email::stored(token.email.clone().ok_or(TokenError::Invalid)?);
         let now = self.clock.now();
         if unit.address_is_reserved(new.folded(), Some(user.id), now).await? {

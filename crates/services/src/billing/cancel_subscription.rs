@@ -1,6 +1,6 @@
 //! An owner's subscription ends at the provider: their account does.
 
-use anteroom_domain::billing::Owner;
+use anteroom_domain::billing::{Owner, Subscription};
 use anteroom_ports::StoreError;
 use anteroom_ports::billing::PaymentError;
 use tracing::info;
@@ -23,10 +23,11 @@ pub enum CancelError {
 
 impl Billing {
     /// Ends the owner's subscription at the provider, at once and for good. One that is over, or that there is none,
-    /// is no fault. What it means for the owner's access follows from the provider's event, as always.
-    pub async fn cancel_subscription_of(&self, owner: Owner) -> Result<(), CancelError> {
+    /// is no fault; with `only`, neither is one that has another identifier at the provider, which is left alone. What it means for the owner's access follows from the provider's event, as always.
+    pub async fn cancel_subscription_of(&self, owner: Owner, only: Option<&str>) -> Result<(), CancelError> {
         let found = self.store.read().await?.subscription_of(owner).await?;
-        let Some(subscription) = found.filter(|s| !s.status.terminal()) else {
+        let meant = |s: &Subscription| !s.status.terminal() && only.is_none_or(|only| only == s.provider_id);
+        let Some(subscription) = found.filter(meant) else {
             return Ok(());
         };
         let provider = self

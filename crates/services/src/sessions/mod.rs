@@ -253,7 +253,7 @@ impl Sessions {
     }
 
     /// Whether a session opens doors at this time: it has not ended, and neither of its lifetimes is over.
-    pub(super) fn in_force(&self, session: &Session, now: Timestamp) -> bool {
+    pub(crate) fn in_force(&self, session: &Session, now: Timestamp) -> bool {
         session.live_at(now) && !session.idle_at(now, self.options.idle)
     }
 

@@ -25,6 +25,16 @@ impl Sessions {
     /// Ends the session that a mailed token is about, once. A session that is over already makes no difference to
     /// whoever holds the token: it opens nothing.
     pub async fn revoke_by_link(&self, token: &SecretString, client: &Client) -> Result<(), RevokeByLinkError> {
+        let outcome = self.try_revoke_by_link(token, client).await;
+        if matches!(outcome, Err(RevokeByLinkError::InvalidToken)) {
+            let act =
+                Act::failed("session.revoke", Actor::Anonymous, client, "invalid_token").detail("by", "mailed_link");
+            self.audit.record_alone(act).await?;
+        }
+        outcome
+    }
+
+    async fn try_revoke_by_link(&self, token: &SecretString, client: &Client) -> Result<(), RevokeByLinkError> {
         let digest = self.secrets.digest(token.expose_secret().as_bytes());
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;

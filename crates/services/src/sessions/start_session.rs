@@ -1,6 +1,7 @@
 //! A user who has proven themselves gets a session.
 
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
+use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::{
     AccessClaims, EndReason, RefreshToken, Session, Transport, clip_user_agent, device_name,
 };
@@ -11,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::info;
 
 use super::{Grant, GrantedCredential, Sessions};
+use crate::audit::Act;
 use crate::webhooks::Letter;
 use crate::{Client, later};
 
@@ -50,7 +52,7 @@ impl Sessions {
         let user = unit.lock_user(user.id).await?.filter(User::usable);
         let user = user.ok_or(StartError::AccountClosed)?;
         let now = self.clock.now();
-        let evicted = self.make_room(unit, user.id, now).await?;
+        let evicted = self.make_room(unit, user.id, now, client).await?;
         let session = Session {
             id: SessionId(self.ids.uuid()),
             user_id: user.id,
@@ -104,6 +106,7 @@ impl Sessions {
         unit: &mut dyn UnitOfWork,
         user: UserId,
         now: Timestamp,
+        client: &Client,
     ) -> Result<Vec<SessionId>, StartError> {
         let Some(limit) = self.options.limit else {
             return Ok(Vec::new());
@@ -117,6 +120,10 @@ impl Sessions {
         let mut evicted = Vec::with_capacity(over);
         for session in live {
             if unit.end_session(session.id, now, EndReason::Evicted).await? {
+                let act = Act::succeeded("session.evict", Actor::User(user), client)
+                    .subject(user)
+                    .session(session.id);
+                self.audit.record(unit, act).await?;
                 evicted.push(session.id);
             }
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::webhooks::{Mail, MailError, OutboxItem};
+use anteroom_ports::webhooks::{MailError, OutboxItem};
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -116,9 +116,7 @@ impl Webhooks {
                 ))),
             };
         }
-        // The parser's own message may quote the mail.
-        let mail: Mail = serde_json::from_str(&item.payload)
-            .map_err(|_| MailError::Permanent("what was queued is no mail".to_owned()))?;
+        let mail = self.waiting_mail(&item.payload)?;
         match &self.mailer {
             Some(mailer) => mailer.send(&mail).await,
             None => Err(MailError::Temporary("no mailer is configured".into())),
@@ -126,7 +124,10 @@ impl Webhooks {
     }
 
     async fn book(&self, item: &OutboxItem, outcome: &Result<(), MailError>) -> StoreResult<()> {
-        let given_up = item.attempts >= MAX_ATTEMPTS;
+        let lasting = self
+            .errand(&item.topic)
+            .is_some_and(|errand| errand.must_be_done(&item.topic));
+        let given_up = item.attempts >= MAX_ATTEMPTS && !lasting;
         // 2, 4, 8 ... seconds, at most an hour.
         let pause = (1_i64 << item.attempts.clamp(1, 12)).min(LONGEST_PAUSE);
         let mut unit = self.store.begin(Durability::Full).await?;

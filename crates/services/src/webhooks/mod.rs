@@ -10,11 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use anteroom_domain::accounts::User;
+use anteroom_domain::accounts::{Email, User};
 use anteroom_ports::webhooks::{Mail, OutboxItem};
-use anteroom_ports::{Clock, Ids, MailError, Mailer, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Clock, Ids, MailError, Mailer, Secrets, Store, StoreError, StoreResult, UnitOfWork};
 use async_trait::async_trait;
-use serde::Serialize;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,6 +26,7 @@ pub struct Webhooks {
     mailer: Option<Arc<dyn Mailer>>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    secrets: Arc<dyn Secrets>,
     options: WebhooksOptions,
     due: Notify,
     stopping: CancellationToken,
@@ -36,6 +38,9 @@ pub struct Webhooks {
 pub(crate) trait Errand: Send + Sync {
     /// Does what was queued under a topic.
     async fn run(&self, topic: &str, payload: &str) -> Result<(), MailError>;
+
+    /// Whether it is tried for as long as it takes, instead of being given up after two days.
+    fn must_be_done(&self, topic: &str) -> bool;
 }
 
 /// How things leave.
@@ -51,6 +56,12 @@ pub struct WebhooksOptions {
 
 const MAIL: &str = "mail";
 
+/// A mail as it waits in the outbox. It holds live links, of whose tokens the store has digests only, so it is sealed.
+#[derive(Serialize, Deserialize)]
+struct SealedMail {
+    sealed: String,
+}
+
 impl Webhooks {
     /// Puts the context together. Without a mailer no mail is queued.
     pub fn new(
@@ -58,6 +69,7 @@ impl Webhooks {
         mailer: Option<Arc<dyn Mailer>>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        secrets: Arc<dyn Secrets>,
         options: WebhooksOptions,
     ) -> Self {
         let parallel = options.parallel.max(1);
@@ -66,6 +78,7 @@ impl Webhooks {
             mailer,
             clock,
             ids,
+            secrets,
             options: WebhooksOptions { parallel, ..options },
             due: Notify::new(),
             stopping: CancellationToken::new(),
@@ -103,17 +116,41 @@ impl Webhooks {
 
     /// Writes to a user, as part of the unit of work.
     pub(crate) async fn tell(&self, unit: &mut dyn UnitOfWork, user: &User, letter: Letter<'_>) -> StoreResult<()> {
-        let mail = self.letter(&user.email, &user.locale, user.name.as_deref(), letter);
-        self.queue_mail(unit, mail).await
+        self.tell_at(unit, &user.email, user, letter).await
     }
 
-    /// Adds a mail to the unit of work; it leaves after the commit, or not at all.
-    pub(crate) async fn queue_mail(&self, unit: &mut dyn UnitOfWork, mail: Mail) -> StoreResult<()> {
+    /// Writes to a user at another address than the account's, as part of the unit of work.
+    pub(crate) async fn tell_at(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        to: &Email,
+        user: &User,
+        letter: Letter<'_>,
+    ) -> StoreResult<()> {
         if self.mailer.is_none() {
             return Ok(());
         }
-        let payload = serde_json::to_string(&mail).map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+        let mail = self.letter(to, &user.locale, user.name.as_deref(), letter);
+        let corrupt = |reason: String| StoreError::Corrupt { reason };
+        let text = serde_json::to_string(&mail).map_err(|e| corrupt(e.to_string()))?;
+        let sealed = self
+            .secrets
+            .seal(MAIL, &text.into())
+            .map_err(|e| corrupt(e.to_string()))?;
+        let payload = serde_json::to_string(&SealedMail { sealed }).map_err(|e| corrupt(e.to_string()))?;
         self.queue(unit, mail.id, MAIL, payload).await
+    }
+
+    /// The mail that waits as this payload.
+    fn waiting_mail(&self, payload: &str) -> Result<Mail, MailError> {
+        // The parser's own message may quote the mail.
+        let none = || MailError::Permanent("what was queued is no mail".to_owned());
+        let Ok(waiting) = serde_json::from_str::<SealedMail>(payload) else {
+            // As the version before queued them.
+            return serde_json::from_str(payload).map_err(|_| none());
+        };
+        let text = self.secrets.open(MAIL, &waiting.sealed).ok_or_else(none)?;
+        serde_json::from_str(text.expose_secret()).map_err(|_| none())
     }
 
     async fn queue(&self, unit: &mut dyn UnitOfWork, id: Uuid, topic: &str, payload: String) -> StoreResult<()> {

@@ -19,6 +19,7 @@ fn asking(email: &str, password: &str) -> SignUp {
         email: email.into(),
         password: password.into(),
         name: Some("Ada".into()),
+        locale: None,
         transport: Transport::Token,
         client: Client::default(),
     }

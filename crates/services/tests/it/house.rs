@@ -261,6 +261,7 @@ impl House {
             Some(mailer.clone()),
             clock.clone(),
             ids.clone(),
+            Arc::new(FakeSecrets),
             mail_options(),
         ));
         let sessions = Arc::new(Sessions::new(
@@ -433,6 +434,7 @@ impl House {
             email: email.into(),
             password: PASSWORD.into(),
             name: None,
+            locale: None,
             transport,
             client: Client::default(),
         };
@@ -450,9 +452,14 @@ impl House {
 
     /// Somebody who has an account, signed in anew.
     pub async fn somebody_again(&self, email: &str) -> Arc<LiveSession> {
+        self.somebody_again_with(email, PASSWORD).await
+    }
+
+    /// The same with another password.
+    pub async fn somebody_again_with(&self, email: &str, password: &str) -> Arc<LiveSession> {
         let ask = LogIn {
             email: email.into(),
-            password: PASSWORD.into(),
+            password: password.into(),
             transport: Transport::Token,
             client: Client::default(),
         };

@@ -6,11 +6,12 @@ use anteroom_domain::billing::SubscriptionStatus;
 use anteroom_domain::sessions::{EndReason, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::audit::AuditFilter;
-use anteroom_ports::{Clock as _, Durability};
+use anteroom_ports::billing::PaymentError;
+use anteroom_ports::{Clock as _, Durability, MailError};
 use anteroom_services::Client;
 use anteroom_services::accounts::{
-    ChangeEmailError, ChangePasswordError, DeleteAccountError, LogIn, LogInError, LoggedIn, ReauthenticateError,
-    ResetPasswordError, SendResetMailError, SignUp, SignUpError, SignedUp, TokenError,
+    ChangeEmailError, ChangePasswordError, DeleteAccountError, ImportUser, Imported, LogIn, LogInError, LoggedIn,
+    ReauthenticateError, ResetPasswordError, SendResetMailError, SignUp, SignUpError, SignedUp, TokenError,
 };
 use anteroom_services::sessions::{AuthenticateError, Grant};
 use secrecy::SecretString;
@@ -24,6 +25,7 @@ fn sign_up(email: &str) -> SignUp {
         email: email.into(),
         password: PASSWORD.into(),
         name: None,
+        locale: None,
         transport: Transport::Cookie,
         client: Client::default(),
     }
@@ -467,12 +469,68 @@ async fn a_subscription_is_cancelled_at_the_provider_until_that_succeeds() {
     mailed(&house).await;
     house
         .payments
-        .set_failure(Some(anteroom_ports::billing::PaymentError::Unavailable("away".into())));
+        .set_failure(Some(PaymentError::Unavailable("away".into())));
     house.accounts.delete_account(&ada, &Client::default()).await.unwrap();
     mailed(&house).await;
     assert!(house.payments.cancelled().is_empty());
     house.payments.set_failure(None);
     house.clock.advance_seconds(60);
+    mailed(&house).await;
+    assert_eq!(house.payments.cancelled(), ["sub_1"]);
+}
+
+/// The provider is away while somebody leaves, comes back and buys again.
+#[tokio::test]
+async fn a_subscription_that_was_bought_since_is_not_cancelled() {
+    let house = House::new().await;
+    let ada = house.somebody("ada@example.com").await;
+    let put = async |id: &str, status| {
+        let mut unit = house.store.begin(Durability::Full).await.unwrap();
+        let mut held = house.subscription(ada.user.id, id, status);
+        held.provider = "fake-payments".into();
+        unit.put_subscription(&held).await.unwrap();
+        unit.commit().await.unwrap();
+    };
+    put("sub_1", SubscriptionStatus::Active).await;
+    mailed(&house).await;
+    house
+        .payments
+        .set_failure(Some(PaymentError::Unavailable("away".into())));
+    house.accounts.delete_account(&ada, &Client::default()).await.unwrap();
+    mailed(&house).await;
+    house.somebody_again("ada@example.com").await;
+    house.clock.advance_seconds(60);
+    put("sub_1", SubscriptionStatus::Canceled).await;
+    put("sub_2", SubscriptionStatus::Active).await;
+    house.payments.set_failure(None);
+    house.clock.advance_seconds(60);
+    mailed(&house).await;
+    assert!(
+        house.payments.cancelled().is_empty(),
+        "{:?}",
+        house.payments.cancelled()
+    );
+}
+
+#[tokio::test]
+async fn a_subscription_is_cancelled_however_long_the_provider_is_away() {
+    let house = House::new().await;
+    let ada = house.somebody("ada@example.com").await;
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
+    let mut held = house.subscription(ada.user.id, "sub_1", SubscriptionStatus::Active);
+    held.provider = "fake-payments".into();
+    unit.put_subscription(&held).await.unwrap();
+    unit.commit().await.unwrap();
+    house
+        .payments
+        .set_failure(Some(PaymentError::Unavailable("away".into())));
+    house.accounts.delete_account(&ada, &Client::default()).await.unwrap();
+    // Mails are given up after 56 tries, some two days.
+    for _ in 0..80 {
+        house.webhooks.deliver_outbox().await.unwrap();
+        house.clock.advance_seconds(3600);
+    }
+    house.payments.set_failure(None);
     mailed(&house).await;
     assert_eq!(house.payments.cancelled(), ["sub_1"]);
 }
@@ -534,17 +592,13 @@ async fn where_addresses_are_proven_first_nobody_learns_who_has_an_account() {
         log_in(&house, "ada@example.com", PASSWORD).await,
         Ok(LoggedIn::VerifyEmail)
     ));
-    // Again: the owner has perhaps lost the mail.
-    let again = house.accounts.sign_up(sign_up("ADA@example.com")).await.unwrap();
-    assert!(matches!(again, SignedUp::VerifyEmail));
-    token_to(&house, "ada@example.com").await;
     house.accounts.verify_email(&token, &Client::default()).await.unwrap();
     assert!(matches!(
         log_in(&house, "ada@example.com", PASSWORD).await,
         Ok(LoggedIn::In(_))
     ));
     // The owner of a proven one is told, without a link, and not for ever.
-    for expected in [1, 1, 1, 0] {
+    for expected in [1, 1, 1, 1, 0] {
         let taken = house.accounts.sign_up(sign_up("ada@example.com")).await.unwrap();
         assert!(matches!(taken, SignedUp::VerifyEmail));
         let told = mailed(&house).await;
@@ -566,6 +620,172 @@ async fn where_addresses_are_proven_first_nobody_learns_who_has_an_account() {
         .unwrap();
     let told = mailed(&house).await;
     assert!(told.iter().all(|(to, _)| to == "ada@example.com"), "{told:?}");
+}
+
+/// A stranger signs up with somebody's address and waits for them to prove it.
+#[tokio::test]
+async fn of_two_passwords_for_an_unproven_address_neither_counts() {
+    let house = House::verifying().await;
+    let squatting = SignUp {
+        password: OTHER.into(),
+        ..sign_up("ada@example.com")
+    };
+    house.accounts.sign_up(squatting).await.unwrap();
+    let first = token_to(&house, "ada@example.com").await;
+    house.accounts.sign_up(sign_up("ADA@example.com")).await.unwrap();
+    let second = token_to(&house, "ada@example.com").await;
+    // The link that the stranger caused proves nothing any more; asking for another one brings no such link either.
+    let early = house.accounts.verify_email(&first, &Client::default()).await;
+    assert!(matches!(early, Err(TokenError::Invalid)), "{early:?}");
+    let ada = anteroom_domain::accounts::Email::parse("ada@example.com").unwrap();
+    let client = Client::default();
+    house.accounts.resend_verification(&ada, &client).await.unwrap();
+    let third = token_to(&house, "ada@example.com").await;
+    assert!(house.accounts.verify_email(&third, &client).await.is_err());
+    for password in [PASSWORD, OTHER] {
+        let tried = log_in(&house, "ada@example.com", password).await;
+        assert!(matches!(tried, Err(LogInError::InvalidCredentials)), "{tried:?}");
+    }
+    let mine = "a third battery, on no staple";
+    house
+        .accounts
+        .reset_password(&second, &mine.into(), &client)
+        .await
+        .unwrap();
+    mailed(&house).await;
+    let tried = log_in(&house, "ada@example.com", OTHER).await;
+    assert!(matches!(tried, Err(LogInError::InvalidCredentials)), "{tried:?}");
+    let LoggedIn::In(grant) = log_in(&house, "ada@example.com", mine).await.unwrap() else {
+        panic!("the reset proves the address");
+    };
+    assert!(grant.user.email_verified);
+    let told = acts(&house, grant.user.id).await;
+    for act in ["account.signup failed", "account.email.verification_request succeeded"] {
+        assert!(told.contains(&act.to_owned()), "{told:?}");
+    }
+}
+
+/// Whoever compared the old password before it was reset gets in no more, and does not bring it back.
+#[tokio::test]
+async fn a_password_that_is_reset_while_it_is_compared_opens_nothing() {
+    for late in ["login", "login with an old hash", "change", "reauthenticate"] {
+        let house = House::new().await;
+        let ada = house.somebody("ada@example.com").await;
+        if late == "login with an old hash" {
+            let mut unit = house.store.begin(Durability::Full).await.unwrap();
+            let weak = anteroom_testkit::PlainHasher::outdated_hash(PASSWORD);
+            let now = house.clock.now();
+            unit.put_password_hash(ada.user.id, &weak, now).await.unwrap();
+            unit.commit().await.unwrap();
+        }
+        mailed(&house).await;
+        let hold = house.hasher.hold_next();
+        let (accounts, live) = (house.accounts.clone(), ada.clone());
+        let acting = tokio::spawn(async move {
+            let (old, client) = (PASSWORD.into(), Client::default());
+            let new = "the thief's battery and staple".into();
+            match late {
+                "change" => {
+                    let done = accounts.change_password(&live, &old, &new, &client).await;
+                    done.unwrap_err().to_string()
+                }
+                "reauthenticate" => {
+                    let done = accounts.reauthenticate(&live, &old, &client).await;
+                    done.unwrap_err().to_string()
+                }
+                _ => {
+                    let ask = LogIn {
+                        email: "ada@example.com".into(),
+                        password: old,
+                        transport: Transport::Token,
+                        client,
+                    };
+                    accounts.log_in_with_password(ask).await.unwrap_err().to_string()
+                }
+            }
+        });
+        hold.reached().await;
+        let email = anteroom_domain::accounts::Email::parse("ada@example.com").unwrap();
+        let client = Client::default();
+        house.accounts.request_password_reset(&email, &client).await.unwrap();
+        let token = token_to(&house, "ada@example.com").await;
+        let new = OTHER.into();
+        let reset = house.accounts.reset_password(&token, &new, &client);
+        reset.await.unwrap();
+        hold.release();
+        let refused = acting.await.unwrap();
+        let expected = if late.starts_with("login") {
+            "the address or the password is wrong"
+        } else {
+            "the session has ended"
+        };
+        assert_eq!(refused, expected, "{late}");
+        let mut read = house.store.read().await.unwrap();
+        let open = read.live_sessions(ada.user.id, house.clock.now()).await.unwrap();
+        assert!(open.is_empty(), "{late}: {open:?}");
+        drop(read);
+        house.somebody_again_with("ada@example.com", OTHER).await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_to_be_mailed_is_sealed() {
+    let house = House::new().await;
+    house.sign_up("ada@example.com", Transport::Cookie).await;
+    mailed(&house).await;
+    let ada = anteroom_domain::accounts::Email::parse("ada@example.com").unwrap();
+    let client = Client::default();
+    house.accounts.request_password_reset(&ada, &client).await.unwrap();
+    house.mailer.fail_next(MailError::Temporary("away".into()));
+    for _ in 0..2 {
+        house.webhooks.deliver_outbox().await.unwrap();
+    }
+    house.clock.advance_seconds(4);
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
+    let now = house.clock.now();
+    let waiting = unit.claim_outbox(now, now, 10).await.unwrap();
+    drop(unit);
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    for word in ["token=", "ada@", "Reset"] {
+        assert!(!waiting[0].payload.contains(word), "{}", waiting[0].payload);
+    }
+    token_to(&house, "ada@example.com").await;
+}
+
+#[tokio::test]
+async fn an_imported_address_is_not_one_that_somebody_may_go_back_to() {
+    let house = House::new().await;
+    let ada = house.somebody("ada@example.com").await;
+    mailed(&house).await;
+    let client = Client::default();
+    let change = house.accounts.change_email(&ada, "new@example.com", &client);
+    change.await.unwrap();
+    let mails = mailed(&house).await;
+    let token = |to: &str| mails.iter().find(|(at, _)| at == to).unwrap().1.clone().unwrap();
+    let confirm = house.accounts.verify_email(&token("new@example.com"), &client).await;
+    confirm.unwrap();
+    let import = || ImportUser {
+        email: "Ada@example.com".into(),
+        email_verified: true,
+        name: None,
+        locale: None,
+        password: None,
+        created_at: None,
+    };
+    let outcomes = house.accounts.import_users(vec![import()], false).await.unwrap();
+    assert!(matches!(&outcomes[0], Imported::Refused(_)), "{outcomes:?}");
+    let undo = house
+        .accounts
+        .undo_email_change(&token("ada@example.com"), &client)
+        .await;
+    undo.unwrap();
+    let back = user(&house, ada.user.id).await.unwrap();
+    assert_eq!(back.email.as_str(), "ada@example.com");
+    // Perhaps it was not they who asked for the change: the password opens nothing until they have set another.
+    let tried = log_in(&house, "ada@example.com", PASSWORD).await;
+    assert!(matches!(tried, Err(LogInError::InvalidCredentials)), "{tried:?}");
+    let again = house.accounts.import_users(vec![import()], false).await.unwrap();
+    assert_eq!(again[0], Imported::Known);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ on_every_store![
     ends_the_sessions_of_others,
     mails_a_link_that_sets_a_new_password,
     mails_no_link_that_would_open_nothing,
+    says_so_where_no_mail_leaves,
     forgets_failed_logins,
     keeps_the_last_admin,
     keeps_an_admin_when_64_demote_each_other,
@@ -222,6 +223,8 @@ async fn mails_a_link_that_sets_a_new_password(setup: &Setup) {
     app.post("/v1/auth/password/reset")
         .json(&json!({ "token": token, "password": new }))
         .expect(204)
+        .events(&["account.password.reset", "session.ended"])
+        .audit(&["account.password.reset succeeded"])
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
@@ -260,11 +263,15 @@ async fn mails_no_link_that_would_open_nothing(setup: &Setup) {
         .code("forbidden")
         .audit(&[])
         .await;
-    let silent = setup.app_with(&[("mail.transport", "none")]).await;
-    let admin = silent.admin().await;
-    let other = format!("{}/password/reset-mail", path(&other));
-    silent
-        .post(&other)
+}
+
+async fn says_so_where_no_mail_leaves(setup: &Setup) {
+    let app = setup.app_with(&[("mail.transport", "none")]).await;
+    let signup = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let admin = User::of(&app.post("/v1/auth/signup").json(&signup).await.is(201).json());
+    setup.execute("UPDATE users SET role = 'admin'").await;
+    let admin = app.log_in(&admin.email).await;
+    app.post(&format!("{}/password/reset-mail", path(&admin)))
         .by(&admin)
         .expect(409)
         .code("mail_not_configured")

@@ -11,6 +11,8 @@ on_every_store![
     another_link_is_mailed_whoever_asks_is_told_the_same,
     where_addresses_are_proven_first_signing_up_tells_nothing,
     an_address_changes_and_is_taken_back,
+    of_two_passwords_for_an_unproven_address_neither_counts,
+    mails_are_in_the_language_of_whoever_signs_up,
 ];
 
 async fn a_mailed_token_proves_the_address_once(setup: &Setup) {
@@ -185,5 +187,94 @@ async fn an_address_changes_and_is_taken_back(setup: &Setup) {
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
-    app.log_in(&user.email).await;
+    // Whoever asked for the change knew the password: it opens nothing any more.
+    let log_in = |password: &str| {
+        app.post("/v1/auth/login")
+            .json(&json!({ "email": user.email, "password": password }))
+    };
+    log_in(PASSWORD).await.refused(401, "invalid_credentials");
+    let other = "lantern-under-the-quiet-canal";
+    app.post("/v1/auth/password/reset")
+        .json(&json!({ "token": app.mailed_token(&user.email).await, "password": other }))
+        .await
+        .is(204);
+    app.expect_mails(std::slice::from_ref(&user.email));
+    log_in(other).await.is(200);
+}
+
+/// A stranger has signed up with the address first, and waits for its owner to prove it for them.
+async fn of_two_passwords_for_an_unproven_address_neither_counts(setup: &Setup) {
+    let app = setup.app_with(&[("accounts.require_verified_email", "true")]).await;
+    let email = fresh_email();
+    let (strangers, owners) = ("lantern-under-the-quiet-canal", PASSWORD);
+    let mut answers = Vec::new();
+    for (password, act) in [
+        (strangers, "account.signup succeeded"),
+        (owners, "account.signup failed"),
+    ] {
+        let answer = app
+            .post("/v1/auth/signup")
+            .json(&json!({ "email": email, "password": password }))
+            .expect(202)
+            .events(&["account.signup.mailed"])
+            .audit(&[act])
+            .mails(&[&email])
+            .await;
+        answers.push(answer.json());
+    }
+    assert_eq!(answers[0], answers[1]);
+    // What the second mail has is no link that proves the address for whoever came first.
+    let token = app.mailed_token(&email).await;
+    let verify = app.post("/v1/auth/email/verify").json(&json!({ "token": token }));
+    verify
+        .expect(400)
+        .code("invalid_token")
+        .events(&["account.email.verify_failed"])
+        .audit(&["account.email.verify failed"])
+        .await;
+    let mine = "eight rather loud rooms";
+    app.post("/v1/auth/password/reset")
+        .json(&json!({ "token": token, "password": mine }))
+        .expect(204)
+        .events(&["account.password.reset"])
+        .mails(&[&email])
+        .await;
+    for (password, status) in [(strangers, 401), (owners, 401), (mine, 200)] {
+        let log_in = json!({ "email": email, "password": password });
+        app.post("/v1/auth/login").json(&log_in).await.is(status);
+    }
+}
+
+async fn mails_are_in_the_language_of_whoever_signs_up(setup: &Setup) {
+    let app = setup.app().await;
+    let sign_up = |locale: Option<&str>, header: &str| {
+        let mut body = json!({ "email": fresh_email(), "password": PASSWORD });
+        if let Some(locale) = locale {
+            body["locale"] = locale.into();
+        }
+        app.post("/v1/auth/signup")
+            .json(&body)
+            .header("accept-language", header)
+    };
+    for (locale, header, expected, subject) in [
+        (None, "de-AT,de;q=0.9,en;q=0.8", "de-AT", "QmVzdMOkdGlnZW4"),
+        (Some("de"), "en-GB", "de", "QmVzdMOkdGlnZW4"),
+        (None, "*", "en", "Confirm"),
+        (None, "../x", "en", "Confirm"),
+    ] {
+        let user = sign_up(locale, header).await.is(201).json()["user"].clone();
+        assert_eq!(user["locale"], expected, "{header}");
+        let email = user["email"].as_str().unwrap().to_owned();
+        app.expect_mails(std::slice::from_ref(&email));
+        app.mails_have_left().await;
+        let mails = app.mails();
+        let mail = mails.iter().find(|mail| mail.to == email).unwrap();
+        let line = mail.text.lines().find(|line| line.starts_with("Subject:")).unwrap();
+        assert!(line.contains(subject), "{line}");
+    }
+    sign_up(Some("no tag"), "de")
+        .expect(422)
+        .errors(&[("/locale", "invalid_locale")])
+        .events(&["account.signup.failed"])
+        .await;
 }

@@ -1,12 +1,14 @@
 //! `/v1/auth/password`: forgotten passwords.
 
-use anteroom_tests::{FRONTEND, PASSWORD, Setup, on_every_store};
+use anteroom_tests::{FRONTEND, PASSWORD, Setup, User, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
 on_every_store![
     a_forgotten_password_is_reset_and_every_session_ends,
     of_64_who_reset_with_one_link_one_does,
+    of_64_who_reset_with_two_links_one_does,
+    a_login_that_is_under_way_is_none_after_a_reset,
     a_refused_password_leaves_the_link_good,
     revokes_on_every_node,
 ];
@@ -75,6 +77,66 @@ async fn of_64_who_reset_with_one_link_one_does(setup: &Setup) {
     assert_eq!(told.iter().filter(|(status, _)| *status == 204).count(), 1, "{told:?}");
     assert!(told.iter().all(|(status, _)| matches!(status, 204 | 400)), "{told:?}");
     app.expect_mails(std::slice::from_ref(&user.email));
+}
+
+async fn of_64_who_reset_with_two_links_one_does(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        app.post("/v1/auth/password/forgot")
+            .json(&json!({ "email": user.email }))
+            .await
+            .is(202);
+        app.expect_mails(std::slice::from_ref(&user.email));
+        tokens.push(app.mailed_token(&user.email).await);
+    }
+    assert_ne!(tokens[0], tokens[1]);
+    let tries = (0..64).map(|number: usize| {
+        let body = json!({ "token": tokens[number % 2], "password": format!("{OTHER}-{number}") });
+        let app = app.clone();
+        async move { app.post("/v1/auth/password/reset").json(&body).await.told() }
+    });
+    let told = join_all(tries).await;
+    // None waits for another who waits for it.
+    assert!(told.iter().all(|(status, _)| matches!(status, 204 | 400)), "{told:?}");
+    assert_eq!(told.iter().filter(|(status, _)| *status == 204).count(), 1, "{told:?}");
+    app.expect_mails(std::slice::from_ref(&user.email));
+}
+
+async fn a_login_that_is_under_way_is_none_after_a_reset(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    app.post("/v1/auth/password/forgot")
+        .json(&json!({ "email": user.email }))
+        .await
+        .is(202);
+    app.expect_mails(std::slice::from_ref(&user.email));
+    let token = app.mailed_token(&user.email).await;
+    let log_in = json!({ "email": user.email, "password": PASSWORD });
+    let logins = join_all((0..64).map(|_| app.post("/v1/auth/login").json(&log_in).into_future()));
+    let reset = app
+        .post("/v1/auth/password/reset")
+        .json(&json!({ "token": token, "password": OTHER }))
+        .into_future();
+    let (answers, reset) = tokio::join!(logins, reset);
+    reset.is(204);
+    app.expect_mails(std::slice::from_ref(&user.email));
+    let mut let_in = 0;
+    for answer in answers {
+        if answer.status == 200 {
+            let_in += 1;
+            let session = User::of(&answer.json());
+            app.get("/v1/me").by(&session).await.refused(401, "unauthenticated");
+        } else {
+            answer.refused(401, "invalid_credentials");
+        }
+    }
+    assert!(let_in < 64, "the reset came while logins were under way");
+    app.post("/v1/auth/login")
+        .json(&json!({ "email": user.email, "password": OTHER }))
+        .await
+        .is(200);
 }
 
 async fn a_refused_password_leaves_the_link_good(setup: &Setup) {

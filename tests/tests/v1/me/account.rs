@@ -85,32 +85,40 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
     };
     let sql = format!("UPDATE sessions SET authenticated_at = authenticated_at - {eleven}");
     setup.execute(&sql).await;
-    let acts = || {
-        [
-            other
-                .post("/v1/me/password")
-                .by(&user)
-                .json(&json!({ "current_password": PASSWORD, "new_password": OTHER })),
-            other
-                .post("/v1/me/email")
-                .by(&user)
-                .json(&json!({ "email": "new@example.com" })),
-            other.delete("/v1/me").by(&user),
-        ]
-    };
-    for act in acts() {
-        act.expect(403)
+    let password = other
+        .post("/v1/me/password")
+        .by(&user)
+        .json(&json!({ "current_password": PASSWORD, "new_password": OTHER }));
+    let email = other
+        .post("/v1/me/email")
+        .by(&user)
+        .json(&json!({ "email": "new@example.com" }));
+    let account = other.delete("/v1/me").by(&user);
+    for (ask, event, act) in [
+        (
+            password,
+            "account.password.change_failed",
+            "account.password.change failed",
+        ),
+        (
+            email,
+            "account.email.change_failed",
+            "account.email.change_request failed",
+        ),
+        (account, "account.deletion.failed", "account.deletion.request failed"),
+    ] {
+        ask.expect(403)
             .code("reauthentication_required")
-            .audit(&[])
-            .mails(&[])
+            .events(&[event])
+            .audit(&[act])
             .await;
     }
     // Refreshing proves nothing.
     let fresh = other
         .post("/v1/auth/refresh")
         .json(&json!({ "refresh_token": user.refresh_token }))
-        .expect(200)
-        .await;
+        .await
+        .is(200);
     let user = User::of(&fresh.json());
     let change = || {
         other
@@ -118,7 +126,11 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
             .by(&user)
             .json(&json!({ "current_password": PASSWORD, "new_password": OTHER }))
     };
-    change().expect(403).code("reauthentication_required").await;
+    change()
+        .expect(403)
+        .code("reauthentication_required")
+        .events(&["account.password.change_failed"])
+        .await;
     other
         .post("/v1/auth/reauthenticate")
         .by(&user)
@@ -126,7 +138,11 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
         .expect(200)
         .events(&["account.reauthentication.succeeded"])
         .await;
-    change().expect(204).mails(&[&user.email]).await;
+    change()
+        .expect(204)
+        .events(&["account.password.changed"])
+        .mails(&[&user.email])
+        .await;
 }
 
 async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
