@@ -325,6 +325,20 @@ async fn tells_people_what_it_is_and_how_to_change_that(setup: &Setup) {
     }
     assert!(!said.contains("search_path"), "parameters may hold a password: {said}");
     assert_eq!(http_client().get(docs).send().await.unwrap().status(), 200);
+    let set = [
+        ("log.format", "text"),
+        ("ai.openai_base_url", "http://user:hunter2@127.0.0.1:9/v1"),
+        ("ai.models", "small,large"),
+    ];
+    let server = Server::start(setup.folder(), &setup.variables(&set)).await;
+    anteroom_tests::eventually("the provider is named", || {
+        server
+            .said()
+            .contains("small, large, at http://127.0.0.1:9/v1")
+            .then_some(())
+    })
+    .await;
+    assert!(!server.said().contains("hunter2"));
 }
 
 async fn reads_a_dotenv_file_below_the_variables(setup: &Setup) {

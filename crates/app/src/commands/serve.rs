@@ -44,13 +44,28 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// An address as it may be shown.
+fn without_credentials(mut url: url::Url) -> String {
+    // Neither fails where there is a host, and a model provider has one.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}
+
 /// What a person wants to know first: where it is, what stands behind it, and what to set to change that.
 fn greeting(settings: &Settings, running: &Running) -> String {
     let p = &running.parts;
     let url = running.public_url.as_str().trim_end_matches('/');
     let models = match settings.model_provider() {
         None => "the built-in `echo`, which repeats what it is told".to_owned(),
-        Some(_) => p.models.clone(),
+        Some((url, _)) => {
+            let offered = match settings.ai.models.as_slice() {
+                [] => "every model that it lists".to_owned(),
+                some => some.join(", "),
+            };
+            format!("{offered}, at {}", without_credentials(url))
+        }
     };
     let payments = match p.payments {
         "none" => "none: nothing can be bought",

@@ -9,6 +9,9 @@ use super::errors::{Problem, Source};
 use super::schema::{Key, OWN_PREFIX, Schema};
 use super::values;
 
+/// Whether this is production: decided by one variable, so that nothing else can switch off what production refuses.
+const ENV: &str = "env";
+
 /// The values as far as they are laid, and what was wrong on the way. A wrong value is reported and left out,
 /// so that everything else can be checked in the same run.
 #[derive(Debug)]
@@ -64,6 +67,9 @@ impl<'a> Layers<'a> {
     }
 
     fn lay_file_value(&mut self, path: &str, value: Value, source: &Source) {
+        if path == ENV {
+            return self.report(path, source, "only the variable ANTEROOM_ENV sets it");
+        }
         match self.schema.key(path) {
             Some(key) => self.lay(key, values::from_file(key, value), source),
             None => self.report_unknown(path, source),
@@ -80,7 +86,9 @@ impl<'a> Layers<'a> {
                 continue;
             };
             let path = rest.to_lowercase().replace("__", ".");
-            if let Some(key) = schema.key(&path) {
+            if path == ENV {
+                self.report(ENV, &source(name.clone()), "only the variable ANTEROOM_ENV sets it");
+            } else if let Some(key) = schema.key(&path) {
                 self.lay(key, values::from_variable(key, text), &source(name.clone()));
             } else if let Some(key) = secret_in_file(schema, &path) {
                 self.lay_secret_file(key, text, &source(name.clone()));

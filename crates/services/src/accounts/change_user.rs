@@ -52,8 +52,8 @@ fn administers(user: &User) -> bool {
     user.role == Role::Admin && user.usable() && user.delete_after.is_none()
 }
 
-/// Whether an actor may (still) do what is for admins. A session's state may be half a second old; what is done to
-/// others is decided by what the store says now.
+/// Whether an actor may (still) do what is for admins. What is known of a session may be old; what is done to others is
+/// decided by what the store says now.
 pub(crate) async fn may_still_act(unit: &mut dyn UnitOfWork, actor: Actor) -> StoreResult<bool> {
     let Actor::User(id) = actor else {
         return Ok(actor == Actor::Operator);
@@ -105,9 +105,7 @@ impl Accounts {
             self.audit.record(&mut *unit, act).await?;
         }
         unit.commit().await?;
-        for session in &changed.ended {
-            self.sessions.forget_session(*session);
-        }
+        self.sessions.ended_now(&changed.ended, id, EndReason::AccountDisabled);
         self.sessions.forget_cached_state();
         for step in &changed.steps {
             info!(event = step.event, user_id = %id, by = %actor, sessions_ended = changed.ended.len());

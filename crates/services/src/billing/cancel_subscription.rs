@@ -36,7 +36,7 @@ impl Billing {
             .filter(|provider| provider.name() == subscription.provider)
             .ok_or_else(|| CancelError::AnotherProvider(subscription.provider.clone()))?;
         provider.cancel_subscription(&subscription, self.clock.now()).await?;
-        info!(event = "billing.subscription.cancel_requested", provider = %subscription.provider, owner_id = %owner.id);
+        info!(event = "subscription.cancel_requested", provider = %subscription.provider, owner_id = %owner.id);
         Ok(())
     }
 }

@@ -46,9 +46,7 @@ impl Sessions {
             .detail("sessions", ended.len());
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
-        for session in &ended {
-            self.forget_session(*session);
-        }
+        self.ended_now(&ended, user, EndReason::AdminRevoked);
         info!(event = "account.sessions.revoked", user_id = %user, by = %actor, sessions_ended = ended.len());
         Ok(ended.len())
     }

@@ -33,6 +33,14 @@ impl Sessions {
     /// Rotates a refresh token. The successor is derived from the token that is presented, so that a repeat within
     /// the grace time answers the same one although only digests are kept; later reuse ends the session.
     pub async fn refresh(&self, presented: &SecretString, client: &Client) -> Result<Grant, RefreshError> {
+        let outcome = self.try_refresh(presented, client).await;
+        if let Err(e) = &outcome {
+            info!(event = "session.refresh.failed", reason = %e);
+        }
+        outcome
+    }
+
+    async fn try_refresh(&self, presented: &SecretString, client: &Client) -> Result<Grant, RefreshError> {
         let text = presented.expose_secret();
         let digest = self.secrets.digest(text.as_bytes());
         let successor = Self::token_text(PREFIX, &self.secrets.keyed(PURPOSE, text.as_bytes()));

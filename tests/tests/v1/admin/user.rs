@@ -128,7 +128,7 @@ async fn closes_an_account_at_once_and_opens_it_again(setup: &Setup) {
         .by(&admin)
         .json(&json!({ "disabled": true }))
         .expect(200)
-        .events(&["account.disabled"])
+        .events(&["account.disabled", "session.ended", "session.ended"])
         .audit(&["account.disable succeeded"])
         .await
         .json();
@@ -178,7 +178,7 @@ async fn ends_the_sessions_of_others(setup: &Setup) {
         .post(&revoke)
         .by(&admin)
         .expect(200)
-        .events(&["account.sessions.revoked"])
+        .events(&["account.sessions.revoked", "session.ended", "session.ended"])
         .audit(&["account.sessions.revoke succeeded"])
         .await;
     assert_eq!(answer.json(), json!({ "ended": 2 }));

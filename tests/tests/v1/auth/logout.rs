@@ -34,6 +34,7 @@ async fn ends_a_token_session_at_once(setup: &Setup) {
         .json(&json!({ "refresh_token": user.refresh_token }))
         .expect(401)
         .code("invalid_refresh_token")
+        .events(&["session.refresh.failed"])
         .await;
     app.post("/v1/auth/logout")
         .by(&user)

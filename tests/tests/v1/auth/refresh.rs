@@ -67,7 +67,8 @@ async fn ends_the_session_when_a_token_is_used_later_again(setup: &Setup) {
         .json(&json!({ "refresh_token": stolen.refresh_token }))
         .expect(401)
         .code("invalid_refresh_token")
-        .events(&["session.ended"])
+        .events(&["session.ended", "session.refresh.failed"])
+        .audit(&["session.refresh failed"])
         .mails(&[&owner.email])
         .await;
     refresh(&app, &owner.refresh_token)
@@ -160,6 +161,7 @@ async fn refuses_what_is_no_refresh_token(setup: &Setup) {
             .json(&json!({ "refresh_token": bad }))
             .expect(401)
             .code("invalid_refresh_token")
+            .events(&["session.refresh.failed"])
             .await;
     }
     app.post("/v1/auth/refresh")

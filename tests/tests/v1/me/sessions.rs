@@ -93,6 +93,7 @@ async fn ends_one_of_ones_own(setup: &Setup) {
         .json(&json!({ "refresh_token": lost.refresh_token }))
         .expect(401)
         .code("invalid_refresh_token")
+        .events(&["session.refresh.failed"])
         .await;
     app.get("/v1/me").by(&ada).await.is(200);
     for gone in [

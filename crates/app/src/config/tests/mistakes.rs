@@ -178,3 +178,18 @@ fn the_ends_of_every_range_fit_the_settings() {
         }
     }
 }
+
+#[test]
+fn nothing_but_its_variable_decides_between_development_and_production() {
+    let expected = |source: &str| format!("env (from {source}): only the variable ANTEROOM_ENV sets it");
+    let said = messages(load_file("env-in-file", "env = 'development'\n"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("only the variable ANTEROOM_ENV sets it"), "{said:?}");
+    assert_eq!(
+        messages(load_env(&[
+            ("ANTEROOM__ENV", "development"),
+            ("ANTEROOM_ENV", "production")
+        ]))[0],
+        expected("ANTEROOM__ENV")
+    );
+}
