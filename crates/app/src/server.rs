@@ -96,7 +96,8 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let metrics_server = metrics_listener.map(metrics::serve).transpose()?;
     let (server, ended) = start_http(&settings, listener, &api)?;
     let stop_jobs = CancellationToken::new();
-    let jobs = jobs::start(&services, adapters.limiter, &stop_jobs);
+    let lease = Duration::from_secs(settings.server.lease_seconds.into());
+    let jobs = jobs::start(&services, adapters.limiter, lease, &stop_jobs);
     let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());
     let public_url = settings.public_url();
     info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));

@@ -334,7 +334,13 @@ impl Services {
             sessions,
             billing,
             chat: Arc::new(chat),
-            ops: Arc::new(Ops::new(store(), Arc::clone(&a.secrets), clock(), ids())),
+            ops: Arc::new(Ops::new(
+                store(),
+                Arc::clone(&a.secrets),
+                clock(),
+                ids(),
+                SignedDuration::from_secs(settings.server.lease_seconds.into()),
+            )),
             webhooks,
             protection,
         })
@@ -459,8 +465,7 @@ fn chat_options(settings: &Settings) -> ChatOptions {
         memory_tokens: settings.chat.memory_tokens.into(),
         max_message_bytes: settings.chat.max_message_bytes,
         total_timeout: Duration::from_millis(ai.total_timeout_ms.into()),
-        // A minute to book it in.
-        call_lost_after: SignedDuration::from_millis(ai.total_timeout_ms.into()) + SignedDuration::from_mins(1),
+        lease: SignedDuration::from_secs(settings.server.lease_seconds.into()),
     }
 }
 

@@ -271,8 +271,10 @@ delegate! {
         fn insert_conversation(conversation: &Conversation) -> ();
         fn update_conversation(conversation: &Conversation) -> bool;
         fn delete_conversation(user: UserId, id: ConversationId) -> bool;
-        fn claim_conversation(user: UserId, id: ConversationId, now: Timestamp, until: Timestamp) -> bool;
-        fn release_conversation(id: ConversationId) -> ();
+        fn claim_conversation(user: UserId, id: ConversationId, call: ReservationId, now: Timestamp, until: Timestamp) -> bool;
+        fn renew_claims(calls: &[ReservationId], until: Timestamp) -> ();
+        fn release_conversation(id: ConversationId, call: ReservationId) -> bool;
+        fn lose_answer(call: ReservationId) -> ();
         fn insert_message(message: &Message) -> ();
         fn finish_message(message: &Message) -> bool;
     }
@@ -292,6 +294,7 @@ delegate! {
         fn put_subscription(subscription: &Subscription) -> ();
         fn reserve_quota(reservation: &Reservation) -> Reserved;
         fn settle_quota(id: ReservationId, used: &[(&str, i64)]) -> bool;
+        fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
         fn insert_usage(event: &UsageEvent) -> bool;
     }
@@ -324,8 +327,9 @@ delegate! {
 delegate! {
     OpsWrite {
         fn claim_idempotent(request: &IdempotentRequest) -> Claim;
-        fn finish_idempotent(user: UserId, key: &str, status: u16, body: &str) -> ();
-        fn drop_idempotent(user: UserId, key: &str) -> ();
+        fn renew_idempotent(held_by: &[Uuid], until: Timestamp) -> ();
+        fn finish_idempotent(user: UserId, key: &str, held_by: Uuid, status: u16, body: &str) -> bool;
+        fn drop_idempotent(user: UserId, key: &str, held_by: Uuid) -> bool;
         fn purge_idempotent(before: Timestamp, limit: i64) -> usize;
         fn deployment_value(name: &str, value: &str) -> String;
     }

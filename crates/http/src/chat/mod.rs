@@ -208,6 +208,7 @@ impl From<ChatError> for Problem {
             ChatError::Refused(e) => e.into(),
             ChatError::Provider(e) => e.into(),
             ChatError::SessionEnded => Self::unauthenticated(),
+            ChatError::NotKept => Self::new(StatusCode::CONFLICT, "answer_not_kept", error.to_string()),
             ChatError::ClientGone => Self::new(StatusCode::BAD_REQUEST, "client_gone", "the client went away"),
         }
     }

@@ -14,8 +14,9 @@ use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info};
 
 use super::Chat;
+use crate::elapsed_ms;
+use crate::ops::Lease;
 use crate::sessions::LiveSession;
-use crate::{elapsed_ms, later};
 
 /// Why a call may not be made, known before anything is sent.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,8 @@ pub(super) struct Call {
     first_token_ms: Option<i64>,
     output_bytes: usize,
     reported: Option<TokenUsage>,
+    /// Renewed until the call has been booked.
+    _lease: Lease,
 }
 
 impl Call {
@@ -164,6 +167,7 @@ impl Chat {
     pub(super) async fn reserve(
         &self,
         unit: &mut dyn UnitOfWork,
+        id: ReservationId,
         who: &LiveSession,
         access: &Access,
         request: &ChatRequest,
@@ -199,7 +203,7 @@ impl Chat {
             });
         }
         let reservation = Reservation {
-            id: ReservationId(self.ids.uuid()),
+            id,
             request_id: RequestId(self.ids.uuid()),
             owner,
             session_id: who.session.id,
@@ -210,8 +214,9 @@ impl Chat {
             },
             holds,
             created_at: now,
-            expires_at: later(now, self.options.call_lost_after),
+            expires_at: self.leases.until(now),
         };
+        let lease = self.leases.hold(reservation.id.0);
         match unit.reserve_quota(&reservation).await? {
             Reserved::Held => Ok(Call {
                 request_id: reservation.request_id,
@@ -224,6 +229,7 @@ impl Chat {
                 first_token_ms: None,
                 output_bytes: 0,
                 reported: None,
+                _lease: lease,
             }),
             Reserved::Denied { meter: METER_SPEND, .. } => {
                 error!(

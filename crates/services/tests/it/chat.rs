@@ -15,9 +15,10 @@ use anteroom_services::chat::{
 };
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::chat::{Step, StreamEnd, done_step, provider_error, reply, text_step, usage_step};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::{FREE_LIMIT, House};
+use crate::house::{FREE_LIMIT, House, LEASE};
 
 const USAGE: TokenUsage = TokenUsage {
     prompt_tokens: 7,
@@ -310,15 +311,139 @@ async fn a_call_whose_process_died_is_swept() {
     let who = house.somebody("ada@example.com").await;
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    let level = async || {
+        let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+        (level.used, level.reserved)
+    };
+    // A call that runs is renewed, every third of a lease and not more often, so it is never swept.
+    for _ in 0..10 {
+        house.clock.advance_seconds(LEASE.as_secs() / 3);
+        assert_eq!(house.chat.tend_calls().await.unwrap(), 1);
+        assert_eq!(house.chat.tend_calls().await.unwrap(), 0);
+        assert_eq!(house.chat.sweep_calls().await.unwrap(), 0);
+    }
+    // Its node falls silent. For another lease it may be only the store that was away.
+    house.clock.advance_seconds(2 * LEASE.as_secs() - 1);
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 0);
-    house.clock.advance_seconds(11 * 60 + 1);
+    house.clock.advance_seconds(1);
+    assert_eq!(level().await, (0, 1));
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
-    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
-    assert_eq!((level.used, level.reserved), (1, 0));
+    assert_eq!(level().await, (1, 0));
     // The process was not dead after all: its own booking changes nothing any more.
     drop(answer);
     house.chat.settled().await;
-    assert_eq!(house.level(Owner::account(who.user.id), METER_MESSAGES).await.used, 1);
+    assert_eq!(level().await, (1, 0));
+    house.clock.advance_seconds(LEASE.as_secs());
+    assert_eq!(
+        house.chat.tend_calls().await.unwrap(),
+        0,
+        "what has ended is not renewed"
+    );
+}
+
+/// Starts an answer that does not end by itself, and reads what has come of it.
+async fn begin_answer(house: &House, who: &LiveSession, id: ConversationId, content: &str) -> Receiver<MessageEvent> {
+    house.model.script_stream([text_step("small", "Some"), Step::Hang]);
+    let ask = SendMessage {
+        conversation_id: id,
+        content: content.into(),
+        stream: true,
+    };
+    let sent = house.chat.send_message(who, ask, CancellationToken::new()).await;
+    let Ok(MessageAnswer::Stream(mut events)) = sent else {
+        panic!("{sent:?}")
+    };
+    assert!(matches!(events.recv().await, Some(MessageEvent::Started(_))));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Delta(..))));
+    events
+}
+
+/// What has been said and answered, with the statuses.
+async fn said(house: &House, who: &LiveSession, id: ConversationId) -> Vec<(String, MessageStatus)> {
+    let messages = house.chat.list_messages(who.user.id, id, None, 100).await.unwrap();
+    messages.items.into_iter().map(|m| (m.content, m.status)).collect()
+}
+
+#[tokio::test]
+async fn a_conversation_is_free_a_lease_after_its_process_died() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    let mut late = begin_answer(&house, &who, id, "one").await;
+    let busy = async || matches!(talk(&house, &who, id, "busy").await, Err(SendMessageError::Busy));
+    for _ in 0..5 {
+        house.clock.advance_seconds(LEASE.as_secs() / 3);
+        house.chat.tend_calls().await.unwrap();
+        assert!(busy().await);
+    }
+    house.clock.advance_seconds(LEASE.as_secs() - 1);
+    assert!(busy().await);
+    house.clock.advance_seconds(1);
+    // The next message takes the conversation over, and is answered.
+    let next = begin_answer(&house, &who, id, "two").await;
+    let failed = (String::new(), MessageStatus::Failed);
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    // The one that was slow, not dead, comes to its end now: it writes nothing and frees nothing.
+    late.close();
+    while late.recv().await.is_some() {}
+    house.chat_calls_are(1).await;
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    assert!(busy().await);
+    drop(next);
+    house.chat.settled().await;
+    let statuses: Vec<MessageStatus> = said(&house, &who, id).await.into_iter().map(|(_, s)| s).collect();
+    assert_eq!(
+        statuses,
+        [
+            MessageStatus::Complete,
+            MessageStatus::Failed,
+            MessageStatus::Complete,
+            MessageStatus::Cancelled
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_sweep_frees_a_conversation_and_fails_its_answer() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    let mut late = begin_answer(&house, &who, id, "one").await;
+    house.clock.advance_seconds(2 * LEASE.as_secs());
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
+    let failed = (String::new(), MessageStatus::Failed);
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    late.close();
+    house.chat_calls_are(0).await;
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    assert!(talk(&house, &who, id, "two").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_answer_that_lost_its_conversation_says_so() {
+    let house = Arc::new(House::new().await);
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    house.model.script_stream([
+        text_step("small", "Some"),
+        Step::Wait(Duration::from_millis(300)),
+        done_step(),
+    ]);
+    let answering = tokio::spawn({
+        let (house, who) = (house.clone(), who.clone());
+        async move { talk(&house, &who, id, "one").await }
+    });
+    house.chat_calls_are(1).await;
+    house.clock.advance_seconds(2 * LEASE.as_secs());
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
+    let outcome = answering.await.unwrap();
+    assert!(
+        matches!(outcome, Err(SendMessageError::Chat(ChatError::NotKept))),
+        "{outcome:?}"
+    );
 }
 
 async fn talk(
@@ -343,6 +468,7 @@ async fn a_conversation_remembers_its_recent_turns() {
     let house = House::new().await;
     let who = house.somebody("ada@example.com").await;
     let new = NewConversation {
+        id: None,
         title: Some("T".into()),
         model: None,
         instructions: Some("Be brief.".into()),
@@ -558,6 +684,7 @@ async fn bad_conversations_are_refused_and_strangers_find_nothing() {
     let who = house.somebody("ada@example.com").await;
     let (ada, eve) = (who.user.id, house.somebody("eve@example.com").await);
     let bad = NewConversation {
+        id: None,
         title: Some(" ".into()),
         model: Some(String::new()),
         instructions: Some("x".repeat(20_000)),
