@@ -7,7 +7,7 @@ use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, NanoUsd, Owner, Subs
 use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEvent};
 use anteroom_domain::{ConversationId, RequestId};
 use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
-use anteroom_ports::{Clock as _, Durability};
+use anteroom_ports::{Clock as _, Durability, Ids as _};
 use anteroom_services::Client;
 use anteroom_services::chat::{
     CallRefused, ChangeConversation, ChatAnswer, ChatError, ConversationError, MessageAnswer, MessageEvent,
@@ -15,6 +15,7 @@ use anteroom_services::chat::{
 };
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::chat::{Step, StreamEnd, done_step, provider_error, reply, text_step, usage_step};
+use anteroom_testkit::ops::SeededIds;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -440,6 +441,32 @@ async fn an_answer_that_lost_its_conversation_says_so() {
     house.clock.advance_seconds(2 * LEASE.as_secs());
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
     let outcome = answering.await.unwrap();
+#[tokio::test]
+async fn a_repeated_request_finds_what_it_made_before_it_died() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let ids = SeededIds::new(42);
+    let new = || NewConversation {
+        id: Some(ConversationId(ids.uuid())),
+        title: Some("T".into()),
+        ..NewConversation::default()
+    };
+    let (first, other) = (new(), new());
+    let again = NewConversation { id: first.id, ..new() };
+    let made = house.chat.create_conversation(who.user.id, first).await.unwrap();
+    let found = house.chat.create_conversation(who.user.id, again).await.unwrap();
+    assert_eq!(found, made);
+    let eve = house.somebody("eve@example.com").await.user.id;
+    let stolen = NewConversation {
+        id: Some(made.id),
+        ..NewConversation::default()
+    };
+    assert!(house.chat.create_conversation(eve, stolen).await.is_err());
+    house.chat.create_conversation(who.user.id, other).await.unwrap();
+    let list = house.chat.list_conversations(who.user.id, None, 9).await.unwrap();
+    assert_eq!(list.items.len(), 2);
+}
+
     assert!(
         matches!(outcome, Err(SendMessageError::Chat(ChatError::NotKept))),
         "{outcome:?}"
