@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anteroom_domain::billing::{
-    Hold, METER_MESSAGES, METER_SPEND, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
+    Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
 };
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
@@ -194,7 +194,7 @@ fn owner(column: &str, kind: &str, id: Id) -> StoreResult<Owner> {
 }
 
 fn meter(word: &str) -> StoreResult<&'static str> {
-    [METER_MESSAGES, METER_SPEND]
+    [METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE]
         .into_iter()
         .find(|meter| *meter == word)
         .ok_or_else(|| unknown_word("reservations.meter", word))

@@ -474,6 +474,7 @@ fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
         .billing
         .plans
         .iter()
+        spend_cap_share_percent: ai.spend_cap_share_percent,
         .map(plan)
         .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Catalogue::new(plans, &settings.billing.default_plan)?)

@@ -37,6 +37,8 @@ pub struct ChatOptions {
     pub prices: PriceBook,
     /// The most that all calls of a UTC day may cost.
     pub daily_spend_cap: NanoUsd,
+    /// The most of it that one owner may use, in percent; at 100 that is not counted.
+    pub spend_cap_share_percent: u32,
     /// Completion tokens to reserve for a call that names no maximum.
     pub max_output_tokens: i64,
     /// Tokens of a conversation that the model is shown again.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND};
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_ports::{Durability, StoreResult};
 use tracing::warn;
 
 use super::Chat;
+use super::call::settled;
 
 impl Chat {
     /// Settles the reservations of calls whose process is dead, a batch at a time: those past their end by another
@@ -33,10 +33,7 @@ impl Chat {
         for reservation in &lost {
             let usage = reservation.at_least;
             let spend = self.options.prices.capped(&reservation.model, usage).0;
-            if !unit
-                .settle_quota(reservation.id, &[(METER_MESSAGES, 1), (METER_SPEND, spend)])
-                .await?
-            {
+            if !unit.settle_quota(reservation.id, &settled(1, spend)).await? {
                 continue;
             }
             let total = now.duration_since(reservation.created_at).as_millis();

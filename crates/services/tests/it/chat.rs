@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, NanoUsd, Owner, SubscriptionStatus};
+use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, NanoUsd, Owner, SubscriptionStatus};
 use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEvent};
 use anteroom_domain::{ConversationId, RequestId};
 use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
@@ -37,6 +37,14 @@ async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAn
         .chat
         .complete_chat(who, body.as_bytes(), CancellationToken::new())
         .await
+}
+
+/// Why a call may not be made.
+fn refused(outcome: Result<ChatAnswer, ChatError>) -> CallRefused {
+    match outcome.unwrap_err() {
+        ChatError::Refused(refused) => refused,
+        e => panic!("{e}"),
+    }
 }
 
 async fn drain(answer: ChatAnswer) -> (String, Result<(), ChatError>) {
@@ -239,10 +247,6 @@ async fn a_session_that_ends_ends_its_streams() {
 async fn plans_decide_which_models_answer() {
     let house = House::new().await;
     let free = house.somebody("ada@example.com").await;
-    let refused = |outcome: Result<ChatAnswer, ChatError>| match outcome.unwrap_err() {
-        ChatError::Refused(refused) => refused,
-        e => panic!("{e}"),
-    };
     assert!(matches!(
         refused(complete(&house, &free, &body("large", false)).await),
         CallRefused::ModelNotInPlan { .. }
@@ -267,27 +271,59 @@ async fn plans_decide_which_models_answer() {
 
 #[tokio::test]
 async fn the_spend_cap_guards_the_bill() {
-    // 100 output tokens and the prompt at a dollar a million: one call fits, two do not.
-    let house = House::with(true, NanoUsd(200_000), &["small"]).await;
-    let who = house.somebody("ada@example.com").await;
+    // 100 output tokens and the prompt at a dollar a million, some 150 000 in all: one call fits, two do not. One
+    // account may use 60 percent of it.
+    let house = House::with(true, NanoUsd(280_000), &["small"]).await;
+    let (who, other) = (
+        house.somebody("ada@example.com").await,
+        house.somebody("eve@example.com").await,
+    );
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let running = complete(&house, &who, &body("small", true)).await.unwrap();
-    let refused = complete(&house, &who, &body("small", true)).await;
-    assert!(matches!(
-        refused,
-        Err(ChatError::Refused(CallRefused::SpendCapReached { .. }))
-    ));
-    assert_eq!(
-        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
-        1,
-        "the refused call holds nothing"
-    );
+    let refusal = refused(complete(&house, &who, &body("small", true)).await);
+    assert!(matches!(refusal, CallRefused::SpendShareReached { .. }), "{refusal}");
+    let refusal = refused(complete(&house, &other, &body("small", true)).await);
+    assert!(matches!(refusal, CallRefused::SpendCapReached { .. }), "{refusal}");
+    for who in [&who, &other] {
+        let held = house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved;
+        let held_share = house
+            .level(Owner::account(who.user.id), METER_SPEND_SHARE)
+            .await
+            .reserved;
+        let running = who.user.email.as_str().starts_with("ada");
+        assert_eq!(
+            (held, held_share > 0),
+            (i64::from(running), running),
+            "the refused call holds nothing"
+        );
+    }
     drop(running);
     house.chat.settled().await;
-    assert!(
-        house.level(Owner::DEPLOYMENT, METER_SPEND).await.used < 100_000,
-        "the running call used less than it held"
+    let spent = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
+    assert!(spent.used < 100_000, "the running call used less than it held");
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_SPEND_SHARE).await,
+        spent,
+        "what it used counts on both"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_dearer_than_a_day_can_never_be_made() {
+    let house = House::with(true, NanoUsd(200_000), &["small"]).await;
+    let who = house.somebody("ada@example.com").await;
+    let refusal = refused(complete(&house, &who, &body("small", false)).await);
+    let CallRefused::ExceedsSpendCap { needed, most } = refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(most, NanoUsd(120_000));
+    assert!(needed > most, "{needed:?}");
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
+        0
+    );
+    let short = body("small", false).replace("100", "1");
+    complete(&house, &who, &short).await.unwrap();
 }
 
 #[tokio::test]
@@ -406,6 +442,32 @@ async fn a_conversation_is_free_a_lease_after_its_process_died() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_finds_what_it_made_before_it_died() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let ids = SeededIds::new(42);
+    let new = || NewConversation {
+        id: Some(ConversationId(ids.uuid())),
+        title: Some("T".into()),
+        ..NewConversation::default()
+    };
+    let (first, other) = (new(), new());
+    let again = NewConversation { id: first.id, ..new() };
+    let made = house.chat.create_conversation(who.user.id, first).await.unwrap();
+    let found = house.chat.create_conversation(who.user.id, again).await.unwrap();
+    assert_eq!(found, made);
+    let eve = house.somebody("eve@example.com").await.user.id;
+    let stolen = NewConversation {
+        id: Some(made.id),
+        ..NewConversation::default()
+    };
+    assert!(house.chat.create_conversation(eve, stolen).await.is_err());
+    house.chat.create_conversation(who.user.id, other).await.unwrap();
+    let list = house.chat.list_conversations(who.user.id, None, 9).await.unwrap();
+    assert_eq!(list.items.len(), 2);
+}
+
+#[tokio::test]
 async fn the_sweep_frees_a_conversation_and_fails_its_answer() {
     let house = House::new().await;
     let who = house.somebody("ada@example.com").await;
@@ -441,32 +503,6 @@ async fn an_answer_that_lost_its_conversation_says_so() {
     house.clock.advance_seconds(2 * LEASE.as_secs());
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
     let outcome = answering.await.unwrap();
-#[tokio::test]
-async fn a_repeated_request_finds_what_it_made_before_it_died() {
-    let house = House::new().await;
-    let who = house.somebody("ada@example.com").await;
-    let ids = SeededIds::new(42);
-    let new = || NewConversation {
-        id: Some(ConversationId(ids.uuid())),
-        title: Some("T".into()),
-        ..NewConversation::default()
-    };
-    let (first, other) = (new(), new());
-    let again = NewConversation { id: first.id, ..new() };
-    let made = house.chat.create_conversation(who.user.id, first).await.unwrap();
-    let found = house.chat.create_conversation(who.user.id, again).await.unwrap();
-    assert_eq!(found, made);
-    let eve = house.somebody("eve@example.com").await.user.id;
-    let stolen = NewConversation {
-        id: Some(made.id),
-        ..NewConversation::default()
-    };
-    assert!(house.chat.create_conversation(eve, stolen).await.is_err());
-    house.chat.create_conversation(who.user.id, other).await.unwrap();
-    let list = house.chat.list_conversations(who.user.id, None, 9).await.unwrap();
-    assert_eq!(list.items.len(), 2);
-}
-
     assert!(
         matches!(outcome, Err(SendMessageError::Chat(ChatError::NotKept))),
         "{outcome:?}"

@@ -349,6 +349,7 @@ impl House {
             models: models.iter().map(|m| (*m).to_owned()).collect(),
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,
+            spend_cap_share_percent: 60,
             max_output_tokens: 1000,
             memory_tokens: 4000,
             max_message_bytes: 1000,
