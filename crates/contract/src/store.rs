@@ -135,7 +135,7 @@ macro_rules! store_contract {
                 keys_are_renewed, of_parallel_claims_one_is_fresh, old_keys_are_purged, a_deployment_value_is_written_once,
             }
             units {
-                what_is_committed_is_seen_by_others, a_dropped_unit_leaves_nothing_and_holds_nothing,
+                what_is_committed_is_seen_by_others, what_follows_a_commit_follows_it, a_dropped_unit_leaves_nothing_and_holds_nothing,
                 a_unit_that_failed_cannot_be_committed, a_cancelled_statement_is_undone, a_cancelled_begin_holds_nothing,
                 reads_do_not_wait_for_a_writer, waiting_for_a_connection_ends, a_relaxed_unit_is_seen_by_others,
                 a_store_answers_a_ping,

@@ -97,3 +97,6 @@ pub trait UnitOfWork:
     /// Makes everything done on it permanent and visible, at once.
     async fn commit(self: Box<Self>) -> StoreResult<()>;
 }
+    /// What to do once it is committed, at once and without waiting for anything: not before, and not if it never is.
+    fn after_commit(&mut self, act: Box<dyn FnOnce() + Send>);
+

@@ -161,6 +161,10 @@ struct GuardedUnit {
 
 #[async_trait]
 impl UnitOfWork for GuardedUnit {
+    fn after_commit(&mut self, act: Box<dyn FnOnce() + Send>) {
+        self.inner.after_commit(act);
+    }
+
     async fn commit(self: Box<Self>) -> StoreResult<()> {
         self.inner.commit().await
     }

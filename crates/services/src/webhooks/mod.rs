@@ -26,7 +26,7 @@ pub struct Webhooks {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     options: WebhooksOptions,
-    due: Notify,
+    due: Arc<Notify>,
     stopping: CancellationToken,
     errands: RwLock<HashMap<&'static str, Weak<dyn Errand>>>,
 }
@@ -67,7 +67,7 @@ impl Webhooks {
             clock,
             ids,
             options: WebhooksOptions { parallel, ..options },
-            due: Notify::new(),
+            due: Arc::default(),
             stopping: CancellationToken::new(),
             errands: RwLock::default(),
         }
@@ -125,7 +125,9 @@ impl Webhooks {
             created_at: self.clock.now(),
         };
         unit.insert_outbox(&item).await?;
-        self.due.notify_one();
+        // Earlier the worker would look, find nothing and sleep on.
+        let due = Arc::clone(&self.due);
+        unit.after_commit(Box::new(move || due.notify_one()));
         Ok(())
     }
 }
