@@ -2,7 +2,7 @@
 
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::ops::{Claim, IdempotentRequest};
-use anteroom_ports::{OpsWrite, StoreError, StoreResult};
+use anteroom_ports::{OpsRead, OpsWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Queryable, Selectable};
 use diesel::sql_types::{BigInt, Bool};
@@ -11,7 +11,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::{locked, locked_or_skipped};
+use crate::backend::{has_table, locked, locked_or_skipped};
 use crate::schema::{deployment, idempotency_keys as keys};
 use crate::types::{At, Id, SqlTime, text};
 use crate::unit::Unit;
@@ -24,6 +24,24 @@ struct KeyRow {
     status: Option<i32>,
     body: Option<String>,
     made_id: Option<Id>,
+}
+
+#[async_trait]
+impl OpsRead for Unit {
+    #[instrument(level = "debug", name = "store.ops.kept_deployment_value", skip_all)]
+    async fn kept_deployment_value(&mut self, name: &str) -> StoreResult<Option<String>> {
+        let exists = has_table(self.conn()?, "deployment").await;
+        if !self.checked(exists)? {
+            return Ok(None);
+        }
+        let kept = deployment::table
+            .find(name)
+            .select(deployment::value)
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(kept)
+    }
 }
 
 #[async_trait]

@@ -133,6 +133,7 @@ macro_rules! store_contract {
             ops {
                 an_idempotency_key_is_claimed_answered_and_given_back, a_dead_claim_is_taken_over,
                 keys_are_renewed, of_parallel_claims_one_is_fresh, old_keys_are_purged, a_deployment_value_is_written_once,
+                without_a_schema_no_value_is_kept,
             }
             units {
                 what_is_committed_is_seen_by_others, what_follows_a_commit_follows_it, a_dropped_unit_leaves_nothing_and_holds_nothing,

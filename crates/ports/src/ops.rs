@@ -62,6 +62,13 @@ pub enum Claim {
     },
 }
 
+/// Reading small things that are kept for the deployment.
+#[async_trait]
+pub trait OpsRead: Send {
+    /// The value under a name; `None` as well where there is no schema yet that could hold one.
+    async fn kept_deployment_value(&mut self, name: &str) -> StoreResult<Option<String>>;
+}
+
 /// Small things that are kept for the deployment.
 #[async_trait]
 pub trait OpsWrite: Send {

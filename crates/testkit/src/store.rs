@@ -29,8 +29,8 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
-    Durability, Listener, Migrator, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite,
-    Store, StoreResult, UnitOfWork, WebhooksWrite,
+    Durability, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead,
+    SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -325,6 +325,12 @@ delegate! {
         fn claim_outbox(now: Timestamp, lease_until: Timestamp, limit: i64) -> Vec<OutboxItem>;
         fn finish_outbox(id: Uuid) -> ();
         fn retry_outbox(id: Uuid, at: Timestamp) -> ();
+    }
+}
+
+delegate! {
+    OpsRead {
+        fn kept_deployment_value(name: &str) -> Option<String>;
     }
 }
 

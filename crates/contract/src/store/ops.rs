@@ -1,5 +1,7 @@
 //! Answers kept for repeated requests, and the deployment's values.
 
+use std::time::Duration;
+
 use anteroom_domain::UserId;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 
@@ -169,4 +171,18 @@ pub async fn a_deployment_value_is_written_once(database: &dyn TestDatabase) {
     assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
     let mut unit = begin(&store).await;
     assert_eq!(unit.deployment_value("other", "own").await.unwrap(), "own");
+}
+
+/// Reading it neither fails nor makes anything.
+pub async fn without_a_schema_no_value_is_kept(database: &dyn TestDatabase) {
+    let store = database.open(Duration::from_secs(20)).await;
+    let kept = async || store.read().await.unwrap().kept_deployment_value("name").await.unwrap();
+    assert_eq!(kept().await, None);
+    assert_eq!(store.schema_status().await.unwrap().applied, [""; 0]);
+    store.migrate_up().await.unwrap();
+    assert_eq!(kept().await, None);
+    let mut unit = begin(&store).await;
+    unit.deployment_value("name", "value").await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!(kept().await.as_deref(), Some("value"));
 }

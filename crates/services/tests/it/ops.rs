@@ -1,7 +1,8 @@
 //! Health, the deployment's key, repeated requests.
 
 use anteroom_domain::sessions::Transport;
-use anteroom_services::ops::{Claimed, HeldKey, Repeat, RepeatError};
+use anteroom_ports::Durability;
+use anteroom_services::ops::{CheckKeyError, Claimed, HeldKey, Repeat, RepeatError};
 
 use crate::house::{House, LEASE};
 
@@ -106,10 +107,29 @@ async fn a_request_whose_process_died_can_be_made_again_after_a_lease() {
 #[tokio::test]
 async fn the_store_knows_its_key() {
     let house = House::new().await;
+    assert!(!house.ops.compare_key().await.unwrap(), "none is kept yet");
+    assert!(!house.ops.compare_key().await.unwrap(), "comparing keeps none");
     house.ops.check_key().await.unwrap();
     house.ops.check_key().await.unwrap();
+    assert!(house.ops.compare_key().await.unwrap());
     assert!(house.ops.check_health().await.unwrap().schema_current);
-    let mut unit = house.store.begin(anteroom_ports::Durability::Full).await.unwrap();
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
     let kept = unit.deployment_value("secret_key_check", "another").await.unwrap();
     assert_ne!(kept, "another");
+}
+
+#[tokio::test]
+async fn another_key_is_recognised_whatever_the_schema() {
+    let house = House::new().await;
+    let mut unit = house.store.begin(Durability::Full).await.unwrap();
+    unit.deployment_value("secret_key_check", "another").await.unwrap();
+    unit.commit().await.unwrap();
+    let refused = |outcome: Result<bool, CheckKeyError>| matches!(outcome, Err(CheckKeyError::AnotherKey));
+    assert!(refused(house.ops.compare_key().await));
+    assert!(refused(house.ops.check_key().await.map(|()| true)));
+    house.store.migrate_down().await.unwrap();
+    assert!(refused(house.ops.compare_key().await));
+    // Down to nothing: there is none to compare with.
+    while house.store.migrate_down().await.unwrap().is_some() {}
+    assert!(!house.ops.compare_key().await.unwrap());
 }
