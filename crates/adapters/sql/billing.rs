@@ -1,7 +1,9 @@
 //! Subscriptions, quotas and usage.
 
+use std::collections::BTreeMap;
+
 use anteroom_domain::billing::{
-    Hold, METER_MESSAGES, METER_SPEND, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
+    Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
 };
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
@@ -18,7 +20,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::lock_name;
+use crate::backend::{lock_name, locked_or_skipped};
 use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
 use crate::types::{At, Id, text, unknown_word};
 use crate::unit::Unit;
@@ -192,7 +194,7 @@ fn owner(column: &str, kind: &str, id: Id) -> StoreResult<Owner> {
 }
 
 fn meter(word: &str) -> StoreResult<&'static str> {
-    [METER_MESSAGES, METER_SPEND]
+    [METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE]
         .into_iter()
         .find(|meter| *meter == word)
         .ok_or_else(|| unknown_word("reservations.meter", word))
@@ -418,6 +420,29 @@ impl BillingWrite for Unit {
             self.checked(done)?;
         }
         Ok(!holds.is_empty())
+    }
+
+    #[instrument(level = "debug", name = "store.billing.renew_reservations", skip_all)]
+    async fn renew_reservations(&mut self, ids: &[ReservationId], until: Timestamp) -> StoreResult<()> {
+        // Whoever settles some of them holds rows and wants more, so nothing is waited for.
+        let query = reservations::table
+            .filter(reservations::id.eq_any(ids.iter().map(|id| Id(id.0))))
+            .select((reservations::id, reservations::meter));
+        let rows = locked_or_skipped!(query).load::<(Id, String)>(self.conn()?).await;
+        let mut locked: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+        for (id, meter) in self.checked(rows)? {
+            locked.entry(meter).or_default().push(id);
+        }
+        for (meter, ids) in locked {
+            let done = diesel::update(reservations::table)
+                .filter(reservations::id.eq_any(ids))
+                .filter(reservations::meter.eq(meter))
+                .set(reservations::expires_at.eq(At(until)))
+                .execute(self.conn()?)
+                .await;
+            self.checked(done)?;
+        }
+        Ok(())
     }
 
     #[instrument(level = "debug", name = "store.billing.expired_reservations", skip_all)]

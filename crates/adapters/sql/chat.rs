@@ -1,17 +1,16 @@
 //! Conversations and their messages.
 
-use anteroom_domain::chat::{Conversation, Message, MessageStatus, Speaker, TokenUsage};
-use anteroom_domain::{ConversationId, MessageId, Timestamp, UserId};
+use anteroom_domain::chat::{Conversation, Message, MessageStatus, Outcome, Speaker, TokenUsage};
+use anteroom_domain::{ConversationId, MessageId, ReservationId, Timestamp, UserId};
 use anteroom_ports::{ChatRead, ChatWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
-use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
-};
+use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
+use crate::backend::{locked, locked_or_skipped};
 use crate::schema::{conversations, messages};
 use crate::types::{At, Id, text, unknown_word};
 use crate::unit::Unit;
@@ -229,6 +228,22 @@ impl ChatRead for Unit {
     }
 }
 
+impl Unit {
+    /// What was being written in these conversations is lost.
+    async fn fail_unfinished(&mut self, conversations: &[Id]) -> StoreResult<()> {
+        if conversations.is_empty() {
+            return Ok(());
+        }
+        let done = diesel::update(messages::table)
+            .filter(messages::conversation_id.eq_any(conversations.to_vec()))
+            .filter(messages::status.eq(MessageStatus::InProgress.as_str()))
+            .set(messages::status.eq(MessageStatus::from(Outcome::Lost).as_str()))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+}
+
 #[async_trait]
 impl ChatWrite for Unit {
     #[instrument(level = "debug", name = "store.chat.insert_conversation", skip_all)]
@@ -270,17 +285,28 @@ impl ChatWrite for Unit {
         &mut self,
         user: UserId,
         id: ConversationId,
+        call: ReservationId,
         now: Timestamp,
         until: Timestamp,
     ) -> StoreResult<bool> {
-        let free = conversations::busy_until
-            .is_null()
-            .or(conversations::busy_until.le(At(now)));
-        let done = diesel::update(conversations::table.find(Id(id.0)))
+        let query = conversations::table
+            .find(Id(id.0))
             .filter(conversations::user_id.eq(Id(user.0)))
-            .filter(free)
+            .select(conversations::busy_until);
+        let busy_until = locked!(query).first::<Option<At>>(self.conn()?).await.optional();
+        let Some(busy_until) = self.checked(busy_until)? else {
+            return Ok(false);
+        };
+        if busy_until.as_ref().is_some_and(|until| until.0 > now) {
+            return Ok(false);
+        }
+        if busy_until.is_some() {
+            self.fail_unfinished(&[Id(id.0)]).await?;
+        }
+        let done = diesel::update(conversations::table.find(Id(id.0)))
             .set((
                 conversations::busy_until.eq(Some(At(until))),
+                conversations::busy_by.eq(Some(Id(call.0))),
                 conversations::updated_at.eq(At(now)),
             ))
             .execute(self.conn()?)
@@ -288,13 +314,49 @@ impl ChatWrite for Unit {
         Ok(self.checked(done)? == 1)
     }
 
-    #[instrument(level = "debug", name = "store.chat.release_conversation", skip_all)]
-    async fn release_conversation(&mut self, id: ConversationId) -> StoreResult<()> {
-        let done = diesel::update(conversations::table.find(Id(id.0)))
-            .set(conversations::busy_until.eq(None::<At>))
+    #[instrument(level = "debug", name = "store.chat.renew_claims", skip_all)]
+    async fn renew_claims(&mut self, calls: &[ReservationId], until: Timestamp) -> StoreResult<()> {
+        // Whoever holds a row may want one that is locked here next, so nothing is waited for.
+        let query = conversations::table
+            .filter(conversations::busy_by.eq_any(calls.iter().map(|call| Some(Id(call.0)))))
+            .select(conversations::id);
+        let ids = locked_or_skipped!(query).load::<Id>(self.conn()?).await;
+        let ids = self.checked(ids)?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let done = diesel::update(conversations::table.filter(conversations::id.eq_any(ids)))
+            .set(conversations::busy_until.eq(Some(At(until))))
             .execute(self.conn()?)
             .await;
         self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.chat.release_conversation", skip_all)]
+    async fn release_conversation(&mut self, id: ConversationId, call: ReservationId) -> StoreResult<bool> {
+        let done = diesel::update(conversations::table.find(Id(id.0)))
+            .filter(conversations::busy_by.eq(Some(Id(call.0))))
+            .set((
+                conversations::busy_until.eq(None::<At>),
+                conversations::busy_by.eq(None::<Id>),
+            ))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.lose_answer", skip_all)]
+    async fn lose_answer(&mut self, call: ReservationId) -> StoreResult<()> {
+        let freed = diesel::update(conversations::table.filter(conversations::busy_by.eq(Some(Id(call.0)))))
+            .set((
+                conversations::busy_until.eq(None::<At>),
+                conversations::busy_by.eq(None::<Id>),
+            ))
+            .returning(conversations::id)
+            .get_results::<Id>(self.conn()?)
+            .await;
+        let freed = self.checked(freed)?;
+        self.fail_unfinished(&freed).await
     }
 
     #[instrument(level = "debug", name = "store.chat.insert_message", skip_all)]

@@ -99,6 +99,7 @@ diesel::table! {
         created_at -> SqlTime,
         updated_at -> SqlTime,
         busy_until -> Nullable<SqlTime>,
+        busy_by -> Nullable<SqlId>,
     }
 }
 
@@ -244,6 +245,8 @@ diesel::table! {
         running_until -> SqlTime,
         status -> Nullable<Integer>,
         body -> Nullable<Text>,
+        held_by -> Nullable<SqlId>,
+        made_id -> Nullable<SqlId>,
     }
 }
 

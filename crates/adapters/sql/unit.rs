@@ -28,6 +28,7 @@ pub(crate) struct Unit {
     /// A transaction is open, and undone unless it is committed.
     open: bool,
     last: Statement,
+    after_commit: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Unit {
@@ -38,6 +39,7 @@ impl Unit {
             runtime,
             open: true,
             last: Statement::Sent,
+            after_commit: Vec::new(),
         };
         let done = unit.held()?.begin(durability).await;
         unit.checked(done)?;
@@ -51,6 +53,7 @@ impl Unit {
             runtime,
             open: false,
             last: Statement::Succeeded,
+            after_commit: Vec::new(),
         }
     }
 
@@ -96,11 +99,19 @@ impl ReadUnit for Unit {}
 
 #[async_trait]
 impl UnitOfWork for Unit {
+    fn after_commit(&mut self, act: Box<dyn FnOnce() + Send>) {
+        self.after_commit.push(act);
+    }
+
     #[tracing::instrument(level = "debug", name = "store.commit", skip_all)]
     async fn commit(mut self: Box<Self>) -> StoreResult<()> {
         let done = self.ready()?.commit().await;
         self.checked(done)?;
         self.open = false;
+        let acts = std::mem::take(&mut self.after_commit);
+        // The connection goes back first: who is woken may want one.
+        drop(self);
+        acts.into_iter().for_each(|act| act());
         Ok(())
     }
 }

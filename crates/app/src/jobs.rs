@@ -13,7 +13,12 @@ use tracing::warn;
 use crate::wiring::Services;
 
 /// Starts the jobs. They end, each at the end of its round, when `stop` is cancelled.
-pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &CancellationToken) -> TaskTracker {
+pub fn start(
+    services: &Arc<Services>,
+    limiter: Arc<MemoryLimiter>,
+    lease: Duration,
+    stop: &CancellationToken,
+) -> TaskTracker {
     let jobs = TaskTracker::new();
     every(&jobs, stop, "outbox.deliver", Waking::Outbox(Arc::clone(services)), {
         let s = Arc::clone(services);
@@ -22,31 +27,33 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
             async move { s.webhooks.deliver_outbox().await }
         }
     });
-    let job = |name, seconds, work: Work| every(&jobs, stop, name, Waking::After(Duration::from_secs(seconds)), work);
     macro_rules! every_so_often {
-        ($($name:literal $seconds:literal $context:ident.$work:ident;)+) => {$({
+        ($($name:literal $pause:expr, $context:ident.$work:ident;)+) => {$({
             let s = Arc::clone(services);
-            job(
-                $name,
-                $seconds,
-                boxed(move || {
-                    let s = Arc::clone(&s);
-                    async move { s.$context.$work().await }
-                }),
-            );
+            let work = boxed(move || {
+                let s = Arc::clone(&s);
+                async move { s.$context.$work().await }
+            });
+            every(&jobs, stop, $name, Waking::After($pause), work);
         })+};
     }
+    let seconds = Duration::from_secs;
+    // Leases are renewed three times as often as they run out; whether they are due is only asked more often, so that
+    // they are renewed at once when a store is back that was away.
+    let due = (lease / 3).min(seconds(1));
     every_so_often! {
-        "sessions.flush_seen" 30 sessions.flush_seen;
-        "chat.sweep_calls" 30 chat.sweep_calls;
-        "accounts.erase_due" 60 accounts.erase_due_accounts;
-        "accounts.purge_tokens" 3600 accounts.purge_tokens;
-        "sessions.purge_expired" 3600 sessions.purge_expired;
-        "sessions.purge_told" 60 sessions.purge_told;
-        "sessions.reload_signing_keys" 2 sessions.reload_signing_keys;
-        "sessions.tend_signing_keys" 60 sessions.tend_signing_keys;
-        "ops.purge_answers" 3600 ops.purge_answers;
-        "protection.purge_failures" 3600 protection.purge_login_failures;
+        "chat.tend_calls" due, chat.tend_calls;
+        "ops.tend_requests" due, ops.tend_requests;
+        "chat.sweep_calls" lease.min(seconds(30)), chat.sweep_calls;
+        "sessions.flush_seen" seconds(30), sessions.flush_seen;
+        "accounts.erase_due" seconds(60), accounts.erase_due_accounts;
+        "accounts.purge_tokens" seconds(3600), accounts.purge_tokens;
+        "sessions.purge_expired" seconds(3600), sessions.purge_expired;
+        "sessions.purge_told" seconds(60), sessions.purge_told;
+        "sessions.reload_signing_keys" seconds(2), sessions.reload_signing_keys;
+        "sessions.tend_signing_keys" seconds(60), sessions.tend_signing_keys;
+        "ops.purge_answers" seconds(3600), ops.purge_answers;
+        "protection.purge_failures" seconds(3600), protection.purge_login_failures;
     }
     let s = Arc::clone(services);
     // Twice a second, so that every row has its seal within one.
@@ -60,9 +67,11 @@ pub fn start(services: &Arc<Services>, limiter: Arc<MemoryLimiter>, stop: &Cance
         }
     });
     let s = Arc::clone(services);
-    job(
+    every(
+        &jobs,
+        stop,
         "protection.prune",
-        60,
+        Waking::After(seconds(60)),
         boxed(move || {
             limiter.prune();
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]

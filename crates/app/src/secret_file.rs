@@ -11,6 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::Settings;
 
+/// Where development keeps it, in the data folder.
+const FILE: &str = "secret.key";
+
 /// Makes a folder for its owner only, if there is none.
 pub fn private_folder(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
@@ -25,19 +28,27 @@ pub fn private_folder(path: &Path) -> anyhow::Result<()> {
         })
 }
 
-/// The secret key, with a word on where it came from.
+/// The secret key; in development one is made if there is none.
 pub fn secret_key(settings: &Settings) -> anyhow::Result<SecretString> {
+    if let Some(key) = existing_secret_key(settings)? {
+        return Ok(key);
+    }
+    private_folder(&settings.data.dir)?;
+    make(&settings.data.dir.join(FILE))
+}
+
+/// The secret key, if there is one: `None` where the first start will make it.
+pub fn existing_secret_key(settings: &Settings) -> anyhow::Result<Option<SecretString>> {
     if let Some(key) = &settings.secret.key {
-        return Ok(key.clone());
+        return Ok(Some(key.clone()));
     }
     if settings.is_production() {
         bail!("SECRET_KEY is missing; `anteroom secret` prints a fresh one");
     }
-    private_folder(&settings.data.dir)?;
-    let path = settings.data.dir.join("secret.key");
+    let path = settings.data.dir.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(SecretString::from(text.trim().to_owned())),
-        Err(e) if e.kind() == ErrorKind::NotFound => make(&path),
+        Ok(text) => Ok(Some(SecretString::from(text.trim().to_owned()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("{} cannot be read", path.display())),
     }
 }

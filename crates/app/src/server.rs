@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use anteroom_http::{Api, CookieOptions, Edge, HttpOptions, Problem, mount, routes, watch_connection};
-use anteroom_ports::Store;
 use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +15,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{SameSite, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::{Adapters, Services, bring_schema_up};
 use crate::{jobs, metrics};
 
 /// A server that listens.
@@ -61,7 +60,7 @@ fn bind(host: &str, port: u16, variable: &str) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on {host} port {port}; set {variable} to a free one"))
 }
 
-/// Starts a server: brings the schema up, checks the key, loads the signing keys, listens. It must be called on a multi-thread runtime.
+/// Starts a server: checks the key, brings the schema up, loads the signing keys, listens. It must be called on a multi-thread runtime.
 pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let listener = bind(&settings.server.host, settings.server.port, "PORT")?;
     let address = listener.local_addr()?;
@@ -75,9 +74,8 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         None
     };
     let adapters = Adapters::new(&settings, &local_url(address)?).await?;
-    bring_schema_up(&*adapters.store).await?;
     let services = Arc::new(Services::new(&settings, &adapters)?);
-    services.ops.check_key().await?;
+    prepare_store(&adapters, &services).await?;
     services
         .sessions
         .prepare_signing_keys()
@@ -96,7 +94,8 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let metrics_server = metrics_listener.map(metrics::serve).transpose()?;
     let (server, ended) = start_http(&settings, listener, &api)?;
     let stop_jobs = CancellationToken::new();
-    let jobs = jobs::start(&services, adapters.limiter, &stop_jobs);
+    let lease = Duration::from_secs(settings.server.lease_seconds.into());
+    let jobs = jobs::start(&services, adapters.limiter, lease, &stop_jobs);
     let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());
     let public_url = settings.public_url();
     info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));
@@ -126,11 +125,8 @@ fn local_url(address: SocketAddr) -> anyhow::Result<Url> {
     Ok(Url::parse(&format!("http://{}", SocketAddr::new(ip, address.port())))?)
 }
 
-async fn bring_schema_up(store: &dyn Store) -> anyhow::Result<()> {
-    let applied = store
-        .migrate_up()
-        .await
-        .context("the store's schema could not be brought up")?;
+async fn prepare_store(adapters: &Adapters, services: &Services) -> anyhow::Result<()> {
+    let (store, applied) = (&adapters.store, bring_schema_up(adapters, services).await?);
     let status = store.schema_status().await?;
     if !status.current() {
         bail!(

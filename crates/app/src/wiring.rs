@@ -111,6 +111,19 @@ pub struct Adapters {
     pub limiter: Arc<MemoryLimiter>,
 }
 
+/// Brings the store's schema up, if it is this deployment's: under another key nothing is changed. Answers what was
+/// applied.
+pub async fn bring_schema_up(adapters: &Adapters, services: &Services) -> anyhow::Result<Vec<String>> {
+    services.ops.compare_key().await?;
+    let applied = adapters
+        .store
+        .migrate_up()
+        .await
+        .context("the store's schema could not be brought up")?;
+    services.ops.check_key().await?;
+    Ok(applied)
+}
+
 impl Adapters {
     /// Makes the adapters that the settings name. `local` is where this process reaches itself.
     pub async fn new(settings: &Settings, local: &Url) -> anyhow::Result<Self> {
@@ -335,7 +348,13 @@ impl Services {
             sessions,
             billing,
             chat: Arc::new(chat),
-            ops: Arc::new(Ops::new(store(), Arc::clone(&a.secrets), clock(), ids())),
+            ops: Arc::new(Ops::new(
+                store(),
+                Arc::clone(&a.secrets),
+                clock(),
+                ids(),
+                SignedDuration::from_secs(settings.server.lease_seconds.into()),
+            )),
             webhooks,
             protection,
         })
@@ -456,12 +475,12 @@ fn chat_options(settings: &Settings) -> ChatOptions {
         models,
         prices: PriceBook::new(prices, assumed),
         daily_spend_cap: usd(ai.daily_spend_cap_usd),
+        spend_cap_share_percent: ai.spend_cap_share_percent,
         max_output_tokens: ai.max_output_tokens.into(),
         memory_tokens: settings.chat.memory_tokens.into(),
         max_message_bytes: settings.chat.max_message_bytes,
         total_timeout: Duration::from_millis(ai.total_timeout_ms.into()),
-        // A minute to book it in.
-        call_lost_after: SignedDuration::from_millis(ai.total_timeout_ms.into()) + SignedDuration::from_mins(1),
+        lease: SignedDuration::from_secs(settings.server.lease_seconds.into()),
     }
 }
 

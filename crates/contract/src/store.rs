@@ -109,6 +109,7 @@ macro_rules! store_contract {
                 conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,
                 messages_are_paged_oldest_first, messages_are_finished, recent_messages_have_text,
                 deleting_a_conversation_deletes_its_messages, a_conversation_is_claimed_by_one_answer,
+                claims_are_renewed, a_lost_answer_has_failed,
             }
             billing {
                 an_event_is_known_after_the_first_time, subscriptions_survive_a_round_trip,
@@ -117,7 +118,8 @@ macro_rules! store_contract {
             quotas {
                 an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,
                 a_denied_reservation_leaves_nothing, settling_turns_holds_into_use, a_reservation_is_settled_once,
-                reservations_survive_a_round_trip, expired_reservations_are_found_oldest_first,
+                reservations_survive_a_round_trip, open_reservations_are_renewed,
+                renewing_and_settling_do_not_wait_for_each_other, expired_reservations_are_found_oldest_first,
                 a_limit_holds_exactly_under_parallel_calls, open_holds_are_what_is_reserved,
             }
             webhooks {
@@ -130,10 +132,11 @@ macro_rules! store_contract {
             }
             ops {
                 an_idempotency_key_is_claimed_answered_and_given_back, a_dead_claim_is_taken_over,
-                of_parallel_claims_one_is_fresh, old_keys_are_purged, a_deployment_value_is_written_once,
+                keys_are_renewed, of_parallel_claims_one_is_fresh, old_keys_are_purged, a_deployment_value_is_written_once,
+                without_a_schema_no_value_is_kept,
             }
             units {
-                what_is_committed_is_seen_by_others, a_dropped_unit_leaves_nothing_and_holds_nothing,
+                what_is_committed_is_seen_by_others, what_follows_a_commit_follows_it, a_dropped_unit_leaves_nothing_and_holds_nothing,
                 a_unit_that_failed_cannot_be_committed, a_cancelled_statement_is_undone, a_cancelled_begin_holds_nothing,
                 reads_do_not_wait_for_a_writer, waiting_for_a_connection_ends, a_relaxed_unit_is_seen_by_others,
                 a_store_answers_a_ping,

@@ -1,14 +1,14 @@
 //! `Idempotency-Key`: a creating request that is repeated has its effect once.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_domain::UserId;
-use anteroom_services::ops::{Repeat, RepeatError};
+use anteroom_services::ops::{Claimed, Repeat, RepeatError};
 use serde::Serialize;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::Api;
 use crate::problem::Problem;
@@ -56,56 +56,56 @@ fn created(body: String, replayed: bool, status: u16) -> HttpResponse {
     answer.content_type("application/json").body(body)
 }
 
-/// Carries out a creating request, once per key: 201 with what it made. A failure gives the key back.
-pub(crate) async fn create<T, F>(
+/// Carries out a creating request, once per key: 201 with what it made. A failure gives the key back. `make` is told
+/// the identifier to make it under, if there is a key: a try whose process died may have made it already.
+pub(crate) async fn create<T: Serialize>(
     api: &web::Data<Api>,
     request: &HttpRequest,
     user_id: UserId,
     body: &[u8],
-    make: F,
-) -> Result<HttpResponse, Problem>
-where
-    T: Serialize,
-    F: Future<Output = Result<T, Problem>>,
-{
+    make: impl AsyncFnOnce(Option<Uuid>) -> Result<T, Problem>,
+) -> Result<HttpResponse, Problem> {
     let text = |made: &T| serde_json::to_string(made).map_err(|e| Problem::internal(e.to_string()));
     let Some(key) = key(request)? else {
-        return Ok(created(text(&make.await?)?, false, 201));
+        return Ok(created(text(&make(None).await?)?, false, 201));
     };
 
     let mut whole = format!("{} {}\n", request.method(), request.path()).into_bytes();
     whole.extend_from_slice(body);
-    let (ops, claimed) = (Arc::clone(&api.ops), key.clone());
-    let known = api
+    let ops = Arc::clone(&api.ops);
+    let claimed = api
         .run(async move {
             ops.claim_request(&Repeat {
                 user_id,
-                key: &claimed,
+                key: &key,
                 request: &whole,
             })
             .await
         })
         .await?;
-    if let Some((status, body)) = known {
-        return Ok(created(body, true, status));
-    }
-    let made = match make.await {
+    let held = match claimed {
+        Claimed::Fresh(held) => held,
+        Claimed::Answered { status, body } => return Ok(created(body, true, status)),
+    };
+    let ops = Arc::clone(&api.ops);
+    let made = match make(Some(held.made_id)).await {
         Ok(made) => text(&made)?,
         Err(problem) => {
-            let ops = Arc::clone(&api.ops);
-            if let Err(e) = api.run(async move { ops.forget_request(user_id, &key).await }).await {
+            if let Err(e) = api.run(async move { ops.forget_request(&held).await }).await {
                 warn!(event = "idempotency.key.kept", reason = %e);
             }
             return Err(problem);
         }
     };
-    let (ops, kept) = (Arc::clone(&api.ops), made.clone());
-    if let Err(e) = api
-        .run(async move { ops.keep_answer(user_id, &key, 201, &kept).await })
-        .await
-    {
-        // What was made stands, so the client is told of it; only a repeat would not be recognised.
-        warn!(event = "idempotency.answer.lost", reason = %e);
+    let kept = made.clone();
+    // What was made stands, so the client is told of it; only a repeat would not be recognised.
+    match api.run(async move { ops.keep_answer(&held, 201, &kept).await }).await {
+        Ok(true) => {}
+        Ok(false) => warn!(
+            event = "idempotency.answer.lost",
+            reason = "another try holds the key by now"
+        ),
+        Err(e) => warn!(event = "idempotency.answer.lost", reason = %e),
     }
     Ok(created(made, false, 201))
 }

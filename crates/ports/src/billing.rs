@@ -47,7 +47,7 @@ pub struct Reservation {
     pub holds: Vec<Hold>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When the sweep takes it for lost.
+    /// Its lease: when it counts as lost, unless it is renewed.
     pub expires_at: Timestamp,
 }
 
@@ -93,6 +93,10 @@ pub trait BillingWrite: Send {
     /// Turns holds into use: per meter the given amount, zero for a meter that is not named. `false` if the
     /// reservation is not open (any more); then nothing changed.
     async fn settle_quota(&mut self, id: ReservationId, used: &[(&str, i64)]) -> StoreResult<bool>;
+
+    /// Lets open reservations last until then. Those that are being changed elsewhere are passed over, and nothing
+    /// happens to those that are settled.
+    async fn renew_reservations(&mut self, ids: &[ReservationId], until: Timestamp) -> StoreResult<()>;
 
     /// Reservations past their end, at most `limit`, oldest first.
     async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>>;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use anteroom_domain::chat::{Conversation, Message, TokenUsage};
-use anteroom_domain::{ConversationId, MessageId, RequestId, Timestamp, UserId};
+use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
 
@@ -56,18 +56,28 @@ pub trait ChatWrite: Send {
     /// Deletes the owner's conversation with its messages. Not found: `false`.
     async fn delete_conversation(&mut self, user: UserId, id: ConversationId) -> StoreResult<bool>;
 
-    /// Claims the owner's conversation for one answer and moves its `updated_at`. `false` while another answer holds
-    /// it (until that one's `until`), or if it is not found.
+    /// Claims the owner's conversation for the answer of one call and moves its `updated_at`. `false` while another
+    /// call holds it (until that one's `until`), or if it is not found. A claim that has run out is taken over: what
+    /// its call was writing is lost, and becomes `failed`.
     async fn claim_conversation(
         &mut self,
         user: UserId,
         id: ConversationId,
+        call: ReservationId,
         now: Timestamp,
         until: Timestamp,
     ) -> StoreResult<bool>;
 
-    /// Ends a claim; nothing happens to a conversation that is gone.
-    async fn release_conversation(&mut self, id: ConversationId) -> StoreResult<()>;
+    /// Lets the claims that these calls hold last until then. Those that are being changed elsewhere are passed over,
+    /// and nothing happens to claims that they no longer hold.
+    async fn renew_claims(&mut self, calls: &[ReservationId], until: Timestamp) -> StoreResult<()>;
+
+    /// Ends the claim of this call. `false` if it does not hold the conversation any more, or that is gone: then
+    /// nothing that the call brought may be written into it.
+    async fn release_conversation(&mut self, id: ConversationId, call: ReservationId) -> StoreResult<bool>;
+
+    /// Ends the claim of a call whose process died, if it holds one: what it was writing becomes `failed`.
+    async fn lose_answer(&mut self, call: ReservationId) -> StoreResult<()>;
 
     /// Adds a message.
     async fn insert_message(&mut self, message: &Message) -> StoreResult<()>;

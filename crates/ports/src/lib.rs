@@ -19,7 +19,7 @@ pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
 pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;
-pub use ops::{Clock, Ids, OpsWrite};
+pub use ops::{Clock, Ids, OpsRead, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
 pub use sessions::{
     Digest, Listener, SealError, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner,

@@ -33,15 +33,22 @@ pub struct IdempotentRequest {
     pub fingerprint: [u8; 32],
     /// When it came.
     pub created_at: Timestamp,
-    /// Until when it counts as running; after that its process is taken for dead.
+    /// Its lease: until when it counts as running, unless it is renewed; after that its process is taken for dead.
     pub running_until: Timestamp,
+    /// This try of it: who does not hold the key any more can neither answer under it nor give it back.
+    pub held_by: Uuid,
+    /// Under which identifier it makes what it makes, if it is the first try.
+    pub made_id: Uuid,
 }
 
 /// What claiming an idempotency key showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// The key is new: go ahead, then `finish_idempotent` or `drop_idempotent`.
-    Fresh,
+    /// The key is new, or its former holder's lease ran out: go ahead, then `finish_idempotent` or `drop_idempotent`.
+    Fresh {
+        /// Under which identifier to make what is made: that of the first try, so that it is made once.
+        made_id: Uuid,
+    },
     /// The same request is running.
     Running,
     /// The key was used with another request.
@@ -55,17 +62,36 @@ pub enum Claim {
     },
 }
 
+/// Reading small things that are kept for the deployment.
+#[async_trait]
+pub trait OpsRead: Send {
+    /// The value under a name; `None` as well where there is no schema yet that could hold one.
+    async fn kept_deployment_value(&mut self, name: &str) -> StoreResult<Option<String>>;
+}
+
 /// Small things that are kept for the deployment.
 #[async_trait]
 pub trait OpsWrite: Send {
     /// Claims an idempotency key. Of parallel claims exactly one is [`Claim::Fresh`].
     async fn claim_idempotent(&mut self, request: &IdempotentRequest) -> StoreResult<Claim>;
 
-    /// Keeps the answer under a claimed key.
-    async fn finish_idempotent(&mut self, user: UserId, key: &str, status: u16, body: &str) -> StoreResult<()>;
+    /// Lets keys last until then that these tries hold. Those that are being changed elsewhere are passed over, and
+    /// nothing happens to keys that they no longer hold.
+    async fn renew_idempotent(&mut self, held_by: &[Uuid], until: Timestamp) -> StoreResult<()>;
 
-    /// Gives a claimed key back, so that the request can be tried again.
-    async fn drop_idempotent(&mut self, user: UserId, key: &str) -> StoreResult<()>;
+    /// Keeps the answer under a key. `false` if this try does not hold it any more; then nothing changed.
+    async fn finish_idempotent(
+        &mut self,
+        user: UserId,
+        key: &str,
+        held_by: Uuid,
+        status: u16,
+        body: &str,
+    ) -> StoreResult<bool>;
+
+    /// Gives a key back, so that the request can be tried again. `false` if this try does not hold it any more, or has
+    /// answered; then nothing changed.
+    async fn drop_idempotent(&mut self, user: UserId, key: &str, held_by: Uuid) -> StoreResult<bool>;
 
     /// Deletes keys made before `before`, at most `limit`. Answers how many.
     async fn purge_idempotent(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Listener,
-    Migrator, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
+    Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -77,7 +77,10 @@ pub trait Store: Migrator + Send + Sync {
 }
 
 /// Everything that can be read.
-pub trait ReadUnit: AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + Send {}
+pub trait ReadUnit:
+    AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + OpsRead + Send
+{
+}
 
 /// One transaction. Dropping it without [`UnitOfWork::commit`] undoes everything and releases every lock at once.
 /// Nothing slow (hashing, mail, a model, a payment provider) may happen while one is open.
@@ -94,6 +97,9 @@ pub trait UnitOfWork:
     + OpsWrite
     + Send
 {
+    /// What to do once it is committed, at once and without waiting for anything: not before, and not if it never is.
+    fn after_commit(&mut self, act: Box<dyn FnOnce() + Send>);
+
     /// Makes everything done on it permanent and visible, at once.
     async fn commit(self: Box<Self>) -> StoreResult<()>;
 }

@@ -29,8 +29,8 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
-    Durability, Listener, Migrator, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite,
-    Store, StoreResult, UnitOfWork, WebhooksWrite,
+    Durability, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead,
+    SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -161,6 +161,10 @@ struct GuardedUnit {
 
 #[async_trait]
 impl UnitOfWork for GuardedUnit {
+    fn after_commit(&mut self, act: Box<dyn FnOnce() + Send>) {
+        self.inner.after_commit(act);
+    }
+
     async fn commit(self: Box<Self>) -> StoreResult<()> {
         self.inner.commit().await
     }
@@ -272,8 +276,10 @@ delegate! {
         fn insert_conversation(conversation: &Conversation) -> ();
         fn update_conversation(conversation: &Conversation) -> bool;
         fn delete_conversation(user: UserId, id: ConversationId) -> bool;
-        fn claim_conversation(user: UserId, id: ConversationId, now: Timestamp, until: Timestamp) -> bool;
-        fn release_conversation(id: ConversationId) -> ();
+        fn claim_conversation(user: UserId, id: ConversationId, call: ReservationId, now: Timestamp, until: Timestamp) -> bool;
+        fn renew_claims(calls: &[ReservationId], until: Timestamp) -> ();
+        fn release_conversation(id: ConversationId, call: ReservationId) -> bool;
+        fn lose_answer(call: ReservationId) -> ();
         fn insert_message(message: &Message) -> ();
         fn finish_message(message: &Message) -> bool;
     }
@@ -293,6 +299,7 @@ delegate! {
         fn put_subscription(subscription: &Subscription) -> ();
         fn reserve_quota(reservation: &Reservation) -> Reserved;
         fn settle_quota(id: ReservationId, used: &[(&str, i64)]) -> bool;
+        fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
         fn insert_usage(event: &UsageEvent) -> bool;
     }
@@ -323,10 +330,17 @@ delegate! {
 }
 
 delegate! {
+    OpsRead {
+        fn kept_deployment_value(name: &str) -> Option<String>;
+    }
+}
+
+delegate! {
     OpsWrite {
         fn claim_idempotent(request: &IdempotentRequest) -> Claim;
-        fn finish_idempotent(user: UserId, key: &str, status: u16, body: &str) -> ();
-        fn drop_idempotent(user: UserId, key: &str) -> ();
+        fn renew_idempotent(held_by: &[Uuid], until: Timestamp) -> ();
+        fn finish_idempotent(user: UserId, key: &str, held_by: Uuid, status: u16, body: &str) -> bool;
+        fn drop_idempotent(user: UserId, key: &str, held_by: Uuid) -> bool;
         fn purge_idempotent(before: Timestamp, limit: i64) -> usize;
         fn deployment_value(name: &str, value: &str) -> String;
     }

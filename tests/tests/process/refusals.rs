@@ -1,10 +1,14 @@
 //! When it does not start, and that it says why.
 
-use anteroom_tests::process::Server;
-use anteroom_tests::{Setup, on_every_store};
+use std::path::Path;
+
+use anteroom_tests::process::{Server, command, output};
+use anteroom_tests::{Kind, Setup, on_every_store};
 
 on_every_store![
     another_key_than_the_stores,
+    another_key_before_anything_is_migrated,
+    a_schema_of_a_newer_version,
     production_with_what_is_unsafe,
     settings_that_do_not_exist,
     a_port_that_is_taken,
@@ -39,6 +43,100 @@ async fn another_key_than_the_stores(setup: &Setup) {
     let output = anteroom_tests::process::output(admin, "quiet-lantern-over-the-canal\n");
     assert!(!output.status.success());
     Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await;
+}
+
+/// Runs a command of the operator's; whether it succeeded, and what it said.
+fn operate(setup: &Setup, key: &str, words: &[&str]) -> (bool, String) {
+    let variables = setup.variables(&[("secret.key", key)]);
+    let output = output(command(setup.folder(), &variables, words), "");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.success(), said.concat())
+}
+
+async fn another_key_before_anything_is_migrated(setup: &Setup) {
+    // On a store that has no key yet the doctor says so, and notes none.
+    let (good, said) = operate(setup, OTHER_KEY, &["migrate", "up"]);
+    assert!(good, "{said}");
+    let (good, said) = operate(setup, OTHER_KEY, &["doctor"]);
+    assert!(
+        good && said.contains("ok    secret key: the store has none yet"),
+        "{said}"
+    );
+    drop(Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await);
+    let (good, said) = operate(setup, KEY, &["doctor"]);
+    assert!(good && said.contains("ok    secret key: the one"), "{said}");
+
+    // As the version before left it.
+    setup.execute(&newest_migration(setup.kind()).1).await;
+    let version = newest_migration(setup.kind()).0;
+    let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'");
+    setup.execute(&forget).await;
+    let pending = format!("pending  {version}");
+    let (_, said) = operate(setup, KEY, &["migrate", "status"]);
+    assert!(said.contains(&pending), "{said}");
+
+    let (good, said) = operate(setup, OTHER_KEY, &["doctor"]);
+    assert!(
+        !good && said.contains("FAIL  secret key: SECRET_KEY is not the key"),
+        "{said}"
+    );
+    let said = refused(setup, &[("secret.key", OTHER_KEY)]).await;
+    assert!(
+        said.contains("SECRET_KEY is not the key") && !said.contains("migration.applied"),
+        "{said}"
+    );
+    for words in [
+        "users list",
+        "keys list",
+        "admin create --email ada@example.com --password-stdin",
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let (good, said) = operate(setup, OTHER_KEY, &words);
+        assert!(!good && said.contains("SECRET_KEY is not the key"), "{words:?}: {said}");
+    }
+    let (_, said) = operate(setup, KEY, &["migrate", "status"]);
+    assert!(said.contains(&pending), "nothing was brought up: {said}");
+    let server = Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await;
+    assert!(server.said().contains(&version), "{}", server.said());
+}
+
+/// Its version, and how it is taken back.
+fn newest_migration(kind: Kind) -> (String, String) {
+    let database = match kind {
+        Kind::Sqlite => "sqlite",
+        Kind::Postgres => "postgres",
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../migrations")
+        .join(database);
+    let newest = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max()
+        .unwrap();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    let version = name.split('_').next().unwrap().replace('-', "");
+    (version, std::fs::read_to_string(newest.join("down.sql")).unwrap())
+}
+
+async fn a_schema_of_a_newer_version(setup: &Setup) {
+    let key = [("secret.key", KEY)];
+    drop(Server::start(setup.folder(), &setup.variables(&key)).await);
+    setup
+        .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99999999999999')")
+        .await;
+    let said = refused(setup, &key).await;
+    assert!(
+        said.contains("a newer version has been here") && said.contains("99999999999999"),
+        "{said}"
+    );
+    let (good, said) = operate(setup, KEY, &["doctor"]);
+    assert!(
+        !good && said.contains("FAIL  store: a newer version has been here"),
+        "{said}"
+    );
+    let (good, said) = operate(setup, KEY, &["migrate", "status"]);
+    assert!(!good && said.contains("unknown  99999999999999"), "{said}");
 }
 
 async fn production_with_what_is_unsafe(setup: &Setup) {

@@ -25,7 +25,6 @@ const LABEL_SIGNING: &str = "access-token-ed25519-seed/1";
 const LABEL_SIGNING_WRAP: &str = "signing-key-wrap/1";
 const LABEL_SEALED: &str = "sealed/1";
 const LABEL_WEBHOOK: &str = "stripe-stub-webhook/1";
-const LABEL_CHECK: &str = "check-value/1";
 
 /// Why no keys were derived.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +45,6 @@ pub struct DeploymentKeys {
     signing_seed: Zeroizing<[u8; 32]>,
     signing_wrap: Zeroizing<[u8; 32]>,
     webhook: Zeroizing<[u8; 32]>,
-    check: String,
 }
 
 impl DeploymentKeys {
@@ -57,7 +55,6 @@ impl DeploymentKeys {
             return Err(KeyError::TooShort);
         }
         let root = Salt::new(HKDF_SHA256, SALT).extract(secret);
-        let check_key = hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_CHECK)?.as_slice());
         Ok(Self {
             pepper: expand(&root, LABEL_PEPPER)?,
             keyed: hmac::Key::new(hmac::HMAC_SHA256, expand(&root, LABEL_KEYED)?.as_slice()),
@@ -67,14 +64,7 @@ impl DeploymentKeys {
             signing_seed: expand(&root, LABEL_SIGNING)?,
             signing_wrap: expand(&root, LABEL_SIGNING_WRAP)?,
             webhook: expand(&root, LABEL_WEBHOOK)?,
-            check: hex::encode(hmac::sign(&check_key, b"anteroom")),
         })
-    }
-
-    /// Tells two secrets apart without telling anything else about them. The store keeps it, so that another secret
-    /// is recognised before it does harm.
-    pub fn check_value(&self) -> &str {
-        &self.check
     }
 
     /// What passwords are keyed with before they are hashed.
@@ -212,10 +202,6 @@ mod tests {
             "680d0906e437116c8242fd4e2d2155d277deb3080e27df80b9bd05c4272f91c3"
         );
         assert_eq!(
-            keys.check_value(),
-            "1c3f3976899ad368d1e9d420a108878b7a624121dcb7a9493cbf203eec4aa110"
-        );
-        assert_eq!(
             hex::encode(keys.keyed("refresh", b"token")),
             "ff76062415ac018289645abc0a49d6b72f138ecd123e91584972d71d9e018ad9"
         );
@@ -223,12 +209,9 @@ mod tests {
 
     #[test]
     fn another_secret_is_recognised_and_white_space_is_none() {
-        assert_ne!(
-            derive(SECRET).check_value(),
-            derive(&SECRET.to_uppercase()).check_value()
-        );
-        let written = format!(" {SECRET}\n");
-        assert_eq!(derive(SECRET).check_value(), derive(&written).check_value());
+        let value = |secret: &str| derive(secret).keyed("secret-key-check", b"anteroom");
+        assert_ne!(value(SECRET), value(&SECRET.to_uppercase()));
+        assert_eq!(value(SECRET), value(&format!(" {SECRET}\n")));
         let short = DeploymentKeys::derive(&SecretString::from(format!("{:<40}", "short")));
         assert_eq!(short.unwrap_err(), KeyError::TooShort);
     }

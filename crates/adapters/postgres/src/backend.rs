@@ -11,7 +11,7 @@ use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Text};
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -213,6 +213,12 @@ macro_rules! locked_or_skipped {
     };
 }
 pub(crate) use locked_or_skipped;
+
+/// Whether there is a table, in the schemas that are looked into.
+pub(crate) async fn has_table(link: &mut Link, name: &str) -> QueryResult<bool> {
+    let found = diesel::dsl::sql::<Bool>("to_regclass(").bind::<Text, _>(name);
+    diesel::select(found.sql(") IS NOT NULL")).get_result(link).await
+}
 
 /// A lock on a name, until the unit ends.
 pub(crate) async fn lock_name(link: &mut Link, name: &str) -> QueryResult<()> {

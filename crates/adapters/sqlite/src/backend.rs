@@ -13,7 +13,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::deserialize::{self, FromSql};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Text};
 use diesel::sqlite::Sqlite;
 use diesel::{Connection as _, ExpressionMethods as _, QueryDsl as _, QueryResult, SqliteConnection};
 use diesel_async::SimpleAsyncConnection as _;
@@ -227,6 +227,14 @@ macro_rules! locked {
 }
 pub(crate) use locked;
 pub(crate) use locked as locked_or_skipped;
+
+/// Whether there is a table.
+pub(crate) async fn has_table(link: &mut Link, name: &str) -> QueryResult<bool> {
+    use diesel_async::RunQueryDsl as _;
+    let found = "EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ";
+    let found = diesel::dsl::sql::<Bool>(found).bind::<Text, _>(name);
+    diesel::select(found.sql(")")).get_result(link).await
+}
 
 /// A lock on a name: the write lock covers everything.
 pub(crate) async fn lock_name(_link: &mut Link, _name: &str) -> QueryResult<()> {

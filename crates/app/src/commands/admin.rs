@@ -11,7 +11,7 @@ use url::Url;
 use super::{runtime, say};
 use crate::cli::{AdminCommand, AdminCreateArgs};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::{Adapters, Services, bring_schema_up};
 
 /// Makes the first admin. Works beside a running server.
 pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -21,9 +21,8 @@ pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
 
 async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
-    adapters.store.migrate_up().await?;
     let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
+    bring_schema_up(&adapters, &services).await?;
     let accounts = &services.accounts;
     let password = if accounts.has_account(&args.email).await? {
         None

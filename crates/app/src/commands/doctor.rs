@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anteroom_crypto::DeploymentKeys;
 use anteroom_ports::{ChatModel, Clock, Store};
+use anteroom_services::Ops;
+use jiff::SignedDuration;
 
 use super::{read, runtime, say};
 use crate::config::{DatabaseTarget, MailTransport, Settings};
 use crate::logging::{self, Output};
-use crate::system::SystemClock;
+use crate::secret_file::existing_secret_key;
+use crate::system::{SystemClock, SystemIds};
 use crate::wiring::{breached_passwords, mailer, models, open_store};
 
 struct Findings {
@@ -54,7 +58,10 @@ async fn look(settings: &Settings, findings: &mut Findings) {
             );
         }
         _ => match open_store(settings).await {
-            Ok(store) => look_at_store(&store, findings).await,
+            Ok(store) => {
+                look_at_store(&store, findings).await;
+                look_at_key(settings, &store, findings).await;
+            }
             Err(e) => findings.bad("store", &format!("{e:#}")),
         },
     }
@@ -118,6 +125,26 @@ async fn look_at_models(settings: &Settings, provider: &dyn ChatModel, findings:
             "models",
             &format!("{} does not list {}", provider.name(), missing.join(", ")),
         );
+    }
+}
+
+/// Whether the store was filled under this key; it is not written to.
+async fn look_at_key(settings: &Settings, store: &Arc<dyn Store>, findings: &mut Findings) {
+    let keys = match existing_secret_key(settings) {
+        Ok(Some(key)) => DeploymentKeys::derive(&key).map_err(anyhow::Error::from),
+        Ok(None) => return Findings::good("secret key", "none yet; the first start makes it"),
+        Err(e) => Err(e),
+    };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(e) => return findings.bad("secret key", &format!("{e:#}")),
+    };
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let ops = Ops::new(Arc::clone(store), Arc::new(keys), clock, ids, SignedDuration::ZERO);
+    match ops.compare_key().await {
+        Ok(true) => Findings::good("secret key", "the one this store was filled under"),
+        Ok(false) => Findings::good("secret key", "the store has none yet; the first start notes it"),
+        Err(e) => findings.bad("secret key", &e.to_string()),
     }
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::{runtime, say};
 use crate::cli::{KeyAlgorithm, KeysCommand};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::{Adapters, Services, bring_schema_up};
 
 /// Shows and changes the signing keys in the store. Works beside a running server, which notices within seconds.
 pub(super) fn run(what: KeysCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -18,10 +18,9 @@ pub(super) fn run(what: KeysCommand, loaded: &Loaded) -> anyhow::Result<ExitCode
 
 async fn carry_out(what: KeysCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
     let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
-    adapters.store.migrate_up().await?;
     let services = Services::new(settings, &adapters)?;
     // A key that is sealed under another secret would be of no use to the servers.
-    services.ops.check_key().await?;
+    bring_schema_up(&adapters, &services).await?;
     let sessions = &services.sessions;
     match what {
         KeysCommand::List => {

@@ -10,7 +10,7 @@ use url::Url;
 use super::{runtime, say};
 use crate::cli::{UsersCommand, UsersUnlockArgs};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::{Adapters, Services, bring_schema_up};
 
 /// Works beside a running server.
 pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -31,9 +31,8 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
 /// The use cases on the store, with its schema current and its key checked.
 async fn services(settings: &Settings) -> anyhow::Result<Services> {
     let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
-    adapters.store.migrate_up().await?;
     let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
+    bring_schema_up(&adapters, &services).await?;
     Ok(services)
 }
 

@@ -28,6 +28,8 @@ pub struct AiSettings {
     pub total_timeout_ms: u32,
     /// US dollars per UTC day over all users; 0 permits no call that costs.
     pub daily_spend_cap_usd: f64,
+    /// Percent of it that one account may use.
+    pub spend_cap_share_percent: u32,
     /// US dollars per million input tokens for models without a price.
     pub assumed_input_usd_per_million: f64,
     /// US dollars per million output tokens for models without a price.

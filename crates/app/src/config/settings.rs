@@ -76,6 +76,8 @@ pub struct ServerSettings {
     pub max_json_bytes: usize,
     /// Seconds for running requests to finish at the end.
     pub shutdown_grace_seconds: u32,
+    /// Seconds that what a process runs is held after its death.
+    pub lease_seconds: u32,
 }
 
 /// `[metrics]`: the Prometheus listener.

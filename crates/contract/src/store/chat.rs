@@ -1,9 +1,15 @@
 //! Conversations and their messages.
 
-use anteroom_domain::chat::{MessageStatus, Speaker};
+use anteroom_domain::ReservationId;
+use anteroom_domain::chat::{Message, MessageStatus, Speaker};
 
-use super::samples::{at, conversation, message, stored_user, usage};
+use super::samples::{at, conversation, id, message, stored_user, usage};
 use super::{TestDatabase, begin, race, ready};
+
+/// The reservation of a call.
+fn call() -> ReservationId {
+    ReservationId(id())
+}
 
 /// For everybody else they do not exist, whatever they try.
 pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestDatabase) {
@@ -17,7 +23,12 @@ pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestData
     stolen.user_id = eve.id;
     assert!(!unit.update_conversation(&stolen).await.unwrap());
     assert!(!unit.delete_conversation(eve.id, mine.id).await.unwrap());
-    assert!(!unit.claim_conversation(eve.id, mine.id, at(1), at(2)).await.unwrap());
+    assert!(
+        !unit
+            .claim_conversation(eve.id, mine.id, call(), at(1), at(2))
+            .await
+            .unwrap()
+    );
     assert_eq!(unit.conversation(eve.id, mine.id).await.unwrap(), None);
     assert_eq!(unit.page_conversations(eve.id, None, 9).await.unwrap(), []);
     assert_eq!(unit.page_messages(eve.id, mine.id, None, 9).await.unwrap(), []);
@@ -136,7 +147,7 @@ pub async fn deleting_a_conversation_deletes_its_messages(database: &dyn TestDat
     assert!(unit.delete_conversation(ada.id, mine.id).await.unwrap());
     assert!(!unit.delete_conversation(ada.id, mine.id).await.unwrap());
     assert!(!unit.finish_message(&answer).await.unwrap());
-    unit.release_conversation(mine.id).await.unwrap();
+    assert!(!unit.release_conversation(mine.id, call()).await.unwrap());
     assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), []);
     let error = unit.insert_message(&answer).await.unwrap_err();
     assert!(
@@ -153,24 +164,105 @@ pub async fn a_conversation_is_claimed_by_one_answer(database: &dyn TestDatabase
     let mut unit = begin(&store).await;
     unit.insert_conversation(&mine).await.unwrap();
     unit.commit().await.unwrap();
-    let claims = race(|_| {
-        let (store, user, id) = (store.clone(), ada.id, mine.id);
-        async move {
-            let mut unit = begin(&store).await;
-            let claimed = unit.claim_conversation(user, id, at(10), at(20)).await.unwrap();
-            unit.commit().await.unwrap();
-            claimed
-        }
-    })
-    .await;
-    assert_eq!(claims.iter().filter(|claimed| **claimed).count(), 1);
+    // First of one that is free, then of one whose claim has run out.
+    let mut holder = call();
+    for (now, until) in [(10, 20), (20, 30)] {
+        let claims = race(|_| {
+            let (store, user, id, call) = (store.clone(), ada.id, mine.id, call());
+            async move {
+                let mut unit = begin(&store).await;
+                let claimed = unit
+                    .claim_conversation(user, id, call, at(now), at(until))
+                    .await
+                    .unwrap();
+                unit.commit().await.unwrap();
+                claimed.then_some(call)
+            }
+        })
+        .await;
+        let winners: Vec<ReservationId> = claims.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        holder = winners[0];
+    }
     let mut unit = begin(&store).await;
     let found = unit.conversation(ada.id, mine.id).await.unwrap().unwrap();
-    assert_eq!(found.updated_at, at(10));
-    assert!(!unit.claim_conversation(ada.id, mine.id, at(19), at(29)).await.unwrap());
-    assert!(unit.claim_conversation(ada.id, mine.id, at(20), at(30)).await.unwrap());
-    unit.release_conversation(mine.id).await.unwrap();
-    assert!(unit.claim_conversation(ada.id, mine.id, at(21), at(31)).await.unwrap());
+    assert_eq!(found.updated_at, at(20));
+    let claimed = unit.claim_conversation(ada.id, mine.id, call(), at(29), at(39)).await;
+    assert!(!claimed.unwrap(), "a live claim");
+    let newcomer = call();
+    let claimed = unit.claim_conversation(ada.id, mine.id, newcomer, at(30), at(40)).await;
+    assert!(claimed.unwrap(), "one that has run out");
+    assert!(!unit.release_conversation(mine.id, holder).await.unwrap());
+    let claimed = unit.claim_conversation(ada.id, mine.id, call(), at(31), at(41)).await;
+    assert!(!claimed.unwrap(), "who lost it cannot end the newcomer's");
+    assert!(unit.release_conversation(mine.id, newcomer).await.unwrap());
+    assert!(!unit.release_conversation(mine.id, newcomer).await.unwrap());
     let unknown = conversation(&ada).id;
-    assert!(!unit.claim_conversation(ada.id, unknown, at(21), at(31)).await.unwrap());
+    let claimed = unit.claim_conversation(ada.id, unknown, call(), at(31), at(41)).await;
+    assert!(!claimed.unwrap());
+    let claimed = unit.claim_conversation(ada.id, mine.id, call(), at(31), at(41)).await;
+    assert!(claimed.unwrap());
+}
+
+/// As long as the call runs; not for whoever lost it.
+pub async fn claims_are_renewed(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (mine, other) = (conversation(&ada), conversation(&ada));
+    let (first, second, gone) = (call(), call(), call());
+    let mut unit = begin(&store).await;
+    for (conversation, call) in [(&mine, first), (&other, second)] {
+        unit.insert_conversation(conversation).await.unwrap();
+        let claimed = unit.claim_conversation(ada.id, conversation.id, call, at(0), at(10));
+        assert!(claimed.await.unwrap());
+    }
+    unit.renew_claims(&[first, gone], at(20)).await.unwrap();
+    unit.renew_claims(&[], at(99)).await.unwrap();
+    for (conversation, free) in [(&mine, false), (&other, true)] {
+        let claimed = unit.claim_conversation(ada.id, conversation.id, call(), at(10), at(20));
+        assert_eq!(claimed.await.unwrap(), free);
+    }
+    // The newcomer's claim is not made longer by who lost it.
+    unit.renew_claims(&[second], at(99)).await.unwrap();
+    let claimed = unit.claim_conversation(ada.id, other.id, call(), at(20), at(30));
+    assert!(claimed.await.unwrap());
+}
+
+/// What a dead call was writing has failed: for the sweep, and for whoever comes next.
+pub async fn a_lost_answer_has_failed(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (swept, taken, running) = (conversation(&ada), conversation(&ada), conversation(&ada));
+    let mut unit = begin(&store).await;
+    let mut calls = Vec::new();
+    for conversation in [&swept, &taken, &running] {
+        unit.insert_conversation(conversation).await.unwrap();
+        let call = call();
+        let claimed = unit.claim_conversation(ada.id, conversation.id, call, at(0), at(10));
+        assert!(claimed.await.unwrap());
+        unit.insert_message(&message(conversation, "question")).await.unwrap();
+        let answer = Message {
+            role: Speaker::Assistant,
+            status: MessageStatus::InProgress,
+            ..message(conversation, "")
+        };
+        unit.insert_message(&answer).await.unwrap();
+        calls.push(call);
+    }
+    unit.lose_answer(calls[0]).await.unwrap();
+    assert!(!unit.release_conversation(swept.id, calls[0]).await.unwrap());
+    unit.lose_answer(calls[0]).await.unwrap();
+    let next = unit.claim_conversation(ada.id, swept.id, call(), at(1), at(11));
+    assert!(next.await.unwrap(), "it is free at once");
+    let next = unit.claim_conversation(ada.id, taken.id, call(), at(10), at(20));
+    assert!(next.await.unwrap());
+    for (conversation, answer) in [
+        (&swept, MessageStatus::Failed),
+        (&taken, MessageStatus::Failed),
+        (&running, MessageStatus::InProgress),
+    ] {
+        let messages = unit.page_messages(ada.id, conversation.id, None, 9).await.unwrap();
+        let statuses: Vec<MessageStatus> = messages.iter().map(|m| m.status).collect();
+        assert_eq!(statuses, [MessageStatus::Complete, answer]);
+    }
 }

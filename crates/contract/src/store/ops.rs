@@ -1,9 +1,11 @@
 //! Answers kept for repeated requests, and the deployment's values.
 
+use std::time::Duration;
+
 use anteroom_domain::UserId;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 
-use super::samples::{at, stored_user};
+use super::samples::{at, id, stored_user};
 use super::{TestDatabase, begin, race, ready};
 
 fn request(user_id: UserId, key: &str, second: i64) -> IdempotentRequest {
@@ -13,6 +15,15 @@ fn request(user_id: UserId, key: &str, second: i64) -> IdempotentRequest {
         fingerprint: [7; 32],
         created_at: at(second),
         running_until: at(second + 60),
+        held_by: id(),
+        made_id: id(),
+    }
+}
+
+/// The request is to be carried out, as this try or an earlier one would have.
+fn fresh(request: &IdempotentRequest) -> Claim {
+    Claim::Fresh {
+        made_id: request.made_id,
     }
 }
 
@@ -24,59 +35,84 @@ pub async fn an_idempotency_key_is_claimed_answered_and_given_back(database: &dy
     let mine = request(ada, "key", 0);
     let mut other = mine.clone();
     other.fingerprint = [8; 32];
-    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Fresh);
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), fresh(&mine));
     assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Running);
     assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
     // Another user's key, and another key, are others.
-    assert_eq!(
-        unit.claim_idempotent(&request(eve, "key", 0)).await.unwrap(),
-        Claim::Fresh
-    );
-    assert_eq!(
-        unit.claim_idempotent(&request(ada, "KEY", 0)).await.unwrap(),
-        Claim::Fresh
-    );
+    for others in [request(eve, "key", 0), request(ada, "KEY", 0)] {
+        assert_eq!(unit.claim_idempotent(&others).await.unwrap(), fresh(&others));
+    }
 
-    unit.drop_idempotent(ada, "key").await.unwrap();
-    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Fresh);
-    unit.drop_idempotent(ada, "key").await.unwrap();
-    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), Claim::Fresh);
-    unit.finish_idempotent(ada, "key", 201, r#"{"id":1}"#).await.unwrap();
+    assert!(unit.drop_idempotent(ada, "key", mine.held_by).await.unwrap());
+    assert_eq!(unit.claim_idempotent(&other).await.unwrap(), fresh(&other));
+    assert!(unit.drop_idempotent(ada, "key", other.held_by).await.unwrap());
+    assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), fresh(&mine));
+    let body = r#"{"id":1}"#;
+    let finished = unit.finish_idempotent(ada, "key", mine.held_by, 201, body).await;
+    assert!(finished.unwrap());
     let answered = Claim::Answered {
         status: 201,
-        body: r#"{"id":1}"#.into(),
+        body: body.into(),
     };
     assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), answered);
     assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
     // An answer is not given back.
-    unit.drop_idempotent(ada, "key").await.unwrap();
+    assert!(!unit.drop_idempotent(ada, "key", mine.held_by).await.unwrap());
     assert_eq!(unit.claim_idempotent(&mine).await.unwrap(), answered);
 }
 
-/// By the same request, once its process must be dead.
+/// By the same request, once its process must be dead; and it makes what the first would have made.
 pub async fn a_dead_claim_is_taken_over(database: &dyn TestDatabase) {
     let store = ready(database).await;
     let ada = stored_user(&store).await.id;
     let mut unit = begin(&store).await;
-    assert_eq!(
-        unit.claim_idempotent(&request(ada, "key", 0)).await.unwrap(),
-        Claim::Fresh
-    );
-    assert_eq!(
-        unit.claim_idempotent(&request(ada, "key", 59)).await.unwrap(),
-        Claim::Running
-    );
+    let first = request(ada, "key", 0);
+    assert_eq!(unit.claim_idempotent(&first).await.unwrap(), fresh(&first));
+    let early = request(ada, "key", 59);
+    assert_eq!(unit.claim_idempotent(&early).await.unwrap(), Claim::Running);
     let mut other = request(ada, "key", 60);
     other.fingerprint = [8; 32];
     assert_eq!(unit.claim_idempotent(&other).await.unwrap(), Claim::Mismatch);
-    assert_eq!(
-        unit.claim_idempotent(&request(ada, "key", 60)).await.unwrap(),
-        Claim::Fresh
+    let second = request(ada, "key", 60);
+    assert_eq!(unit.claim_idempotent(&second).await.unwrap(), fresh(&first));
+    let third = request(ada, "key", 61);
+    assert_eq!(unit.claim_idempotent(&third).await.unwrap(), Claim::Running);
+    // The first was not dead after all: it has nothing to say any more.
+    assert!(
+        !unit
+            .finish_idempotent(ada, "key", first.held_by, 201, "first")
+            .await
+            .unwrap()
     );
-    assert_eq!(
-        unit.claim_idempotent(&request(ada, "key", 61)).await.unwrap(),
-        Claim::Running
-    );
+    assert!(!unit.drop_idempotent(ada, "key", first.held_by).await.unwrap());
+    assert_eq!(unit.claim_idempotent(&third).await.unwrap(), Claim::Running);
+    let finished = unit.finish_idempotent(ada, "key", second.held_by, 201, "second").await;
+    assert!(finished.unwrap());
+    let answered = Claim::Answered {
+        status: 201,
+        body: "second".into(),
+    };
+    assert_eq!(unit.claim_idempotent(&third).await.unwrap(), answered);
+}
+
+/// As long as the request runs; not by whoever lost it.
+pub async fn keys_are_renewed(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await.id;
+    let mut unit = begin(&store).await;
+    let (renewed, left) = (request(ada, "renewed", 0), request(ada, "left", 0));
+    for first in [&renewed, &left] {
+        assert_eq!(unit.claim_idempotent(first).await.unwrap(), fresh(first));
+    }
+    unit.renew_idempotent(&[renewed.held_by, id()], at(120)).await.unwrap();
+    unit.renew_idempotent(&[], at(999)).await.unwrap();
+    let again = request(ada, "renewed", 119);
+    assert_eq!(unit.claim_idempotent(&again).await.unwrap(), Claim::Running);
+    let next = request(ada, "left", 60);
+    assert_eq!(unit.claim_idempotent(&next).await.unwrap(), fresh(&left));
+    unit.renew_idempotent(&[left.held_by], at(999)).await.unwrap();
+    let after = request(ada, "left", 120);
+    assert_eq!(unit.claim_idempotent(&after).await.unwrap(), fresh(&left));
 }
 
 /// Of a new key, and of a dead claim.
@@ -94,7 +130,7 @@ pub async fn of_parallel_claims_one_is_fresh(database: &dyn TestDatabase) {
             }
         })
         .await;
-        let fresh = claims.iter().filter(|claim| **claim == Claim::Fresh).count();
+        let fresh = claims.iter().filter(|c| matches!(c, Claim::Fresh { .. })).count();
         let running = claims.iter().filter(|claim| **claim == Claim::Running).count();
         assert_eq!((fresh, running), (1, claims.len() - 1));
     }
@@ -135,4 +171,18 @@ pub async fn a_deployment_value_is_written_once(database: &dyn TestDatabase) {
     assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
     let mut unit = begin(&store).await;
     assert_eq!(unit.deployment_value("other", "own").await.unwrap(), "own");
+}
+
+/// Reading it neither fails nor makes anything.
+pub async fn without_a_schema_no_value_is_kept(database: &dyn TestDatabase) {
+    let store = database.open(Duration::from_secs(20)).await;
+    let kept = async || store.read().await.unwrap().kept_deployment_value("name").await.unwrap();
+    assert_eq!(kept().await, None);
+    assert_eq!(store.schema_status().await.unwrap().applied, [""; 0]);
+    store.migrate_up().await.unwrap();
+    assert_eq!(kept().await, None);
+    let mut unit = begin(&store).await;
+    unit.deployment_value("name", "value").await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!(kept().await.as_deref(), Some("value"));
 }

@@ -172,6 +172,57 @@ pub async fn reservations_survive_a_round_trip(database: &dyn TestDatabase) {
     assert_eq!(unit.expired_reservations(at(100), 9).await.unwrap(), [open]);
 }
 
+/// While their calls run; one that is settled stays so.
+pub async fn open_reservations_are_renewed(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let both = || reservation(vec![hold(&counter(), 1, None), hold(&spend(), 50, None)]);
+    let (renewed, left, settled) = (both(), both(), both());
+    for open in [&renewed, &left, &settled] {
+        reserve(&store, open).await;
+    }
+    assert!(settle(&store, settled.id, &[]).await);
+    let mut unit = begin(&store).await;
+    let ids = [renewed.id, settled.id, ReservationId(id())];
+    unit.renew_reservations(&ids, at(200)).await.unwrap();
+    unit.renew_reservations(&[], at(999)).await.unwrap();
+    assert_eq!(unit.expired_reservations(at(199), 9).await.unwrap(), [left.clone()]);
+    let later = Reservation {
+        expires_at: at(200),
+        ..renewed
+    };
+    assert_eq!(unit.expired_reservations(at(200), 9).await.unwrap(), [left, later]);
+}
+
+/// Many calls are settled in one commit, in any order; renewing them meanwhile neither waits for that nor hinders it.
+pub async fn renewing_and_settling_do_not_wait_for_each_other(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (mine, money) = (counter(), spend());
+    let both = || reservation(vec![hold(&mine, 1, None), hold(&money, 50, None)]);
+    let open: Vec<Reservation> = (0..20).map(|_| both()).collect();
+    for reservation in &open {
+        reserve(&store, reservation).await;
+    }
+    let ids: Vec<ReservationId> = open.iter().map(|open| open.id).collect();
+    let renewing = async {
+        for second in 200..220 {
+            let mut unit = begin(&store).await;
+            unit.renew_reservations(&ids, at(second)).await.unwrap();
+            unit.commit().await.unwrap();
+        }
+    };
+    let settling = async {
+        for pair in ids.chunks(2) {
+            let mut unit = begin(&store).await;
+            for id in pair.iter().rev() {
+                assert!(unit.settle_quota(*id, &[(METER_MESSAGES, 1)]).await.unwrap());
+            }
+            unit.commit().await.unwrap();
+        }
+    };
+    tokio::join!(renewing, settling);
+    assert_eq!(level(&store, &mine).await, (20, 0));
+}
+
 /// At most as many reservations as asked for, each with all its holds.
 pub async fn expired_reservations_are_found_oldest_first(database: &dyn TestDatabase) {
     let store = ready(database).await;

@@ -1,13 +1,14 @@
 //! Units of work: what is kept, what is undone, and that nothing is held longer than that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anteroom_ports::{Durability, Store, StoreError};
 use futures_util::future::poll_immediate;
 
-use super::samples::{at, counter, hold, id, reservation, stored_user, user};
+use super::samples::{at, counter, hold, id, reservation, session, stored_user, user};
 use super::{TestDatabase, begin, ready};
 
 /// Not before it is committed.
@@ -27,6 +28,35 @@ pub async fn what_is_committed_is_seen_by_others(database: &dyn TestDatabase) {
             Some(ada.clone())
         );
     }
+}
+
+/// Once it is visible to others; never for one that was dropped or failed.
+pub async fn what_follows_a_commit_follows_it(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let done = Arc::<AtomicUsize>::default();
+    let act = |by| {
+        let done = Arc::clone(&done);
+        Box::new(move || {
+            done.fetch_add(by, Ordering::SeqCst);
+        })
+    };
+    let mut unit = begin(&store).await;
+    unit.after_commit(act(1));
+    drop(unit);
+    let mut unit = begin(&store).await;
+    unit.after_commit(act(10));
+    unit.insert_session(&session(&user("nobody@example.com")), None)
+        .await
+        .unwrap_err();
+    unit.commit().await.unwrap_err();
+    assert_eq!(done.load(Ordering::SeqCst), 0);
+    let mut unit = begin(&store).await;
+    unit.after_commit(act(100));
+    unit.after_commit(act(100));
+    unit.insert_user(&user("ada@example.com")).await.unwrap();
+    assert_eq!(done.load(Ordering::SeqCst), 0);
+    unit.commit().await.unwrap();
+    assert_eq!(done.load(Ordering::SeqCst), 200);
 }
 
 /// The next one that needs the same lock has it at once.

@@ -8,7 +8,7 @@ mod quota;
 pub use access::{Access, AccessReason, ModelAccess, access, model_access};
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, Price};
-pub use quota::{Hold, METER_MESSAGES, METER_SPEND, QuotaKey, Window};
+pub use quota::{Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, QuotaKey, Window};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -20,6 +20,19 @@ impl NanoUsd {
     pub fn from_usd(usd: f64) -> Self {
         Self((usd * 1e9).round() as i64)
     }
+
+    /// In dollars, for people to read.
+    #[expect(clippy::cast_precision_loss, reason = "beyond nine million dollars it is rounded")]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// So many hundredths of it, rounded down.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Self {
+        let part = i128::from(self.0) * i128::from(percent) / 100;
+        Self(i64::try_from(part).unwrap_or(i64::MAX))
+    }
 }
 
 /// What a model's tokens cost, per million.

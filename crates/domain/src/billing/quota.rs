@@ -9,6 +9,8 @@ use super::Owner;
 pub const METER_MESSAGES: &str = "messages";
 /// The meter of the operator's money, in nano-USD, counted for the whole deployment.
 pub const METER_SPEND: &str = "spend";
+/// The meter of an owner's part of that money, where each has a share of it.
+pub const METER_SPEND_SHARE: &str = "spend_share";
 
 /// How long a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -126,7 +126,7 @@ pub async fn handle(
     let success_url = own_page("success_url", ask.success_url.as_ref(), &api.options.allowed_origins)?;
     let cancel_url = own_page("cancel_url", ask.cancel_url.as_ref(), &api.options.allowed_origins)?;
     let user_id = caller.live.user.id;
-    let make = async {
+    let make = async |_| {
         let ask = CheckoutAsk {
             user_id,
             plan: ask.plan,

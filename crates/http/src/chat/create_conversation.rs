@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::ConversationId;
 use anteroom_services::chat::NewConversation;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::ConversationResponse;
 use crate::Api;
@@ -40,8 +42,9 @@ pub async fn handle(
         .json::<CreateConversationRequest>(api.options.max_json_bytes)
         .await?;
     let user = caller.live.user.id;
-    let make = async {
+    let make = async |id: Option<Uuid>| {
         let new = NewConversation {
+            id: id.map(ConversationId),
             title: ask.title,
             model: ask.model,
             instructions: ask.instructions,

@@ -143,6 +143,17 @@ impl From<CallRefused> for Problem {
                 .with("limit", limit)
                 .with("used", used)
                 .with("resets_at", resets_at.to_string()),
+            CallRefused::ExceedsSpendCap { needed, most } => {
+                Self::new(StatusCode::BAD_REQUEST, "request_exceeds_spend_cap", detail)
+                    .with("needed_usd", needed.usd())
+                    .with("most_usd", most.usd())
+            }
+            CallRefused::SpendShareReached { resets_at } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "spend_share_reached", detail)
+                    .retry_after(3600)
+                    .header(HeaderName::from_static("x-should-retry"), "false")
+                    .with("resets_at", resets_at.to_string())
+            }
             // Waiting helps, but not for seconds: the SDKs' quick retries are asked not to.
             CallRefused::SpendCapReached { resets_at } => Self::unavailable("spend_cap_reached", detail, 3600)
                 .header(HeaderName::from_static("x-should-retry"), "false")
@@ -208,6 +219,7 @@ impl From<ChatError> for Problem {
             ChatError::Refused(e) => e.into(),
             ChatError::Provider(e) => e.into(),
             ChatError::SessionEnded => Self::unauthenticated(),
+            ChatError::NotKept => Self::new(StatusCode::CONFLICT, "answer_not_kept", error.to_string()),
             ChatError::ClientGone => Self::new(StatusCode::BAD_REQUEST, "client_gone", "the client went away"),
         }
     }

@@ -58,7 +58,7 @@ impl From<SendMessageError> for Problem {
     (status = 201, description = "The answer's message.", body = MessageResponse),
     (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`model_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 409, description = "`conversation_busy`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "`conversation_busy`, or `answer_not_kept`: it came too late, its conversation was deleted or another message took its turn", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
     caller: SignedIn,
@@ -87,7 +87,7 @@ pub async fn handle(
         let id = request_id(&request);
         return Ok(sse::response(events, watch, move |event| frame(event, &id)));
     }
-    let make = async {
+    let make = async |_| {
         let answer = api
             .run(async move { chat.send_message(&live, ask, gone).await })
             .await?;

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_MESSAGES, METER_SPEND, ModelAccess, NanoUsd, Owner, QuotaKey, Window, model_access,
+    Access, Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, NanoUsd, Owner, QuotaKey, Window,
+    model_access,
 };
 use anteroom_domain::chat::{ChatRequest, Outcome, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Chat;
+use crate::elapsed_ms;
+use crate::ops::Lease;
 use crate::sessions::LiveSession;
-use crate::{elapsed_ms, later};
 
 /// Why a call may not be made, known before anything is sent.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,24 @@ pub enum CallRefused {
         /// When it starts anew.
         resets_at: Timestamp,
     },
+    /// The call alone may cost more than all calls of a day may, or the caller's: it can never be made.
+    #[error(
+        "this request may cost up to {} US dollars, and {} is the most for a day: ask for a shorter answer \
+         (`max_tokens`), or send less",
+        needed.usd(), most.usd()
+    )]
+    ExceedsSpendCap {
+        /// The most that it may cost.
+        needed: NanoUsd,
+        /// What may be spent in a day.
+        most: NanoUsd,
+    },
+    /// The caller's share of the operator's money for the day is spent.
+    #[error("your share of this service's spending limit is used up for today")]
+    SpendShareReached {
+        /// When it starts anew.
+        resets_at: Timestamp,
+    },
     /// The operator's money for the day is spent.
     #[error("this service has reached its spending limit for today")]
     SpendCapReached {
@@ -76,6 +96,8 @@ pub(super) struct Call {
     first_token_ms: Option<i64>,
     output_bytes: usize,
     reported: Option<TokenUsage>,
+    /// Renewed until the call has been booked.
+    _lease: Lease,
 }
 
 impl Call {
@@ -123,6 +145,15 @@ impl Call {
     }
 }
 
+/// What a call came to on each meter that may have held something for it.
+pub(super) fn settled(messages: i64, spend: i64) -> [(&'static str, i64); 3] {
+    [
+        (METER_MESSAGES, messages),
+        (METER_SPEND, spend),
+        (METER_SPEND_SHARE, spend),
+    ]
+}
+
 /// A call that has ended, as it is to be written down: holds become use, and the usage row is written once.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
@@ -135,8 +166,8 @@ pub(super) struct Record {
 impl Record {
     /// Writes it within the unit of work. Again has no effect.
     pub(super) async fn write(&self, unit: &mut dyn UnitOfWork) -> StoreResult<()> {
-        let used = [(METER_MESSAGES, self.messages), (METER_SPEND, self.spend)];
-        unit.settle_quota(self.reservation, &used).await?;
+        unit.settle_quota(self.reservation, &settled(self.messages, self.spend))
+            .await?;
         unit.insert_usage(&self.event).await?;
         Ok(())
     }
@@ -164,6 +195,7 @@ impl Chat {
     pub(super) async fn reserve(
         &self,
         unit: &mut dyn UnitOfWork,
+        id: ReservationId,
         who: &LiveSession,
         access: &Access,
         request: &ChatRequest,
@@ -171,7 +203,7 @@ impl Chat {
         let now = self.clock.now();
         let owner = Owner::account(who.user.id);
         let prompt_least = request.prompt_estimate / 2;
-        let mut holds = Vec::with_capacity(2);
+        let mut holds = Vec::with_capacity(3);
         let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
         holds.push(Hold {
             key: QuotaKey {
@@ -187,19 +219,10 @@ impl Chat {
             .prices
             .capped(&request.model, request.worst_case(self.options.max_output_tokens));
         if worst > NanoUsd(0) {
-            let key = QuotaKey {
-                owner: Owner::DEPLOYMENT,
-                meter: METER_SPEND,
-                window_start: Window::Day.start(now),
-            };
-            holds.push(Hold {
-                key,
-                amount: worst.0,
-                limit: Some(self.options.daily_spend_cap.0),
-            });
+            holds.extend(self.spend_holds(owner, worst, now)?);
         }
         let reservation = Reservation {
-            id: ReservationId(self.ids.uuid()),
+            id,
             request_id: RequestId(self.ids.uuid()),
             owner,
             session_id: who.session.id,
@@ -210,8 +233,9 @@ impl Chat {
             },
             holds,
             created_at: now,
-            expires_at: later(now, self.options.call_lost_after),
+            expires_at: self.leases.until(now),
         };
+        let lease = self.leases.hold(reservation.id.0);
         match unit.reserve_quota(&reservation).await? {
             Reserved::Held => Ok(Call {
                 request_id: reservation.request_id,
@@ -224,7 +248,18 @@ impl Chat {
                 first_token_ms: None,
                 output_bytes: 0,
                 reported: None,
+                _lease: lease,
             }),
+            Reserved::Denied {
+                meter: METER_SPEND_SHARE,
+                limit,
+                ..
+            } => {
+                warn!(event = "quota.spend_share.reached", user_id = %who.user.id, share_nano_usd = limit);
+                Err(CallRefused::SpendShareReached {
+                    resets_at: Window::Day.end(now),
+                })
+            }
             Reserved::Denied { meter: METER_SPEND, .. } => {
                 error!(
                     event = "quota.spend_cap.reached",
@@ -244,6 +279,30 @@ impl Chat {
                 })
             }
         }
+    }
+
+    /// What a call that costs holds of the day's money.
+    fn spend_holds(&self, owner: Owner, worst: NanoUsd, now: Timestamp) -> Result<Vec<Hold>, CallRefused> {
+        let (cap, percent) = (self.options.daily_spend_cap, self.options.spend_cap_share_percent);
+        let share = (percent < 100).then(|| (owner, METER_SPEND_SHARE, cap.percent(percent)));
+        let limits = share.into_iter().chain([(Owner::DEPLOYMENT, METER_SPEND, cap)]);
+        limits
+            .map(|(owner, meter, most)| {
+                if worst > most {
+                    return Err(CallRefused::ExceedsSpendCap { needed: worst, most });
+                }
+                let window_start = Window::Day.start(now);
+                Ok(Hold {
+                    key: QuotaKey {
+                        owner,
+                        meter,
+                        window_start,
+                    },
+                    amount: worst.0,
+                    limit: Some(most.0),
+                })
+            })
+            .collect()
     }
 
     /// What is to be written down of a call that has ended.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatEvents, ProviderError};
@@ -50,6 +51,9 @@ pub enum ChatError {
     /// The session ended while the answer was under way.
     #[error("the session has ended")]
     SessionEnded,
+    /// The answer came, but its conversation is gone or held by another answer by now.
+    #[error("the answer was not kept: its conversation was deleted, or another message took its turn")]
+    NotKept,
     /// The client went away; nobody reads this.
     #[error("the client went away")]
     ClientGone,
@@ -70,7 +74,8 @@ impl Chat {
         let access = self.access_of(who);
         self.check_model(&access, &request.model).await?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
-        let call = self.reserve(&mut *unit, who, &access, &request).await?;
+        let id = ReservationId(self.ids.uuid());
+        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
         unit.commit().await.map_err(CallRefused::from)?;
 
         let outgoing = ChatCall {

@@ -13,6 +13,8 @@ use crate::accounts::FieldFault;
 /// What a new conversation begins with.
 #[derive(Debug, Default)]
 pub struct NewConversation {
+    /// The identifier that the request's first try was given; one that exists already is what it made.
+    pub id: Option<ConversationId>,
     /// For the list.
     pub title: Option<String>,
     /// The model; the plan's first without one.
@@ -47,7 +49,8 @@ pub enum ConversationError {
 }
 
 impl Chat {
-    /// Makes a conversation. Whether the plan has the model is asked when something is said, since plans change.
+    /// Makes a conversation, or answers the one that a try before made under the same identifier. Whether the plan has
+    /// the model is asked when something is said, since plans change.
     pub async fn create_conversation(
         &self,
         user: UserId,
@@ -55,7 +58,7 @@ impl Chat {
     ) -> Result<Conversation, ConversationError> {
         let now = self.clock.now();
         let mut conversation = Conversation {
-            id: ConversationId(self.ids.uuid()),
+            id: new.id.unwrap_or_else(|| ConversationId(self.ids.uuid())),
             user_id: user,
             title: None,
             model: None,
@@ -70,8 +73,15 @@ impl Chat {
         };
         apply(&mut conversation, change)?;
         let mut unit = self.store.begin(Durability::Full).await?;
-        unit.insert_conversation(&conversation).await?;
-        unit.commit().await?;
+        match unit.insert_conversation(&conversation).await {
+            Ok(()) => unit.commit().await?,
+            Err(conflict @ StoreError::Conflict { .. }) if new.id.is_some() => {
+                drop(unit);
+                let made = self.store.read().await?.conversation(user, conversation.id).await?;
+                return made.ok_or_else(|| conflict.into());
+            }
+            Err(e) => return Err(e.into()),
+        }
         info!(event = "chat.conversation.created", user_id = %user, conversation_id = %conversation.id);
         Ok(conversation)
     }

@@ -7,6 +7,7 @@ mod list_models;
 mod send_message;
 mod settle_calls;
 mod sweep_calls;
+mod tend_calls;
 
 pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
@@ -14,6 +15,7 @@ pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
@@ -23,6 +25,7 @@ use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
+use crate::ops::Leases;
 use crate::{Billing, Sessions};
 
 /// What the operator can set.
@@ -34,6 +37,8 @@ pub struct ChatOptions {
     pub prices: PriceBook,
     /// The most that all calls of a UTC day may cost.
     pub daily_spend_cap: NanoUsd,
+    /// The most of it that one owner may use, in percent; at 100 that is not counted.
+    pub spend_cap_share_percent: u32,
     /// Completion tokens to reserve for a call that names no maximum.
     pub max_output_tokens: i64,
     /// Tokens of a conversation that the model is shown again.
@@ -42,8 +47,8 @@ pub struct ChatOptions {
     pub max_message_bytes: usize,
     /// The longest that a call may take, its reader included.
     pub total_timeout: Duration,
-    /// Longer than any call can take: when its reservation counts as lost.
-    pub call_lost_after: SignedDuration,
+    /// For how long a call holds its reservation and its conversation without renewing that.
+    pub lease: SignedDuration,
 }
 
 /// The use cases of chat.
@@ -60,6 +65,10 @@ pub struct Chat {
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     settlements: settle_calls::Settlements,
+    /// The reservations of the calls that run here.
+    leases: Leases,
+    /// Whether the sweep has failed since it last succeeded.
+    sweep_failed: AtomicBool,
 }
 
 impl Chat {
@@ -73,12 +82,8 @@ impl Chat {
         billing: Arc<Billing>,
         options: ChatOptions,
     ) -> Self {
-        let (listed, calls, settlements) = (
-            Mutex::new(None),
-            TaskTracker::new(),
-            settle_calls::Settlements::default(),
-        );
         Self {
+            leases: Leases::of(options.lease),
             store,
             provider,
             clock,
@@ -86,9 +91,10 @@ impl Chat {
             sessions,
             billing,
             options,
-            listed,
-            calls,
-            settlements,
+            listed: Mutex::new(None),
+            calls: TaskTracker::new(),
+            settlements: settle_calls::Settlements::default(),
+            sweep_failed: AtomicBool::new(false),
         }
     }
 

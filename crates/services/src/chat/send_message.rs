@@ -6,7 +6,7 @@ use std::time::Duration;
 use anteroom_domain::chat::{
     ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall,
 };
-use anteroom_domain::{ConversationId, MessageId, UserId};
+use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
 use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents};
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use futures_util::StreamExt as _;
@@ -19,7 +19,6 @@ use super::Chat;
 use super::call::{Call, CallRefused};
 use super::complete_chat::{CHANNEL, ChatError, begin, cut};
 use crate::accounts::FieldFault;
-use crate::later;
 use crate::sessions::LiveSession;
 
 /// What the user says.
@@ -133,13 +132,14 @@ impl Chat {
 
         // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
         let mut unit = self.store.begin(Durability::Full).await?;
+        let id = ReservationId(self.ids.uuid());
         if !unit
-            .claim_conversation(user, conversation.id, now, later(now, self.options.call_lost_after))
+            .claim_conversation(user, conversation.id, id, now, self.leases.until(now))
             .await?
         {
             return Err(SendMessageError::Busy);
         }
-        let call = self.reserve(&mut *unit, who, &access, &request).await?;
+        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
         unit.insert_message(&question).await?;
         unit.insert_message(&answer).await?;
         unit.commit().await?;
@@ -371,9 +371,13 @@ impl Answering {
         let mut last = None;
         for _ in 0..9 {
             match self.try_finish(outcome).await {
-                Ok(()) => {
+                Ok(kept) => {
                     self.call.log(outcome);
-                    return Ok(self.answer.clone());
+                    if kept {
+                        return Ok(self.answer.clone());
+                    }
+                    warn!(event = "chat.message.not_kept", message_id = %self.answer.id, call_id = %self.call.request_id);
+                    return Err(ChatError::NotKept);
                 }
                 Err(e) => last = Some(e),
             }
@@ -385,12 +389,18 @@ impl Answering {
         Err(CallRefused::Store(StoreError::Unavailable { reason }).into())
     }
 
-    async fn try_finish(&self, outcome: Outcome) -> StoreResult<()> {
+    /// Whether the answer was stored: not if this call no longer holds the conversation.
+    async fn try_finish(&self, outcome: Outcome) -> StoreResult<bool> {
         let mut unit = self.chat.store.begin(Durability::Full).await?;
-        unit.finish_message(&self.answer).await?;
-        unit.release_conversation(self.answer.conversation_id).await?;
+        let holds = unit
+            .release_conversation(self.answer.conversation_id, self.call.reservation_id)
+            .await?;
+        if holds {
+            unit.finish_message(&self.answer).await?;
+        }
         self.chat.record(&self.call, outcome).write(&mut *unit).await?;
-        unit.commit().await
+        unit.commit().await?;
+        Ok(holds)
     }
 }
 

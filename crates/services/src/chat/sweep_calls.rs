@@ -1,26 +1,39 @@
 //! Calls whose process died: what they held is booked as the least they must have used.
 
-use anteroom_domain::billing::METER_MESSAGES;
-use anteroom_domain::billing::METER_SPEND;
+use std::sync::atomic::Ordering;
+
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_ports::{Durability, StoreResult};
 use tracing::warn;
 
 use super::Chat;
+use super::call::settled;
 
 impl Chat {
-    /// Settles reservations past their end, a batch at a time. Answers how many.
+    /// Settles the reservations of calls whose process is dead, a batch at a time: those past their end by another
+    /// lease. Answers how many.
     pub async fn sweep_calls(&self) -> StoreResult<usize> {
+        let swept = self.sweep().await;
+        self.sweep_failed.store(swept.is_err(), Ordering::Relaxed);
+        swept
+    }
+
+    async fn sweep(&self) -> StoreResult<usize> {
+        // While the store was away nobody could renew anything: they get a round's time to do it now.
+        if self.sweep_failed.load(Ordering::Relaxed) {
+            return self.store.ping().await.map(|()| 0);
+        }
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
-        let lost = unit.expired_reservations(now, 100).await?;
+        let lost = unit.expired_reservations(self.leases.dead_before(now), 100).await?;
+        // Conversations before reservations, as a call that ends takes them.
+        for reservation in &lost {
+            unit.lose_answer(reservation.id).await?;
+        }
         for reservation in &lost {
             let usage = reservation.at_least;
             let spend = self.options.prices.capped(&reservation.model, usage).0;
-            if !unit
-                .settle_quota(reservation.id, &[(METER_MESSAGES, 1), (METER_SPEND, spend)])
-                .await?
-            {
+            if !unit.settle_quota(reservation.id, &settled(1, spend)).await? {
                 continue;
             }
             let total = now.duration_since(reservation.created_at).as_millis();

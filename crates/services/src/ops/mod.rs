@@ -2,11 +2,13 @@
 
 mod check_health;
 mod check_key;
+mod leases;
 mod repeat_request;
 
 pub use check_health::Health;
 pub use check_key::CheckKeyError;
-pub use repeat_request::{Repeat, RepeatError};
+pub(crate) use leases::{Lease, Leases};
+pub use repeat_request::{Claimed, HeldKey, Repeat, RepeatError};
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use std::time::Instant;
 
 use anteroom_domain::{RequestId, Timestamp};
 use anteroom_ports::{Clock, Ids, Secrets, Store};
+use jiff::SignedDuration;
 
 /// The use cases of operations.
 pub struct Ops {
@@ -25,11 +28,20 @@ pub struct Ops {
     was_up: AtomicBool,
     /// When the schema was last seen to be current.
     schema_seen: Mutex<Option<Instant>>,
+    /// The keys that requests hold which run here.
+    leases: Leases,
 }
 
 impl Ops {
-    /// Puts the context together.
-    pub fn new(store: Arc<dyn Store>, secrets: Arc<dyn Secrets>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+    /// Puts the context together. A request holds its `Idempotency-Key` for the length of a `lease` without renewing
+    /// that.
+    pub fn new(
+        store: Arc<dyn Store>,
+        secrets: Arc<dyn Secrets>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        lease: SignedDuration,
+    ) -> Self {
         Self {
             store,
             secrets,
@@ -37,6 +49,7 @@ impl Ops {
             ids,
             was_up: AtomicBool::new(true),
             schema_seen: Mutex::new(None),
+            leases: Leases::of(lease),
         }
     }
 

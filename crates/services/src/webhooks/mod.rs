@@ -28,7 +28,7 @@ pub struct Webhooks {
     ids: Arc<dyn Ids>,
     secrets: Arc<dyn Secrets>,
     options: WebhooksOptions,
-    due: Notify,
+    due: Arc<Notify>,
     stopping: CancellationToken,
     errands: RwLock<HashMap<&'static str, Weak<dyn Errand>>>,
 }
@@ -80,7 +80,7 @@ impl Webhooks {
             ids,
             secrets,
             options: WebhooksOptions { parallel, ..options },
-            due: Notify::new(),
+            due: Arc::default(),
             stopping: CancellationToken::new(),
             errands: RwLock::default(),
         }
@@ -162,7 +162,9 @@ impl Webhooks {
             created_at: self.clock.now(),
         };
         unit.insert_outbox(&item).await?;
-        self.due.notify_one();
+        // Earlier the worker would look, find nothing and sleep on.
+        let due = Arc::clone(&self.due);
+        unit.after_commit(Box::new(move || due.notify_one()));
         Ok(())
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, NanoUsd, Owner, SubscriptionStatus};
+use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, NanoUsd, Owner, SubscriptionStatus};
 use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEvent};
 use anteroom_domain::{ConversationId, RequestId};
 use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
-use anteroom_ports::{Clock as _, Durability};
+use anteroom_ports::{Clock as _, Durability, Ids as _};
 use anteroom_services::Client;
 use anteroom_services::chat::{
     CallRefused, ChangeConversation, ChatAnswer, ChatError, ConversationError, MessageAnswer, MessageEvent,
@@ -15,9 +15,11 @@ use anteroom_services::chat::{
 };
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::chat::{Step, StreamEnd, done_step, provider_error, reply, text_step, usage_step};
+use anteroom_testkit::ops::SeededIds;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::{FREE_LIMIT, House};
+use crate::house::{FREE_LIMIT, House, LEASE};
 
 const USAGE: TokenUsage = TokenUsage {
     prompt_tokens: 7,
@@ -35,6 +37,14 @@ async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAn
         .chat
         .complete_chat(who, body.as_bytes(), CancellationToken::new())
         .await
+}
+
+/// Why a call may not be made.
+fn refused(outcome: Result<ChatAnswer, ChatError>) -> CallRefused {
+    match outcome.unwrap_err() {
+        ChatError::Refused(refused) => refused,
+        e => panic!("{e}"),
+    }
 }
 
 async fn drain(answer: ChatAnswer) -> (String, Result<(), ChatError>) {
@@ -237,10 +247,6 @@ async fn a_session_that_ends_ends_its_streams() {
 async fn plans_decide_which_models_answer() {
     let house = House::new().await;
     let free = house.somebody("ada@example.com").await;
-    let refused = |outcome: Result<ChatAnswer, ChatError>| match outcome.unwrap_err() {
-        ChatError::Refused(refused) => refused,
-        e => panic!("{e}"),
-    };
     assert!(matches!(
         refused(complete(&house, &free, &body("large", false)).await),
         CallRefused::ModelNotInPlan { .. }
@@ -265,27 +271,59 @@ async fn plans_decide_which_models_answer() {
 
 #[tokio::test]
 async fn the_spend_cap_guards_the_bill() {
-    // 100 output tokens and the prompt at a dollar a million: one call fits, two do not.
-    let house = House::with(true, NanoUsd(200_000), &["small"]).await;
-    let who = house.somebody("ada@example.com").await;
+    // 100 output tokens and the prompt at a dollar a million, some 150 000 in all: one call fits, two do not. One
+    // account may use 60 percent of it.
+    let house = House::with(true, NanoUsd(280_000), &["small"]).await;
+    let (who, other) = (
+        house.somebody("ada@example.com").await,
+        house.somebody("eve@example.com").await,
+    );
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let running = complete(&house, &who, &body("small", true)).await.unwrap();
-    let refused = complete(&house, &who, &body("small", true)).await;
-    assert!(matches!(
-        refused,
-        Err(ChatError::Refused(CallRefused::SpendCapReached { .. }))
-    ));
-    assert_eq!(
-        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
-        1,
-        "the refused call holds nothing"
-    );
+    let refusal = refused(complete(&house, &who, &body("small", true)).await);
+    assert!(matches!(refusal, CallRefused::SpendShareReached { .. }), "{refusal}");
+    let refusal = refused(complete(&house, &other, &body("small", true)).await);
+    assert!(matches!(refusal, CallRefused::SpendCapReached { .. }), "{refusal}");
+    for who in [&who, &other] {
+        let held = house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved;
+        let held_share = house
+            .level(Owner::account(who.user.id), METER_SPEND_SHARE)
+            .await
+            .reserved;
+        let running = who.user.email.as_str().starts_with("ada");
+        assert_eq!(
+            (held, held_share > 0),
+            (i64::from(running), running),
+            "the refused call holds nothing"
+        );
+    }
     drop(running);
     house.chat.settled().await;
-    assert!(
-        house.level(Owner::DEPLOYMENT, METER_SPEND).await.used < 100_000,
-        "the running call used less than it held"
+    let spent = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
+    assert!(spent.used < 100_000, "the running call used less than it held");
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_SPEND_SHARE).await,
+        spent,
+        "what it used counts on both"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_dearer_than_a_day_can_never_be_made() {
+    let house = House::with(true, NanoUsd(200_000), &["small"]).await;
+    let who = house.somebody("ada@example.com").await;
+    let refusal = refused(complete(&house, &who, &body("small", false)).await);
+    let CallRefused::ExceedsSpendCap { needed, most } = refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(most, NanoUsd(120_000));
+    assert!(needed > most, "{needed:?}");
+    assert_eq!(
+        house.level(Owner::account(who.user.id), METER_MESSAGES).await.reserved,
+        0
+    );
+    let short = body("small", false).replace("100", "1");
+    complete(&house, &who, &short).await.unwrap();
 }
 
 #[tokio::test]
@@ -310,15 +348,165 @@ async fn a_call_whose_process_died_is_swept() {
     let who = house.somebody("ada@example.com").await;
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    let level = async || {
+        let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+        (level.used, level.reserved)
+    };
+    // A call that runs is renewed, every third of a lease and not more often, so it is never swept.
+    for _ in 0..10 {
+        house.clock.advance_seconds(LEASE.as_secs() / 3);
+        assert_eq!(house.chat.tend_calls().await.unwrap(), 1);
+        assert_eq!(house.chat.tend_calls().await.unwrap(), 0);
+        assert_eq!(house.chat.sweep_calls().await.unwrap(), 0);
+    }
+    // Its node falls silent. For another lease it may be only the store that was away.
+    house.clock.advance_seconds(2 * LEASE.as_secs() - 1);
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 0);
-    house.clock.advance_seconds(11 * 60 + 1);
+    house.clock.advance_seconds(1);
+    assert_eq!(level().await, (0, 1));
     assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
-    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
-    assert_eq!((level.used, level.reserved), (1, 0));
+    assert_eq!(level().await, (1, 0));
     // The process was not dead after all: its own booking changes nothing any more.
     drop(answer);
     house.chat.settled().await;
-    assert_eq!(house.level(Owner::account(who.user.id), METER_MESSAGES).await.used, 1);
+    assert_eq!(level().await, (1, 0));
+    house.clock.advance_seconds(LEASE.as_secs());
+    assert_eq!(
+        house.chat.tend_calls().await.unwrap(),
+        0,
+        "what has ended is not renewed"
+    );
+}
+
+/// Starts an answer that does not end by itself, and reads what has come of it.
+async fn begin_answer(house: &House, who: &LiveSession, id: ConversationId, content: &str) -> Receiver<MessageEvent> {
+    house.model.script_stream([text_step("small", "Some"), Step::Hang]);
+    let ask = SendMessage {
+        conversation_id: id,
+        content: content.into(),
+        stream: true,
+    };
+    let sent = house.chat.send_message(who, ask, CancellationToken::new()).await;
+    let Ok(MessageAnswer::Stream(mut events)) = sent else {
+        panic!("{sent:?}")
+    };
+    assert!(matches!(events.recv().await, Some(MessageEvent::Started(_))));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Delta(..))));
+    events
+}
+
+/// What has been said and answered, with the statuses.
+async fn said(house: &House, who: &LiveSession, id: ConversationId) -> Vec<(String, MessageStatus)> {
+    let messages = house.chat.list_messages(who.user.id, id, None, 100).await.unwrap();
+    messages.items.into_iter().map(|m| (m.content, m.status)).collect()
+}
+
+#[tokio::test]
+async fn a_conversation_is_free_a_lease_after_its_process_died() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    let mut late = begin_answer(&house, &who, id, "one").await;
+    let busy = async || matches!(talk(&house, &who, id, "busy").await, Err(SendMessageError::Busy));
+    for _ in 0..5 {
+        house.clock.advance_seconds(LEASE.as_secs() / 3);
+        house.chat.tend_calls().await.unwrap();
+        assert!(busy().await);
+    }
+    house.clock.advance_seconds(LEASE.as_secs() - 1);
+    assert!(busy().await);
+    house.clock.advance_seconds(1);
+    // The next message takes the conversation over, and is answered.
+    let next = begin_answer(&house, &who, id, "two").await;
+    let failed = (String::new(), MessageStatus::Failed);
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    // The one that was slow, not dead, comes to its end now: it writes nothing and frees nothing.
+    late.close();
+    while late.recv().await.is_some() {}
+    house.chat_calls_are(1).await;
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    assert!(busy().await);
+    drop(next);
+    house.chat.settled().await;
+    let statuses: Vec<MessageStatus> = said(&house, &who, id).await.into_iter().map(|(_, s)| s).collect();
+    assert_eq!(
+        statuses,
+        [
+            MessageStatus::Complete,
+            MessageStatus::Failed,
+            MessageStatus::Complete,
+            MessageStatus::Cancelled
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_request_finds_what_it_made_before_it_died() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let ids = SeededIds::new(42);
+    let new = || NewConversation {
+        id: Some(ConversationId(ids.uuid())),
+        title: Some("T".into()),
+        ..NewConversation::default()
+    };
+    let (first, other) = (new(), new());
+    let again = NewConversation { id: first.id, ..new() };
+    let made = house.chat.create_conversation(who.user.id, first).await.unwrap();
+    let found = house.chat.create_conversation(who.user.id, again).await.unwrap();
+    assert_eq!(found, made);
+    let eve = house.somebody("eve@example.com").await.user.id;
+    let stolen = NewConversation {
+        id: Some(made.id),
+        ..NewConversation::default()
+    };
+    assert!(house.chat.create_conversation(eve, stolen).await.is_err());
+    house.chat.create_conversation(who.user.id, other).await.unwrap();
+    let list = house.chat.list_conversations(who.user.id, None, 9).await.unwrap();
+    assert_eq!(list.items.len(), 2);
+}
+
+#[tokio::test]
+async fn the_sweep_frees_a_conversation_and_fails_its_answer() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    let mut late = begin_answer(&house, &who, id, "one").await;
+    house.clock.advance_seconds(2 * LEASE.as_secs());
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
+    let failed = (String::new(), MessageStatus::Failed);
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    late.close();
+    house.chat_calls_are(0).await;
+    assert_eq!(said(&house, &who, id).await[1], failed);
+    assert!(talk(&house, &who, id, "two").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_answer_that_lost_its_conversation_says_so() {
+    let house = Arc::new(House::new().await);
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    house.model.script_stream([
+        text_step("small", "Some"),
+        Step::Wait(Duration::from_millis(300)),
+        done_step(),
+    ]);
+    let answering = tokio::spawn({
+        let (house, who) = (house.clone(), who.clone());
+        async move { talk(&house, &who, id, "one").await }
+    });
+    house.chat_calls_are(1).await;
+    house.clock.advance_seconds(2 * LEASE.as_secs());
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 1);
+    let outcome = answering.await.unwrap();
+    assert!(
+        matches!(outcome, Err(SendMessageError::Chat(ChatError::NotKept))),
+        "{outcome:?}"
+    );
 }
 
 async fn talk(
@@ -343,6 +531,7 @@ async fn a_conversation_remembers_its_recent_turns() {
     let house = House::new().await;
     let who = house.somebody("ada@example.com").await;
     let new = NewConversation {
+        id: None,
         title: Some("T".into()),
         model: None,
         instructions: Some("Be brief.".into()),
@@ -558,6 +747,7 @@ async fn bad_conversations_are_refused_and_strangers_find_nothing() {
     let who = house.somebody("ada@example.com").await;
     let (ada, eve) = (who.user.id, house.somebody("eve@example.com").await);
     let bad = NewConversation {
+        id: None,
         title: Some(" ".into()),
         model: Some(String::new()),
         instructions: Some("x".repeat(20_000)),

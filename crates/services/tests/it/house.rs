@@ -82,6 +82,9 @@ pub struct House {
     pub protection: Arc<Protection>,
 }
 
+/// How long what runs is held without being renewed.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(30);
+
 /// Lockout as it is configured by default.
 pub const LOCKOUT: LockoutPolicy = LockoutPolicy {
     free_failures: 5,
@@ -347,11 +350,12 @@ impl House {
             models: models.iter().map(|m| (*m).to_owned()).collect(),
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,
+            spend_cap_share_percent: 60,
             max_output_tokens: 1000,
             memory_tokens: 4000,
             max_message_bytes: 1000,
             total_timeout: std::time::Duration::from_secs(2),
-            call_lost_after: SignedDuration::from_mins(11),
+            lease: LEASE,
         };
         let chat = Arc::new(Chat::new(
             store.clone(),
@@ -367,6 +371,7 @@ impl House {
             Arc::new(FakeSecrets),
             clock.clone(),
             ids.clone(),
+            LEASE,
         ));
         Self {
             store,
@@ -385,6 +390,17 @@ impl House {
             webhooks,
             protection,
         }
+    }
+
+    /// Waits until so many calls run or are being booked.
+    pub async fn chat_calls_are(&self, count: usize) {
+        for _ in 0..500 {
+            if self.chat.running() == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} calls run, not {count}", self.chat.running());
     }
 
     /// The sessions of another node on the same store, with what it signs with. It has loaded no keys yet.

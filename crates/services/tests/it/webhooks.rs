@@ -1,6 +1,6 @@
 //! The outbox.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::MailError;
@@ -19,6 +19,22 @@ async fn a_mail_leaves_once_after_the_commit() {
         (sent.len(), sent[0].to.as_str(), sent[0].subject.as_str()),
         (1, "ada@example.com", "Confirm your e-mail address for Anteroom")
     );
+}
+
+#[tokio::test]
+async fn the_worker_is_woken_by_what_was_queued() {
+    let house = House::new().await;
+    let long = Duration::from_secs(10);
+    // Signing up queues a mail. What wakes the worker is kept until it waits.
+    let begun = Instant::now();
+    house.sign_up("ada@example.com", Transport::Token).await;
+    house.webhooks.wait_due(long).await;
+    assert!(begun.elapsed() < long, "{:?}", begun.elapsed());
+    // Once, and not by a unit of work that queues nothing.
+    house.ops.check_key().await.unwrap();
+    let (begun, short) = (Instant::now(), Duration::from_millis(200));
+    house.webhooks.wait_due(short).await;
+    assert!(begun.elapsed() >= short, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

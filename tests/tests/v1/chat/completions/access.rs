@@ -16,6 +16,8 @@ on_every_store![
     gives_back_what_failed_calls_held,
     stops_at_the_operators_daily_cap,
     holds_the_cap_against_64_at_once,
+    leaves_the_others_their_share_of_the_cap,
+    refuses_for_good_what_is_dearer_than_a_day,
 ];
 
 async fn keeps_models_to_their_plans(setup: &Setup) {
@@ -269,4 +271,63 @@ async fn holds_the_cap_against_64_at_once(setup: &Setup) {
             one.abort();
         }
     }
+}
+
+async fn leaves_the_others_their_share_of_the_cap(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    // One cent for each call, five for a day, of which an account has three.
+    let prices = r#"[{ model = "m", input_usd_per_million = 0.0, output_usd_per_million = 100.0 }]"#;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.extend([("ai.prices", prices), ("ai.daily_spend_cap_usd", "0.05")]);
+    settings.push(("ai.spend_cap_share_percent", "60"));
+    let app = setup.app_with(&settings).await;
+    let (greedy, other) = (app.user().await, app.user().await);
+    let mut body = question("m");
+    body["max_completion_tokens"] = 100.into();
+    upstream.on("m", Script::new(vec![Step::Hang]));
+    let running: Vec<_> = (0..3)
+        .map(|_| tokio::spawn(ask(&app, &greedy, &body).into_future()))
+        .collect();
+    upstream.called(3).await;
+    let refused = ask(&app, &greedy, &body)
+        .expect(429)
+        .code("spend_share_reached")
+        .events(&["quota.spend_share.reached"])
+        .await;
+    assert_eq!(refused.header("retry-after").as_deref(), Some("3600"));
+    assert_eq!(refused.header("x-should-retry").as_deref(), Some("false"));
+    assert!(refused.json()["error"]["resets_at"].is_string());
+    upstream.on(
+        "m",
+        Script::json(r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":100}}"#),
+    );
+    ask(&app, &other, &body).expect(200).events(&["chat.call.ended"]).await;
+    for one in running {
+        one.abort();
+    }
+}
+
+async fn refuses_for_good_what_is_dearer_than_a_day(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let prices = r#"[{ model = "m", input_usd_per_million = 0.0, output_usd_per_million = 100.0 }]"#;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.extend([("ai.prices", prices), ("ai.daily_spend_cap_usd", "0.05")]);
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    for mut body in [question("m"), streamed("m")] {
+        // Six cents, of five that there are in a day: waiting does not help, asking for less does.
+        body["max_completion_tokens"] = 600.into();
+        let refused = ask(&app, &user, &body)
+            .expect(400)
+            .code("request_exceeds_spend_cap")
+            .events(&[])
+            .await;
+        assert_eq!(refused.header("retry-after"), None);
+        let error = &refused.json()["error"];
+        assert_eq!((&error["needed_usd"], &error["most_usd"]), (&json!(0.06), &json!(0.05)));
+    }
+    assert_eq!((upstream.calls().len(), used(&app, &user).await), (0, 0));
+    let mut body = question("m");
+    body["max_completion_tokens"] = 500.into();
+    ask(&app, &user, &body).expect(200).events(&["chat.call.ended"]).await;
 }
