@@ -156,7 +156,7 @@ mod tests {
         let mut document = openapi();
         for route in crate::routes() {
             // The files of the reference itself are no API.
-            if route.path == "/docs/{file}" {
+            if route.path == "/docs/{file:[^/]*}" {
                 continue;
             }
             assert!(
