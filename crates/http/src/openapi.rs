@@ -69,7 +69,14 @@ use crate::{accounts, audit, billing, chat, ops, sessions};
         ops::docs::handle,
         ops::root::handle,
     ),
-    components(schemas(crate::problem::ProblemBody, crate::problem::OpenAiErrorBody))
+    components(schemas(
+        crate::problem::ProblemBody,
+        crate::problem::OpenAiErrorBody,
+        // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
+        crate::chat::send_message::MessageEventData,
+        crate::chat::send_message::MessageDeltaEventData,
+        crate::chat::send_message::ErrorEventData,
+    ))
 )]
 struct Annotations;
 

@@ -140,6 +140,9 @@ fn problem(status: StatusCode, sent: &Sent) -> Problem {
 /// Where the fault is, and which, as far as the beginning of the request tells. Values are not repeated.
 fn fault(sent: &[u8]) -> Option<(String, String)> {
     let text = sent.trim_ascii_start();
+    if text.is_empty() {
+        return None;
+    }
     let whole = text.windows(4).position(|w| w == b"\r\n\r\n");
     // What was not kept is not judged.
     let head = match whole.or_else(|| text.iter().rposition(|b| *b == b'\n')) {
