@@ -267,7 +267,13 @@ impl Stream {
         loop {
             if let Some(end) = self.held.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.held.drain(..end + 2).collect();
-                return Some(read_event(&String::from_utf8(event).unwrap()));
+                let event = read_event(&String::from_utf8(event).unwrap());
+                let verdict = match &event.name {
+                    Some(name) => self.app.contract().check_event(name, event.data.as_bytes()),
+                    None => Ok(()),
+                };
+                assert_eq!(verdict, Ok(()), "not as documented: {event:?}");
+                return Some(event);
             }
             let chunk = tokio::time::timeout(crate::PATIENCE, self.response.chunk()).await;
             match chunk

@@ -81,6 +81,17 @@ impl Contract {
         self.check_body(&format!("{pointer}/content/{}/schema", escape(kind)), body)
     }
 
+    /// Says what about the data of an event with a name is not as the document has it.
+    pub fn check_event(&self, name: &str, data: &[u8]) -> Result<(), String> {
+        let schema = match name {
+            "message.started" | "message.completed" => "MessageEventData",
+            "message.delta" => "MessageDeltaEventData",
+            "error" => "ErrorEventData",
+            other => return Err(format!("the event {other} is not documented")),
+        };
+        self.check_body(&format!("/components/schemas/{schema}"), data)
+    }
+
     /// The documented answer and where it stands.
     fn answer(&self, method: &str, path: &str, status: u16) -> Option<(String, &Value)> {
         let paths = self.document["paths"].as_object()?;

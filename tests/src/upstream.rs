@@ -49,6 +49,13 @@ impl Call {
     }
 }
 
+/// Lives on until it is dropped.
+struct Held(#[expect(dead_code, reason = "it is only kept")] Box<dyn std::any::Any + Send>);
+
+impl Drop for Held {
+    fn drop(&mut self) {}
+}
+
 /// What is answered to a model.
 #[derive(Clone)]
 pub struct Script(Vec<Step>);
@@ -176,6 +183,21 @@ impl Upstream {
     pub async fn free_address() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().to_string()
+    }
+
+    /// An address that takes no connection and refuses none, and what keeps it so: a listener whose queue is full, which
+    /// lets the kernel drop whoever knocks.
+    pub async fn mute_address() -> (String, impl Drop) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        let knock = async || tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await;
+        while let Ok(connection) = knock().await {
+            queue.push(connection.unwrap());
+            assert!(queue.len() < 64, "the queue has an end");
+        }
+        (address.to_string(), Held(Box::new((listener, queue))))
     }
 
     /// What a server is told, so that it calls this one: `models` are offered.

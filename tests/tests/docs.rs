@@ -17,6 +17,7 @@ async fn the_reference_needs_nothing_from_elsewhere(setup: &Setup) {
         csp.starts_with("default-src 'self';") && !csp.contains("http") && !csp.contains("unsafe-eval"),
         "{csp}"
     );
+    assert_eq!(app.get("/docs/").expect(200).await.text(), page.text());
     let html = page.text();
     assert!(!html.contains("//cdn") && !html.contains("https://"), "{html}");
     // Everything that the page names is there.

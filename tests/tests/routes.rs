@@ -7,7 +7,8 @@ on_every_store![
     a12_every_route_says_who_may_call,
     what_is_not_for_everybody_is_closed,
     what_is_for_admins_is_closed_to_users,
-    cookies_alone_change_nothing
+    cookies_alone_change_nothing,
+    a_body_where_none_is_wanted_is_refused,
 ];
 
 /// What strangers may ask for; a path that ends with `*` stands for all that begin so.
@@ -31,7 +32,7 @@ fn table() -> Vec<(String, String, String)> {
     let fill = |path: &str| {
         path.replace("{id}", "01890000-0000-7000-8000-000000000000")
             .replace("{provider}", "stripe-stub")
-            .replace("{file}", "index.html")
+            .replace("{file:[^/]*}", "index.html")
     };
     let routes = routes();
     assert!(routes.len() > 25, "the table is all there");
@@ -154,4 +155,47 @@ async fn cookies_alone_change_nothing(setup: &Setup) {
         }
     }
     app.get("/v1/me").from(&browser).await.is(200);
+}
+
+/// Whoever sends a body expects something of it; many clients send an empty object with every POST.
+async fn a_body_where_none_is_wanted_is_refused(setup: &Setup) {
+    let app = setup.app().await;
+    let admin = app.admin().await;
+    let id = "01890000-0000-7000-8000-000000000000";
+    let bodiless: Vec<(String, String)> = routes()
+        .iter()
+        .filter(|r| !r.reads_body && r.method != "GET" && r.path.starts_with("/v1/"))
+        .map(|r| (r.method.to_string(), r.path.replace("{id}", id)))
+        .collect();
+    assert!(bodiless.contains(&("POST".to_owned(), "/v1/auth/logout".to_owned())));
+    assert!(bodiless.len() >= 3, "{bodiless:?}");
+    for (method, path) in &bodiless {
+        for body in ["{\"all\":true}", "[]", "null", "{", "x", "{}{}", &"{}".repeat(50_000)] {
+            let ask = app
+                .ask(method, path)
+                .header("content-type", "application/json")
+                .body(body);
+            ask.by(&admin).await.refused(400, "body_not_wanted");
+            // Who calls is asked first.
+            let ask = app
+                .ask(method, path)
+                .header("content-type", "application/json")
+                .body(body);
+            ask.await.refused(401, "unauthenticated");
+        }
+    }
+    app.get("/v1/me").by(&admin).await.is(200);
+    for body in ["", "{}", " { }\r\n"] {
+        let other = app.log_in(&admin.email).await;
+        for ask in [
+            app.post("/v1/auth/logout"),
+            app.post("/v1/auth/logout").header("content-type", "application/json"),
+        ] {
+            let answer = ask.by(&other).body(body).await;
+            assert!([204, 401].contains(&answer.status), "{answer:?}");
+        }
+        app.get("/v1/me").by(&other).await.is(401);
+        let ask = app.delete(&format!("/v1/conversations/{id}")).by(&admin).body(body);
+        ask.await.refused(404, "not_found");
+    }
 }

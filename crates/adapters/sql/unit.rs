@@ -1,6 +1,6 @@
 //! One unit of work, or one connection that only reads: the type that every context's methods are written on.
 
-use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult, UnitOfWork, query_sent};
 use async_trait::async_trait;
 use diesel::QueryResult;
 use tokio::runtime::Handle;
@@ -41,6 +41,7 @@ impl Unit {
             last: Statement::Sent,
             after_commit: Vec::new(),
         };
+        query_sent();
         let done = unit.held()?.begin(durability).await;
         unit.checked(done)?;
         Ok(unit)
@@ -81,6 +82,7 @@ impl Unit {
             });
         }
         self.last = Statement::Sent;
+        query_sent();
         self.held()
     }
 

@@ -44,12 +44,73 @@ pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match settings.log.format {
-        LogFormat::Text => lines.with_ansi(colours).with_target(false).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(colours)
+            .with_target(false)
+            .fmt_fields(TextFields)
+            .try_init(),
         LogFormat::Json => lines.fmt_fields(JsonLine).event_format(JsonLine).try_init(),
     };
     // Tests start more than one server in a process; the first one's choice stands.
     drop(started);
     Ok(())
+}
+
+/// What could end a line, or make a terminal or an editor show something else than is there: control characters (C0,
+/// DEL, C1), Unicode's line and paragraph separators, and its marks that turn the direction of what follows.
+fn could_forge(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Fields of text lines as tracing-subscriber writes them, but with whatever could forge a line escaped: texts of errors
+/// repeat what strangers sent.
+struct TextFields;
+
+impl<'writer> FormatFields<'writer> for TextFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut members = TextMembers {
+            line: writer,
+            first: true,
+            outcome: Ok(()),
+        };
+        fields.record(&mut members);
+        members.outcome
+    }
+}
+
+struct TextMembers<'w> {
+    line: Writer<'w>,
+    first: bool,
+    outcome: fmt::Result,
+}
+
+impl Visit for TextMembers<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let line = &mut self.line;
+        let space = if std::mem::take(&mut self.first) { "" } else { " " };
+        let name = field.name().trim_start_matches("r#");
+        self.outcome = self.outcome.and_then(|()| match name {
+            "message" => write!(line, "{space}"),
+            _ if line.has_ansi_escapes() => write!(line, "{space}\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m"),
+            _ => write!(line, "{space}{name}="),
+        });
+        self.outcome = self.outcome.and_then(|()| write!(Harmless(line), "{value:?}"));
+    }
+}
+
+/// Escapes what could forge a line.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| could_forge(*c)) {
+            self.0.write_str(&rest[..at])?;
+            write!(self.0, "{}", c.escape_default())?;
+            rest = &rest[at + c.len_utf8()..];
+        }
+        self.0.write_str(rest)
+    }
 }
 
 /// One flat JSON object a line: `timestamp`, `level`, `target`, the fields of the spans around it, its own fields.
@@ -156,24 +217,25 @@ impl Visit for Members<'_> {
     }
 }
 
-/// Escapes what passes as the inside of a JSON string (RFC 8259 section 7).
+/// Escapes what passes as the inside of a JSON string (RFC 8259 section 7), and what could forge a line besides.
 struct Escaped<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let special = |c: char| matches!(c, '"' | '\\') || c < ' ';
+        let special = |c: char| matches!(c, '"' | '\\') || could_forge(c);
         let mut rest = text;
-        while let Some(at) = rest.find(special) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| special(*c)) {
             self.0.write_str(&rest[..at])?;
-            match rest.as_bytes()[at] {
-                b'"' => self.0.write_str("\\\"")?,
-                b'\\' => self.0.write_str("\\\\")?,
-                b'\n' => self.0.write_str("\\n")?,
-                b'\r' => self.0.write_str("\\r")?,
-                b'\t' => self.0.write_str("\\t")?,
-                other => write!(self.0, "\\u{other:04x}")?,
+            match c {
+                '"' => self.0.write_str("\\\"")?,
+                '\\' => self.0.write_str("\\\\")?,
+                '\n' => self.0.write_str("\\n")?,
+                '\r' => self.0.write_str("\\r")?,
+                '\t' => self.0.write_str("\\t")?,
+                // None of them is beyond the sixteen bits that JSON's escapes have.
+                other => write!(self.0, "\\u{:04x}", u32::from(other))?,
             }
-            rest = &rest[at + 1..];
+            rest = &rest[at + c.len_utf8()..];
         }
         self.0.write_str(rest)
     }
@@ -229,5 +291,66 @@ mod tests {
             })
         );
         assert_eq!(bytes.split(|b| *b == b'\n').count(), 2);
+    }
+
+    /// What strangers may put into a user agent, an address or an upstream's error, to write lines of their own.
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO event=\"forged\"\r\n{\"event\":\"forged\"}\u{85}a\u{2028}b\u{2029}\u{1b}[2Kc\u{9b}2Kd\u{202e}e\u{7f}\u{0}";
+
+    fn is_one_line(bytes: &[u8]) -> String {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(!line.chars().any(could_forge), "{line:?}");
+        line.to_owned()
+    }
+
+    #[test]
+    fn no_text_forges_a_line() {
+        let say = || {
+            let _around = info_span!("request", agent = FORGED, shown = %FORGED).entered();
+            info!(event = "a.b", text = FORGED, shown = %FORGED, debug = ?FORGED, "said {FORGED}");
+        };
+        let (json, text) = (Kept::default(), Kept::default());
+        let writer = json.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let lines = lines.fmt_fields(JsonLine).event_format(JsonLine).finish();
+        tracing::subscriber::with_default(lines, say);
+        let line: Value = serde_json::from_str(&is_one_line(&json.0.lock().unwrap())).unwrap();
+        assert_eq!((&line["event"], &line["shown"]), (&json!("a.b"), &json!(FORGED)));
+
+        let writer = text.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false);
+        tracing::subscriber::with_default(lines.fmt_fields(TextFields).finish(), say);
+        let line = is_one_line(&text.0.lock().unwrap());
+        assert!(line.contains(" event=\"a.b\" text=\"x\\n2026"), "{line}");
+        assert!(
+            line.contains("said x\\n2026") && line.contains("shown=x\\n2026"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn text_lines_look_as_they_always_did() {
+        let say = || {
+            let _around = info_span!("request", request_id = %"r-1", n = 2).entered();
+            info!(event = "a.b", text = "quote \" é", n = -3, on = true, none = None::<i64>, debug = ?Some("x"), "said");
+        };
+        let look = |ansi: bool, ours: bool| {
+            let kept = Kept::default();
+            let writer = kept.clone();
+            let lines = tracing_subscriber::fmt().with_writer(move || writer.clone());
+            let lines = lines.with_ansi(ansi).without_time();
+            if ours {
+                tracing::subscriber::with_default(lines.fmt_fields(TextFields).finish(), say);
+            } else {
+                tracing::subscriber::with_default(lines.finish(), say);
+            }
+            let bytes = kept.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        };
+        for ansi in [false, true] {
+            assert_eq!(look(ansi, true), look(ansi, false));
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, web};
-use anteroom_http::{Api, CookieOptions, Edge, HttpOptions, Problem, mount, routes, watch_connection};
+use actix_web::web;
+use anteroom_http::{Api, CookieOptions, HttpOptions};
 use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,7 @@ fn bind(host: &str, port: u16, variable: &str) -> anyhow::Result<TcpListener> {
 pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let listener = bind(&settings.server.host, settings.server.port, "PORT")?;
     let address = listener.local_addr()?;
+    settings.server.port = address.port();
     if settings.server.public_url.port() == Some(0) {
         // Port 0 was a wish for any; now it is known which.
         let _ = settings.server.public_url.set_port(Some(address.port()));
@@ -187,31 +188,11 @@ fn start_http(
     listener: TcpListener,
     api: &web::Data<Api>,
 ) -> anyhow::Result<(ServerHandle, JoinHandle<std::io::Result<()>>)> {
-    let api = api.clone();
-    let build = move || {
-        let mut app = App::new().app_data(api.clone());
-        for resource in mount(routes()) {
-            app = app.service(resource);
-        }
-        app.default_service(web::to(|| async {
-            Err::<actix_web::HttpResponse, Problem>(Problem::no_route())
-        }))
-        .wrap(Edge::new(api.clone()))
-    };
     let workers = match settings.server.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         n => n,
     };
-    let server = HttpServer::new(build)
-        .workers(workers)
-        .on_connect(watch_connection)
-        // Nagle's algorithm holds a stream's first chunk back for up to 40 ms.
-        .tcp_nodelay(true)
-        .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(settings.server.shutdown_grace_seconds.into())
-        .disable_signals()
-        .listen(listener)?
-        .run();
+    let server = anteroom_http::server(api, listener, workers, settings.server.shutdown_grace_seconds.into())?;
     Ok((server.handle(), tokio::spawn(server)))
 }
 

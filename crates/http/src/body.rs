@@ -60,6 +60,24 @@ impl Body {
         Ok(read.freeze())
     }
 
+    /// Fails unless there is no body, or one that says nothing: an empty object.
+    pub async fn nothing(self) -> Result<(), Problem> {
+        let unwanted = || bad_request("body_not_wanted", "this takes no body; send none, or an empty object");
+        match self.bytes(MOST_OF_NOTHING).await {
+            Ok(bytes) if matches!(bytes.trim_ascii(), b"") => Ok(()),
+            Ok(bytes) => match bytes
+                .trim_ascii()
+                .strip_prefix(b"{")
+                .and_then(|rest| rest.strip_suffix(b"}"))
+            {
+                Some(inside) if inside.trim_ascii().is_empty() => Ok(()),
+                _ => Err(unwanted()),
+            },
+            Err(problem) if problem.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(unwanted()),
+            Err(problem) => Err(problem),
+        }
+    }
+
     /// All bytes of a JSON body.
     pub async fn json_bytes(self, limit: usize) -> Result<Bytes, Problem> {
         check_json(&self.request)?;
@@ -83,6 +101,9 @@ impl Body {
         parse(&bytes).map(Some)
     }
 }
+
+/// The longest body that still says nothing, in bytes: `{}` with white space round it.
+const MOST_OF_NOTHING: usize = 64;
 
 /// How long a body may take: ten seconds, and a second more for each 256 KiB it may have.
 fn patience(limit: usize) -> Duration {

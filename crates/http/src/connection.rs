@@ -1,7 +1,6 @@
 //! Noticing that a client has gone away. actix does not cancel a handler whose client hung up, and a model call goes
 //! on costing money until somebody does.
 
-use std::any::Any;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,12 +18,9 @@ struct Socket(Arc<OwnedFd>);
 /// How often a running call looks whether its client is still there.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// For `HttpServer::on_connect`: remembers the socket of each connection.
-pub fn watch_connection(io: &dyn Any, extensions: &mut Extensions) {
-    if let Some(socket) = io
-        .downcast_ref::<TcpStream>()
-        .and_then(|tcp| tcp.as_fd().try_clone_to_owned().ok())
-    {
+/// Remembers the socket of each connection.
+pub(crate) fn watch_connection(tcp: &TcpStream, extensions: &mut Extensions) {
+    if let Ok(socket) = tcp.as_fd().try_clone_to_owned() {
         extensions.insert(Socket(Arc::new(socket)));
     }
 }

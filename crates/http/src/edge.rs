@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::{Error, HttpMessage as _, HttpResponse, web};
+use anteroom_ports::Queries;
 use bytes::Bytes;
 use ipnet::IpNet;
 use tracing::{Instrument as _, error, info, info_span, warn};
@@ -78,13 +79,13 @@ impl MessageBody for Counted {
 }
 
 /// The middleware round everything.
-pub struct Edge {
+pub(crate) struct Edge {
     api: web::Data<Api>,
 }
 
 impl Edge {
     /// Wraps the API.
-    pub fn new(api: web::Data<Api>) -> Self {
+    pub(crate) fn new(api: web::Data<Api>) -> Self {
         Self { api }
     }
 }
@@ -111,7 +112,7 @@ where
 }
 
 /// The middleware, on one worker.
-pub struct EdgeService<S> {
+pub(crate) struct EdgeService<S> {
     service: S,
     api: web::Data<Api>,
     fixed: Rc<Vec<(HeaderName, HeaderValue)>>,
@@ -147,16 +148,23 @@ where
 
         if is_preflight(&request) {
             let answer = preflight(&request, &api.options, &id);
-            let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &meters, &id, begun));
+            let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &meters, &id, begun, 0));
             return Box::pin(ready(Ok(answer)));
         }
         let flight = api.in_flight.enter();
-        let answer = self.service.call(request);
+        let queries = Queries::default();
+        let answer = queries.clone().of(self.service.call(request));
         let whole = async move {
             let answer = answer.await?;
             let answer = render_problem(answer, &id);
-            let mut answer = finish(answer, &api, &fixed, &meters, &id, begun);
-            if api.in_flight.0.draining.load(Ordering::Relaxed) {
+            let mut answer = finish(answer, &api, &fixed, &meters, &id, begun, queries.count());
+            // A client of HTTP/1.0 knows no chunks: the end of the connection ends its stream (RFC 9112 section 6.1).
+            let unchunked = answer.request().version() < Version::HTTP_11
+                && matches!(answer.response().body().size(), BodySize::Stream);
+            if unchunked {
+                answer.response_mut().head_mut().no_chunking(true);
+            }
+            if unchunked || api.in_flight.0.draining.load(Ordering::Relaxed) {
                 answer
                     .response_mut()
                     .head_mut()
@@ -232,7 +240,8 @@ fn warn_of_untrusted(peer: IpAddr) {
     }
 }
 
-fn fixed_headers(options: &HttpOptions) -> Vec<(HeaderName, HeaderValue)> {
+/// The headers of every answer, as far as they are the same for all.
+pub(crate) fn fixed_headers(options: &HttpOptions) -> Vec<(HeaderName, HeaderValue)> {
     let ancestors = if options.frame_ancestors.is_empty() {
         "'none'".to_owned()
     } else {
@@ -252,6 +261,8 @@ fn fixed_headers(options: &HttpOptions) -> Vec<(HeaderName, HeaderValue)> {
             "same-origin".to_owned(),
         ),
         (header::CACHE_CONTROL, "no-store".to_owned()),
+        // On every answer, also to requests without an `Origin`: a cache must not give such an answer to a page.
+        (header::VARY, "origin".to_owned()),
     ];
     if options.frame_ancestors.is_empty() {
         fixed.push((header::X_FRAME_OPTIONS, "DENY".to_owned()));
@@ -274,6 +285,9 @@ fn is_preflight(request: &ServiceRequest) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// What the answer to a preflight depends on.
+const PREFLIGHT_VARIES: &str = "origin, access-control-request-method, access-control-request-headers";
+
 fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpResponse {
     let origin = origin::origin(request.request()).unwrap_or_default();
     if !origin::allowed(origin, &options.allowed_origins) {
@@ -282,6 +296,7 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
             "origin_not_allowed",
             "this origin is not among the allowed ones; set FRONTEND_URL",
         )
+        .header(header::VARY, PREFLIGHT_VARIES)
         .response(id, false);
     }
     // An allowed page may send what headers it likes: SDKs in browsers add their own.
@@ -291,6 +306,7 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE"))
         .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, headers))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
+        .insert_header((header::VARY, PREFLIGHT_VARIES))
         .finish()
 }
 
@@ -331,6 +347,7 @@ fn finish(
     meters: &Meters,
     id: &str,
     begun: Instant,
+    queries: u32,
 ) -> ServiceResponse {
     let request = answer.request().clone();
     let admitted = request.extensions().get::<Admitted>().copied();
@@ -357,24 +374,21 @@ fn finish(
             &format!("\"{}\";r={};t={}", limit.name, verdict.remaining, verdict.after_seconds),
         );
     }
-    if let Some(origin) = origin::origin(&request) {
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-        if origin::allowed(origin, &api.options.allowed_origins) {
-            set(headers, "access-control-allow-origin", origin);
-            set(headers, "access-control-allow-credentials", "true");
-            set(
-                headers,
-                "access-control-expose-headers",
-                "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
-            );
-        }
+    if let Some(origin) = origin::origin(&request).filter(|o| origin::allowed(o, &api.options.allowed_origins)) {
+        set(headers, "access-control-allow-origin", origin);
+        set(headers, "access-control-allow-credentials", "true");
+        set(
+            headers,
+            "access-control-expose-headers",
+            "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
+        );
     }
     let route = request.match_pattern().unwrap_or_default();
     let elapsed = begun.elapsed();
     meters.count(request.method(), status, elapsed);
     let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);
     let user = admitted.and_then(|a| a.user).map(|u| u.to_string());
-    info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, user_id = user);
+    info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, queries, user_id = user);
     answer
 }
 
@@ -393,13 +407,13 @@ const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS",
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The handles of the metrics, looked up once for each worker rather than for each request.
-struct Meters {
+pub(crate) struct Meters {
     requests: Vec<[metrics::Counter; CLASSES.len()]>,
     seconds: metrics::Histogram,
 }
 
 impl Meters {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let counter =
             |method, class| metrics::counter!("anteroom_http_requests_total", "method" => method, "status" => class);
         let requests = METHODS
@@ -417,10 +431,18 @@ impl Meters {
             .iter()
             .position(|m| *m == method.as_str())
             .unwrap_or(METHODS.len() - 1);
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.requests[method][class].increment(1);
+        self.requests[method][class_of(status)].increment(1);
         self.seconds.record(elapsed.as_secs_f64());
     }
+
+    /// Counts what was no request; how long it took nobody knows.
+    pub(crate) fn refused(&self, status: StatusCode) {
+        self.requests[METHODS.len() - 1][class_of(status)].increment(1);
+    }
+}
+
+fn class_of(status: StatusCode) -> usize {
+    usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ mod openapi;
 mod origin;
 mod problem;
 mod query;
+mod refusal;
 mod route;
 mod routes;
+mod server;
 mod sse;
 
 pub mod accounts;
@@ -23,17 +25,18 @@ pub mod ops;
 pub mod protection;
 pub mod sessions;
 
-pub use connection::watch_connection;
-pub use edge::{Edge, InFlight};
+pub use edge::InFlight;
 pub use openapi::openapi;
 pub use problem::Problem;
-pub use route::{Route, mount};
+pub use route::Route;
 pub use routes::routes;
+pub use server::server;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
+use anteroom_ports::Queries;
 use anteroom_services::protection::Protection;
 use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions};
 use ipnet::IpNet;
@@ -106,7 +109,8 @@ impl Api {
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        match self.runtime.spawn(use_case.in_current_span()).await {
+        let counted = Queries::current().of(use_case.in_current_span());
+        match self.runtime.spawn(counted).await {
             Ok(outcome) => outcome.map_err(Into::into),
             Err(e) => Err(Problem::internal(format!("a use case did not end: {e}"))),
         }

@@ -201,6 +201,11 @@ impl Problem {
         self.0.log.as_deref()
     }
 
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.0.code

@@ -2,9 +2,12 @@
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::{Method, header};
-use actix_web::{FromRequest, Handler, Responder, guard, web};
+use actix_web::{FromRequest, Handler, HttpRequest, Responder, guard, web};
 use anteroom_services::protection::Act;
+use futures_util::future::LocalBoxFuture;
 
+use crate::Api;
+use crate::body::Body;
 use crate::caller::{Caller, Who};
 use crate::problem::Problem;
 
@@ -18,6 +21,8 @@ pub struct Route {
     pub who: Who,
     /// Which limit counts it.
     pub act: Act,
+    /// Whether its handler reads a body.
+    pub reads_body: bool,
     handler: actix_web::Route,
 }
 
@@ -25,12 +30,31 @@ pub struct Route {
 pub trait CallerFirst: FromRequest {
     /// Who that is.
     const WHO: Who;
+    /// Whether the handler reads a body.
+    const READS_BODY: bool;
+}
+
+/// What a handler may take after its caller.
+pub trait Part: FromRequest {
+    /// Whether it is the body.
+    const IS_BODY: bool;
+}
+
+impl Part for Body {
+    const IS_BODY: bool = true;
+}
+impl Part for web::Data<Api> {
+    const IS_BODY: bool = false;
+}
+impl Part for HttpRequest {
+    const IS_BODY: bool = false;
 }
 
 macro_rules! caller_first {
     ($($rest:ident)*) => {
-        impl<C: Caller + 'static, $($rest: FromRequest + 'static),*> CallerFirst for (C, $($rest,)*) {
+        impl<C: Caller + 'static, $($rest: Part + 'static),*> CallerFirst for (C, $($rest,)*) {
             const WHO: Who = C::WHO;
+            const READS_BODY: bool = false $(|| $rest::IS_BODY)*;
         }
     };
 }
@@ -47,13 +71,42 @@ where
     Args: CallerFirst + 'static,
     F::Output: Responder + 'static,
 {
-    let handler = web::route().to(handler);
+    // Of a GET a body means nothing (RFC 9110 section 9.3.1), and what is not the API's reads forms.
+    let refuses = !Args::READS_BODY && method != Method::GET && path.starts_with("/v1/");
+    let handler = if refuses {
+        web::route().to(Bodiless(handler))
+    } else {
+        web::route().to(handler)
+    };
     Route {
         method,
         path,
         who: Args::WHO,
         act: Act::Default,
+        reads_body: Args::READS_BODY,
         handler,
+    }
+}
+
+/// A handler that reads no body. Whoever sends one expects something of it, so it is refused rather than ignored; an
+/// empty object is let go, since many clients send one with every POST.
+#[derive(Clone)]
+struct Bodiless<F>(F);
+
+impl<F, Args> Handler<(Args, Body)> for Bodiless<F>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+{
+    type Output = Result<F::Output, Problem>;
+    type Future = LocalBoxFuture<'static, Self::Output>;
+
+    fn call(&self, (args, body): (Args, Body)) -> Self::Future {
+        let handler = self.0.clone();
+        Box::pin(async move {
+            body.nothing().await?;
+            Ok(handler.call(args).await)
+        })
     }
 }
 

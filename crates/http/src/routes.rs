@@ -69,6 +69,6 @@ pub fn routes() -> Vec<Route> {
         get    "/.well-known/jwks.json"          => sessions::jwks::handle;
         get    "/openapi.json"                   => ops::openapi_json::handle;
         get    "/docs"                           => ops::docs::handle;
-        get    "/docs/{file}"                    => ops::docs::handle;
+        get    "/docs/{file:[^/]*}"              => ops::docs::handle;
     }
 }

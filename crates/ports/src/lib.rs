@@ -10,6 +10,7 @@ pub mod chat;
 pub mod migrations;
 pub mod ops;
 pub mod protection;
+pub mod queries;
 pub mod sessions;
 pub mod store;
 pub mod webhooks;
@@ -21,6 +22,7 @@ pub use chat::{ChatModel, ChatRead, ChatWrite};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsRead, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
+pub use queries::{Queries, query_sent};
 pub use sessions::{
     Digest, Listener, SealError, Secrets, SessionsRead, SessionsWrite, SigningKeyError, TokenRefusal, TokenSigner,
 };

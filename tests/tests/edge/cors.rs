@@ -9,6 +9,8 @@ on_every_store![
     the_frontend_may_call_with_credentials,
     others_cannot_read_answers_nor_change_anything,
     foreign_pages_cannot_sign_their_visitors_in,
+    caches_are_told_what_answers_depend_on,
+    this_machine_has_two_names_while_it_is_tried_out,
 ];
 
 /// Origins that are not the frontend's, however much they look like it.
@@ -76,6 +78,68 @@ async fn others_may_not(setup: &Setup) {
             .await
             .refused(403, "origin_not_allowed");
         not_shared(&answer);
+    }
+}
+
+/// What stands in all lines of `Vary`.
+fn varies(answer: &Answer) -> String {
+    let lines: Vec<&str> = answer
+        .headers
+        .get_all("vary")
+        .iter()
+        .map(|v| v.to_str().unwrap())
+        .collect();
+    lines.join(", ").to_lowercase()
+}
+
+async fn caches_are_told_what_answers_depend_on(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    // An answer that was kept from a request without an origin must not be given to a page.
+    for path in [
+        "/docs",
+        "/openapi.json",
+        "/.well-known/jwks.json",
+        "/v1/plans",
+        "/v1/me",
+        "/nowhere",
+    ] {
+        for ask in [
+            app.get(path).by(&user),
+            app.get(path).by(&user).header("origin", FRONTEND),
+        ] {
+            let answer = ask.await;
+            assert_eq!(varies(&answer), "origin", "{answer:?}");
+        }
+    }
+    for origin in [FRONTEND, "https://evil.example"] {
+        let answer = preflight(&app, "/v1/me", "PATCH", origin).await;
+        for name in [
+            "origin",
+            "access-control-request-method",
+            "access-control-request-headers",
+        ] {
+            assert!(varies(&answer).split(", ").any(|n| n == name), "{name}: {answer:?}");
+        }
+    }
+}
+
+async fn this_machine_has_two_names_while_it_is_tried_out(setup: &Setup) {
+    let app = setup.app().await;
+    let port = app.url().rsplit(':').next().unwrap();
+    for host in ["localhost", "127.0.0.1"] {
+        preflight(&app, "/v1/me", "PATCH", &format!("http://{host}:{port}"))
+            .await
+            .is(204);
+        for other in [
+            format!("https://{host}:{port}"),
+            format!("http://{host}"),
+            format!("http://{host}:1"),
+        ] {
+            preflight(&app, "/v1/me", "PATCH", &other)
+                .await
+                .refused(403, "origin_not_allowed");
+        }
     }
 }
 

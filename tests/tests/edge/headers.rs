@@ -8,6 +8,7 @@ on_every_store![
     https_is_promised_where_there_is_some,
     a_frame_is_allowed_to_whom_the_operator_names,
     every_request_has_an_id_and_a_line_in_the_log,
+    the_line_says_how_many_statements_it_took,
 ];
 
 fn secured(answer: &Answer) {
@@ -121,4 +122,30 @@ async fn every_request_has_an_id_and_a_line_in_the_log(setup: &Setup) {
     let made_up = app.get("/health").header("x-request-id", "made-up").await;
     assert_ne!(made_up.request_id(), "made-up");
     assert!(made_up.request_id().parse::<uuid::Uuid>().is_ok());
+}
+
+async fn the_line_says_how_many_statements_it_took(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let queries = |answer: &Answer| {
+        let line = logs::request_line(&answer.request_id()).expect("a line");
+        line.fields["queries"].parse::<u32>().unwrap()
+    };
+    let ask = json!({ "email": user.email, "password": anteroom_tests::PASSWORD });
+    let login = app.post("/v1/auth/login").json(&ask).await.is(200);
+    // At the least: two transactions with a statement each, and the hash.
+    assert!((7..100).contains(&queries(&login)), "{}", queries(&login));
+    let me = app.get("/v1/me/sessions").by(&user).await.is(200);
+    assert!((1..10).contains(&queries(&me)), "{}", queries(&me));
+    app.get("/v1/auth/session").by(&user).await.is(200);
+    // What is in memory is not read again; what another request reads is not counted here.
+    for _ in 0..3 {
+        let (session, other) = tokio::join!(
+            app.get("/v1/auth/session").by(&user),
+            app.post("/v1/auth/login").json(&ask)
+        );
+        assert_eq!(queries(&session.is(200)), 0);
+        assert_eq!(queries(&other.is(200)), queries(&login));
+    }
+    assert_eq!(queries(&app.get("/health").await), 0);
 }

@@ -4,3 +4,4 @@ mod bad_input;
 mod cors;
 mod headers;
 mod limits;
+mod refusals;

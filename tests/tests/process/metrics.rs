@@ -23,15 +23,19 @@ async fn are_counted_and_name_nobody(setup: &Setup) {
         assert_eq!(log_in(&client, &server.url, "ada@example.com").await, 200);
         assert_eq!(log_in(&client, &server.url, "nobody@example.com").await, 401);
     }
+    // What the parser refuses counts too.
+    let mut no_http = std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    std::io::Write::write_all(&mut no_http, b"hello\r\n\r\n").unwrap();
     let url = format!("http://127.0.0.1:{free}/metrics");
-    let count = |text: &str, status: &str| {
-        let name = format!("anteroom_http_requests_total{{method=\"POST\",status=\"{status}\"}} ");
+    let count = |text: &str, method: &str, status: &str| {
+        let name = format!("anteroom_http_requests_total{{method=\"{method}\",status=\"{status}\"}} ");
         text.lines()
             .find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
     };
     let text = eventually_asking("every request is counted", async || {
         let text = client.get(&url).send().await.unwrap().text().await.unwrap();
-        (count(&text, "2xx") == Some(21) && count(&text, "4xx") == Some(20)).then_some(text)
+        let posts = (count(&text, "POST", "2xx"), count(&text, "POST", "4xx"));
+        (posts == (Some(21), Some(20)) && count(&text, "other", "4xx") == Some(1)).then_some(text)
     })
     .await;
     assert!(text.contains("anteroom_http_request_seconds_bucket"), "{text}");

@@ -5,6 +5,7 @@ mod cli;
 mod import;
 mod keys;
 mod kill9;
+mod log;
 mod metrics;
 mod nodes;
 mod refusals;

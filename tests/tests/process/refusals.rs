@@ -10,6 +10,7 @@ on_every_store![
     another_key_before_anything_is_migrated,
     a_schema_of_a_newer_version,
     production_with_what_is_unsafe,
+    production_without_a_disk,
     settings_that_do_not_exist,
     a_port_that_is_taken,
 ];
@@ -177,6 +178,41 @@ async fn production_with_what_is_unsafe(setup: &Setup) {
         "JSON lines: {}",
         server.said()
     );
+}
+
+/// With a database elsewhere and the key given, it needs no disk: hosting platforms have none that stays.
+async fn production_without_a_disk(setup: &Setup) {
+    // Nobody can make a folder there, not even root.
+    let nowhere = [
+        ("data.dir", "/dev/null/data"),
+        ("secret.key", KEY),
+        ("passwords.bcrypt_cost", "10"),
+        ("protection.enabled", "true"),
+        ("server.public_url", "https://anteroom.example.test"),
+    ];
+    let mut variables = setup.variables(&nowhere);
+    variables.insert("ANTEROOM_ENV".to_owned(), "production".to_owned());
+    let started = Server::try_start(setup.folder(), &variables).await;
+    match (setup.kind(), started) {
+        (Kind::Postgres, Ok(server)) => {
+            super::sign_up(&server.url, "ada@example.com").await;
+            let client = anteroom_tests::app::http_client();
+            assert_eq!(super::log_in(&client, &server.url, "ada@example.com").await, 200);
+            assert!(!server.said().contains("\"WARN\""), "{}", server.said());
+        }
+        // The embedded database is a file: this says so, and which variable helps.
+        (Kind::Sqlite, Err(said)) => assert!(said.contains("/dev/null/data") && said.contains("DATA_DIR"), "{said}"),
+        (Kind::Postgres, Err(said)) => panic!("it needs a disk: {said}"),
+        (Kind::Sqlite, Ok(_)) => panic!("it has started without a place for its database"),
+    }
+    // Without a key there is one to be kept, in development: that needs the disk, on either store.
+    let mut variables = setup.variables(&[("data.dir", "/dev/null/data")]);
+    variables.remove("ANTEROOM__SECRET__KEY");
+    let said = Server::try_start(setup.folder(), &variables)
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert!(said.contains("DATA_DIR"), "{said}");
 }
 
 async fn settings_that_do_not_exist(setup: &Setup) {

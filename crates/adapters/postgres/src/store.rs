@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork, query_sent};
 use async_trait::async_trait;
 use diesel_async::SimpleAsyncConnection as _;
 use secrecy::SecretString;
@@ -134,6 +134,7 @@ impl Store for PostgresStore {
         let deadline = Instant::now() + self.acquire_timeout;
         let mut lease = self.pool.lease(deadline).await?;
         lease.distrust();
+        query_sent();
         timeout_at(deadline, lease.conn()?.link().batch_execute("SELECT 1"))
             .await
             .map_err(|_| unavailable("the server did not answer in time"))?

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, Listener, ReadUnit, Store, StoreError, StoreResult, UnitOfWork, query_sent};
 use async_trait::async_trait;
 use diesel_async::SimpleAsyncConnection as _;
 use tokio::runtime::Handle;
@@ -124,6 +124,7 @@ impl Store for SqliteStore {
     #[tracing::instrument(level = "debug", name = "store.ping", skip_all)]
     async fn ping(&self) -> StoreResult<()> {
         let mut lease = self.readers.lease(self.deadline()).await?;
+        query_sent();
         let done = lease.conn()?.link().batch_execute("SELECT 1 FROM sqlite_schema").await;
         done.map_err(store_error)
     }

@@ -56,15 +56,20 @@ impl Settings {
     }
 
     /// The origins whose pages may call the API with credentials: the public URL's and the frontend's, as
-    /// browsers write them in `Origin` (RFC 6454, section 6.1).
+    /// browsers write them in `Origin` (RFC 6454, section 6.1). In development also this machine's own names for the
+    /// port: whoever tries it out types either, whatever the greeting says.
     pub fn allowed_origins(&self) -> Vec<String> {
-        let urls = [Some(&self.server.public_url), self.server.frontend_url.as_ref()];
-        let mut origins: Vec<String> = urls
-            .into_iter()
-            .flatten()
-            .map(|url| url.origin().ascii_serialization())
-            .collect();
-        origins.dedup();
+        let named = [Some(self.public_url()), self.server.frontend_url.clone()];
+        let own = ["localhost", "127.0.0.1"]
+            .map(|host| Url::parse(&format!("http://{host}:{}", self.server.port)).ok())
+            .map(|url| url.filter(|_| !self.is_production()));
+        let mut origins: Vec<String> = Vec::new();
+        for url in named.into_iter().chain(own).flatten() {
+            let origin = url.origin().ascii_serialization();
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
         origins
     }
 

@@ -20,8 +20,9 @@ pub struct ChangeMeRequest {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     name: Option<Option<String>>,
-    /// A BCP 47 language tag.
-    #[schema(example = "de")]
+    /// A BCP 47 language tag; there is always one, so it cannot be `null`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(example = "de", value_type = String, required = false)]
     locale: Option<String>,
 }
 

@@ -6,8 +6,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_services::chat::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::MessageResponse;
 use crate::Api;
@@ -26,6 +26,30 @@ pub struct SendMessageRequest {
     /// Whether the answer is streamed.
     #[serde(default)]
     stream: bool,
+}
+
+/// The data of `message.started` and `message.completed`.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MessageEventData {
+    /// The message as it stands.
+    message: MessageResponse,
+}
+
+/// The data of `message.delta`.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MessageDeltaEventData {
+    /// The message that goes on.
+    message_id: uuid::Uuid,
+    /// More of its text.
+    text: String,
+}
+
+/// The data of `error`, which ends a stream.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ErrorEventData {
+    /// What went wrong.
+    #[schema(value_type = ProblemBody)]
+    problem: Value,
 }
 
 impl From<SendMessageError> for Problem {
@@ -51,7 +75,8 @@ impl From<SendMessageError> for Problem {
 }
 
 /// Say something, and get the model's answer. Streamed, the events are `message.started {message}`,
-/// `message.delta {message_id, text}`, `message.completed {message}` (sent after it is stored) or `error {problem}`.
+/// `message.delta {message_id, text}`, `message.completed {message}` (sent after it is stored) or `error {problem}`. Their
+/// data are the schemas `MessageEventData`, `MessageDeltaEventData` and `ErrorEventData`.
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "chat", params(("id" = uuid::Uuid, Path, description = "The conversation.")),
     request_body = SendMessageRequest, responses(
     (status = 200, description = "With `stream`: server-sent events.", body = String, content_type = "text/event-stream"),
@@ -100,18 +125,20 @@ pub async fn handle(
 }
 
 fn frame(event: MessageEvent, request_id: &str) -> Bytes {
+    let whole = |name, message| {
+        let message = MessageResponse::from(message);
+        sse::event(name, &MessageEventData { message })
+    };
     match event {
-        MessageEvent::Started(message) => sse::event(
-            "message.started",
-            &json!({ "message": MessageResponse::from(&message) }),
-        ),
-        MessageEvent::Delta(id, text) => sse::event("message.delta", &json!({ "message_id": id, "text": text })),
-        MessageEvent::Completed(message) => sse::event(
-            "message.completed",
-            &json!({ "message": MessageResponse::from(&message) }),
-        ),
+        MessageEvent::Started(message) => whole("message.started", &message),
+        MessageEvent::Delta(id, text) => {
+            let message_id = id.0;
+            sse::event("message.delta", &MessageDeltaEventData { message_id, text })
+        }
+        MessageEvent::Completed(message) => whole("message.completed", &message),
         MessageEvent::Failed(error) => {
-            sse::event("error", &json!({ "problem": Problem::from(error).body(request_id) }))
+            let problem = Problem::from(error).body(request_id);
+            sse::event("error", &ErrorEventData { problem })
         }
     }
 }

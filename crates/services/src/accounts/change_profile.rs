@@ -63,7 +63,7 @@ pub(super) fn check_profile(name: Option<Option<String>>, locale: Option<String>
 }
 
 impl Accounts {
-    /// Changes the user's name and language.
+    /// Changes the user's name and language. Where nothing is named nothing is written, told or recorded.
     pub async fn change_profile(
         &self,
         id: UserId,
@@ -71,6 +71,10 @@ impl Accounts {
         client: &Client,
     ) -> Result<User, ChangeProfileError> {
         let (name, locale) = check_profile(change.name, change.locale).map_err(ChangeProfileError::Refused)?;
+        if name.is_none() && locale.is_none() {
+            let found = self.store.read().await?.user(id).await?;
+            return found.ok_or(ChangeProfileError::NotFound);
+        }
         let mut unit = self.store.begin(Durability::Full).await?;
         let mut user = unit.lock_user(id).await?.ok_or(ChangeProfileError::NotFound)?;
         if let Some(name) = name {

@@ -12,6 +12,7 @@ use serde_json::json;
 on_every_store![
     is_the_user_itself,
     changes_what_is_named,
+    changes_nothing_where_nothing_is_named,
     changes_nothing_else,
     takes_names_and_languages_that_are_some,
 ];
@@ -51,7 +52,6 @@ async fn changes_what_is_named(setup: &Setup) {
     let table = [
         (json!({ "name": "  Ada Lovelace " }), json!("Ada Lovelace"), "en"),
         (json!({ "locale": "de-AT" }), json!("Ada Lovelace"), "de-AT"),
-        (json!({}), json!("Ada Lovelace"), "de-AT"),
         (json!({ "name": null, "locale": "en" }), json!(null), "en"),
         (json!({ "name": "数学者 🧮" }), json!("数学者 🧮"), "en"),
     ];
@@ -77,6 +77,22 @@ async fn changes_what_is_named(setup: &Setup) {
             assert_eq!(answer[kept], before[kept]);
         }
     }
+}
+
+async fn changes_nothing_where_nothing_is_named(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let before = app.get("/v1/me").by(&user).await.is(200).json();
+    let answer = app
+        .patch("/v1/me")
+        .by(&user)
+        .json(&json!({}))
+        .expect(200)
+        .events(&[])
+        .audit(&[])
+        .await;
+    assert_eq!(answer.json(), before, "not even updated_at");
+    assert_eq!(app.get("/v1/me").by(&user).await.json(), before);
 }
 
 async fn changes_nothing_else(setup: &Setup) {
@@ -115,6 +131,7 @@ async fn takes_names_and_languages_that_are_some(setup: &Setup) {
         (json!({ "locale": "english please" }), "/locale", "invalid_locale"),
         (json!({ "locale": "" }), "/locale", "invalid_locale"),
         (json!({ "locale": ["en"] }), "/locale", "invalid_type"),
+        (json!({ "locale": null }), "/locale", "invalid_type"),
     ] {
         app.patch("/v1/me")
             .by(&user)

@@ -138,7 +138,12 @@ fn lists_and_addresses_are_read() {
     assert_eq!(settings.public_url().as_str(), "http://[::1]:8080/");
     assert_eq!(
         settings.allowed_origins(),
-        ["http://[::1]:8080", "https://app.example.com"]
+        [
+            "http://[::1]:8080",
+            "https://app.example.com",
+            "http://localhost:8080",
+            "http://127.0.0.1:8080"
+        ]
     );
     assert!(matches!(settings.database(), DatabaseTarget::Sqlite(path) if path == Path::new("/srv/a.db")));
     let (url, key) = settings.model_provider().unwrap();

@@ -86,7 +86,10 @@ fn nothing_set_is_a_development_server_that_needs_nothing() {
     } = load_env(&[]).unwrap();
     assert!(!settings.is_production());
     assert_eq!(settings.public_url().as_str(), "http://127.0.0.1:7860/");
-    assert_eq!(settings.allowed_origins(), ["http://127.0.0.1:7860"]);
+    assert_eq!(
+        settings.allowed_origins(),
+        ["http://127.0.0.1:7860", "http://localhost:7860"]
+    );
     assert!(!settings.cookie_secure());
     assert!(
         matches!(settings.database(), DatabaseTarget::Sqlite(path) if path == std::path::Path::new("data/anteroom.db"))

@@ -14,6 +14,7 @@ on_every_store![
     tells_of_a_failure_in_the_middle,
     takes_no_stream_for_whole_that_is_not,
     waits_no_longer_than_it_was_told,
+    waits_no_longer_for_a_connection,
     starts_while_the_upstream_is_away,
     never_shows_the_providers_key,
 ];
@@ -209,6 +210,34 @@ async fn waits_no_longer_than_it_was_told(setup: &Setup) {
         assert_eq!((&text[..1], code.as_str()), ("a", "upstream_timeout"), "{model}");
         upstream.hung_up().await;
     }
+}
+
+async fn waits_no_longer_for_a_connection(setup: &Setup) {
+    let (address, _kept) = Upstream::mute_address().await;
+    let url = format!("http://{address}/v1");
+    let settings = [
+        ("ai.openai_base_url", url.as_str()),
+        ("ai.models", "m"),
+        ("ai.connect_timeout_ms", "400"),
+    ];
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    for body in [question("m"), streamed("m")] {
+        let begun = Instant::now();
+        let answer = ask(&app, &user, &body)
+            .expect(504)
+            .code("upstream_timeout")
+            .events(&FAILED)
+            .await;
+        let waited = begun.elapsed();
+        assert!(
+            waited >= Duration::from_millis(390) && waited < Duration::from_secs(4),
+            "{waited:?}"
+        );
+        assert!(answer.text().contains("could not be reached in time"), "{answer:?}");
+        assert!(!answer.text().contains(&address), "{answer:?}");
+    }
+    assert_eq!(used(&app, &user).await, 0, "what brought nothing costs nothing");
 }
 
 async fn starts_while_the_upstream_is_away(setup: &Setup) {
