@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 use anteroom_http::{Api, CookieOptions, HttpOptions};
+use anteroom_ports::StoreResult;
 use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +100,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let jobs = jobs::start(&services, adapters.limiter, lease, &stop_jobs);
     let grace = Duration::from_secs(settings.server.shutdown_grace_seconds.into());
     let public_url = settings.public_url();
-    info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));
+    info!(event = "server.started", %address, %public_url, store = parts.store, models = %parts.models, payments = parts.payments, docs = %format_args!("{}/docs", public_url.as_str().trim_end_matches('/')), mail = parts.mailer, version = env!("CARGO_PKG_VERSION"));
     Ok(Running {
         address,
         metrics: metrics_address,
@@ -232,13 +233,10 @@ impl Running {
         self.services.webhooks.stop_delivering();
         self.stop_jobs.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(2), self.jobs.wait()).await;
-        if let Err(e) = self.services.sessions.flush_seen().await {
-            warn!(event = "job.failed", job = "sessions.flush_seen", reason = %e);
-        }
-        // What was done since the last round, so that a node that rests leaves nothing unsealed.
-        if let Err(e) = self.services.audit.seal().await {
-            warn!(event = "job.failed", job = "audit.seal", reason = %e);
-        }
+        // What was done since the last round, so that a node that rests leaves nothing unsealed. A store that is away
+        // gets neither, and whoever stops processes waits no longer for it.
+        last_job("sessions.flush_seen", self.services.sessions.flush_seen()).await;
+        last_job("audit.seal", self.services.audit.seal()).await;
         if let Some(metrics) = self.metrics_server {
             metrics.stop(false).await;
         }
@@ -250,4 +248,16 @@ impl Running {
         );
         Ok(())
     }
+}
+
+/// The longest that one of the last writes may take.
+const LAST_JOB: Duration = Duration::from_secs(1);
+
+async fn last_job<T>(job: &'static str, run: impl Future<Output = StoreResult<T>>) {
+    let reason = match tokio::time::timeout(LAST_JOB, run).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    warn!(event = "job.failed", job, reason);
 }

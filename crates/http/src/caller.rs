@@ -151,7 +151,9 @@ pub(crate) fn address(request: &HttpRequest) -> Option<IpAddr> {
 }
 
 fn act(request: &HttpRequest) -> Act {
-    request.app_data::<Counted>().map_or(Act::Default, |c| c.0)
+    request
+        .app_data::<Counted>()
+        .map_or(Act::Default, |counted| counted.act(request.method()))
 }
 
 /// Leaves the verdict for the answer's headers, and refuses what is over the limit.

@@ -119,9 +119,16 @@ impl Route {
     }
 }
 
-/// Which limit counts a request; the [`Caller`] extractors read it off the matched resource.
-#[derive(Clone, Copy)]
-pub(crate) struct Counted(pub(crate) Act);
+/// Which limit counts a request, by its method; the [`Caller`] extractors read it off the matched resource.
+pub(crate) struct Counted(Vec<(Method, Act)>);
+
+impl Counted {
+    pub(crate) fn act(&self, method: &Method) -> Act {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let found = self.0.iter().find(|(known, _)| known == method);
+        found.map_or(Act::Default, |(_, act)| *act)
+    }
+}
 
 /// Turns the table into services: one resource per path, which answers 405 with `Allow` for other methods. A GET
 /// route answers HEAD too.
@@ -142,8 +149,8 @@ fn resource(path: &'static str, routes: Vec<Route>) -> impl HttpServiceFactory {
         methods.push(Method::HEAD);
     }
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let act = routes.first().map_or(Act::Default, |r| r.act);
-    let mut resource = web::resource(path).app_data(Counted(act));
+    let counted = routes.iter().map(|r| (r.method.clone(), r.act)).collect();
+    let mut resource = web::resource(path).app_data(Counted(counted));
     for route in routes {
         let method = route.method.clone();
         let handler = if method == Method::GET {

@@ -7,6 +7,10 @@ use super::settings::Settings;
 
 /// Warns of an embedded database that a restart of the container would throw away.
 pub(super) fn warning(settings: &Settings) -> Option<String> {
+    warning_by(settings, &std::fs::read_to_string("/proc/self/mounts").ok()?)
+}
+
+fn warning_by(settings: &Settings, mounts: &str) -> Option<String> {
     let DatabaseTarget::Sqlite(path) = settings.database() else {
         return None;
     };
@@ -14,8 +18,7 @@ pub(super) fn warning(settings: &Settings) -> Option<String> {
         return None;
     }
     let path = std::path::absolute(path).ok()?;
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    let kind = file_system(&mounts, &path)?;
+    let kind = file_system(mounts, &path)?;
     matches!(kind, "overlay" | "tmpfs" | "ramfs" | "aufs").then(|| {
         format!(
             "the database {} is on a disk ({kind}) that a new container or a restart throws away: mount a \
@@ -45,6 +48,36 @@ fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_embedded_database_on_a_disk_that_does_not_last_is_warned_of_in_production() {
+        let settings = |env: &str, database: &str| {
+            let set = [
+                ("ANTEROOM_ENV", env),
+                ("SECRET_KEY", "8sZ0cV2nK4pL6qR8tW1yB3dF5hJ7mN9xQ0uE2gI4kM6"),
+                ("DATABASE_URL", database),
+            ];
+            let env = set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let input = super::super::LoadInput {
+                env,
+                ..Default::default()
+            };
+            super::super::load(input).unwrap().settings
+        };
+        let (file, server) = ("sqlite:///data/a.db", "postgres://me@db.example/app");
+        let (passing, lasting) = (
+            "overlay / overlay rw 0 0\n",
+            "overlay / overlay rw 0 0\n/dev/vda /data ext4 rw 0 0\n",
+        );
+        let warned = warning_by(&settings("production", file), passing).unwrap();
+        assert!(
+            warned.contains("/data/a.db") && warned.contains("DATABASE_URL"),
+            "{warned}"
+        );
+        assert_eq!(warning_by(&settings("production", file), lasting), None);
+        assert_eq!(warning_by(&settings("production", server), passing), None);
+        assert_eq!(warning_by(&settings("development", file), passing), None);
+    }
 
     #[test]
     fn the_innermost_mount_counts() {

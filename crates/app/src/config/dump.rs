@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::Loaded;
 use super::errors::Source;
+use super::layers::ENV;
 use super::schema::{Key, Schema};
 use super::settings::Settings;
 
@@ -44,7 +45,9 @@ impl Loaded {
                 None => self.shown.get(name),
             };
             let Some(value) = value else { continue };
-            lines.push(format!("{name} = {}{}", written(value), self.remark(key)));
+            let by_variable_only = if key.path == ENV { "# " } else { "" };
+            let (value, remark) = (written(value), self.remark(key));
+            lines.push(format!("{by_variable_only}{name} = {value}{remark}"));
         }
         lines.join("\n") + "\n"
     }

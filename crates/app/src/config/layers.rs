@@ -10,7 +10,7 @@ use super::schema::{Key, OWN_PREFIX, Schema};
 use super::values;
 
 /// Whether this is production: decided by one variable, so that nothing else can switch off what production refuses.
-const ENV: &str = "env";
+pub(super) const ENV: &str = "env";
 
 /// The values as far as they are laid, and what was wrong on the way. A wrong value is reported and left out,
 /// so that everything else can be checked in the same run.

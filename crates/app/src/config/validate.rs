@@ -176,6 +176,12 @@ impl Settings {
                 server.server()
             ));
         }
+        if self.server.frontend_url.is_none() {
+            findings.warn(format!(
+                "links in mails lead to {}, where Anteroom has no pages for them: set FRONTEND_URL",
+                self.server.public_url
+            ));
+        }
         if mail.from.trim_end_matches('>').ends_with("@localhost") {
             findings.warn("mail.from is at localhost: mail servers will refuse it or take it for spam");
         }
@@ -218,6 +224,13 @@ impl Settings {
         for plan in &billing.plans {
             for message in plan.mistakes() {
                 findings.refuse("billing.plans", format!("`{}`: {message}", plan.key));
+            }
+            // What a plan does not grant is refused.
+            if !plan.entitlements.iter().any(|it| it.key == "messages") {
+                findings.warn(format!(
+                    "billing.plans: `{}` has no entitlement `messages`, so none of its models answers",
+                    plan.key
+                ));
             }
         }
         match billing.plans.iter().find(|plan| plan.key == billing.default_plan) {

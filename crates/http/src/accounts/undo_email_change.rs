@@ -15,6 +15,7 @@ use crate::problem::{Problem, ProblemBody};
 #[utoipa::path(post, path = "/v1/auth/email/undo", tag = "accounts", request_body = TokenRequest, responses(
     (status = 204, description = "The account has the former address."),
     (status = 400, description = "`invalid_token`: unknown, used or expired", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "`email_taken`: somebody else has it", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(caller: Anonymous, api: web::Data<Api>, body: Body) -> Result<HttpResponse, Problem> {
     let (ask, _) = body.json::<TokenRequest>(api.options.max_json_bytes).await?;

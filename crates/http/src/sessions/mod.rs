@@ -53,13 +53,13 @@ pub struct SessionResponse {
     pub created_at: Timestamp,
     /// When it ends whatever happens.
     pub expires_at: Timestamp,
-    /// When it was last used, to about a minute.
+    /// When it was last used, to about two minutes.
     pub last_seen_at: Timestamp,
     /// The client's network address at login.
     pub address: Option<String>,
     /// The client's `User-Agent` at login.
     pub user_agent: Option<String>,
-    /// What that says of the device, in short; absent where it says nothing known.
+    /// What that says of the device, in short; `null` where it says nothing known.
     #[schema(example = "Firefox on Linux")]
     pub device: Option<String>,
     /// The country at login, where a proxy names it: two letters (ISO 3166-1).
@@ -92,7 +92,7 @@ impl SessionResponse {
 /// What a client gets when it has proven itself. Tokens are there for the transport `token` only.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct LoginResponse {
-    /// `ok`: signed in. Later versions add answers that ask for more.
+    /// `ok`: signed in. Other words, with 202, ask for something first: `verify_email`.
     #[schema(example = "ok")]
     status: &'static str,
     /// Who it is.

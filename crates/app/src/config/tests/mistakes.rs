@@ -193,3 +193,15 @@ fn nothing_but_its_variable_decides_between_development_and_production() {
         expected("ANTEROOM__ENV")
     );
 }
+
+#[test]
+fn a_plan_that_lets_nobody_ask_a_model_is_warned_of() {
+    let text = "[[billing.plans]]\nkey = 'free'\nname = 'Free'\nversion = 1\nmodels = 'all'\n";
+    let warnings = load_file("no-messages", text).unwrap().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.contains("`free` has no entitlement `messages`")),
+        "{warnings:?}"
+    );
+}

@@ -66,6 +66,9 @@ fn mails_go_to_the_mail_server_where_there_is_one() {
             "{:?}",
             loaded.warnings
         );
+        let nowhere = |loaded: &Loaded| loaded.warnings.iter().any(|w| w.contains("set FRONTEND_URL"));
+        let frontend = ("FRONTEND_URL", "https://app.a.example");
+        assert!(nowhere(&loaded) && !nowhere(&load(&[url, from, frontend]).unwrap()));
         // In the clear, to another machine; and what mail servers refuse.
         let said = load(&[("SMTP_URL", "smtp://ada:hunter2@mail.example")])
             .unwrap()
