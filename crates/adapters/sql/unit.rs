@@ -113,7 +113,9 @@ impl UnitOfWork for Unit {
         let acts = std::mem::take(&mut self.after_commit);
         // The connection goes back first: who is woken may want one.
         drop(self);
-        acts.into_iter().for_each(|act| act());
+        for act in acts {
+            act();
+        }
         Ok(())
     }
 }

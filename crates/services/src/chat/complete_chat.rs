@@ -1,19 +1,20 @@
 //! A chat completion, relayed: OpenAI's request goes out, its answer comes back, byte for byte.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
 use anteroom_ports::Durability;
-use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatEvents, ProviderError};
+use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ProviderError};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
 
 use super::Chat;
 use super::call::{Call, CallRefused};
+use super::incoming::Incoming;
 use crate::sessions::LiveSession;
 
 /// What the caller gets.
@@ -58,6 +59,9 @@ pub enum ChatError {
     #[error("the client went away")]
     ClientGone,
 }
+
+/// For how long the last event of a stream waits for its reader.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Chunks under way to the client: enough to keep the line busy, few enough that a slow reader slows the provider.
 pub(super) const CHANNEL: usize = 16;
@@ -116,12 +120,8 @@ struct Driver {
 impl Driver {
     async fn whole(mut self, outgoing: ChatCall, reply: tokio::sync::oneshot::Sender<Result<Bytes, ChatError>>) {
         let provider = Arc::clone(&self.chat.provider);
-        let answer = tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(ChatError::ClientGone),
-            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
-            answer = provider.complete(outgoing) => answer.map_err(ChatError::from),
-        };
+        let complete = async { Ok(provider.complete(outgoing).await?) };
+        let answer = self.chat.while_wanted(&self.call, &self.gone, complete).await;
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 self.call.note(answer.text.len().max(1), answer.usage);
@@ -142,76 +142,43 @@ impl Driver {
         ready: tokio::sync::oneshot::Sender<Result<(), ChatError>>,
     ) {
         // Until the first chunk an error still has a status of its own, so nothing is answered before it.
-        let begun = tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(ChatError::ClientGone),
-            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
-            begun = begin(&self.chat, outgoing) => begun,
-        };
-        let outcome = match begun {
+        let outcome = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
             Err(e) => {
                 let outcome = self.outcome_of(&e);
                 let _ = ready.send(Err(e));
                 outcome
             }
-            Ok((first, events)) => {
+            Ok(incoming) => {
                 let _ = ready.send(Ok(()));
-                self.forward(first, events, include_usage, &out).await
+                self.forward(incoming, include_usage, &out).await
             }
         };
         drop(out);
         self.chat.settle(&self.call, outcome).await;
     }
 
-    async fn forward(
-        &mut self,
-        first: ChatEvent,
-        mut events: ChatEvents,
-        include_usage: bool,
-        out: &mpsc::Sender<Relayed>,
-    ) -> Outcome {
-        let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
-        let over = self.chat.call_over(&self.call);
-        tokio::pin!(ended, over);
-        let mut next = Some(Ok(first));
-        loop {
-            let item = match next.take() {
-                Some(item) => item,
-                None => tokio::select! {
-                    biased;
-                    () = self.gone.cancelled() => return Outcome::Cancelled,
-                    () = out.closed() => return Outcome::Cancelled,
-                    () = &mut ended => Err(ChatError::SessionEnded),
-                    item = events.next() => item.map_or_else(|| Err(cut().into()), |item| item.map_err(ChatError::from)),
-                },
-            };
-            let (relayed, last) = match item {
+    async fn forward(&mut self, mut incoming: Incoming, include_usage: bool, out: &mpsc::Sender<Relayed>) -> Outcome {
+        let failed = loop {
+            let handed_on = match incoming.next(Some(out)).await {
                 Ok(ChatEvent::Chunk(chunk)) => match self.pass(chunk, include_usage) {
-                    Some(data) => (Relayed::Chunk(data), None),
+                    Some(data) => incoming.hand_on(out, Relayed::Chunk(data)).await,
                     None => continue,
                 },
-                Ok(ChatEvent::Done) => (Relayed::Done, Some(Outcome::Complete)),
-                Err(e) => {
-                    let outcome = self.outcome_of(&e);
-                    (Relayed::Failed(e), Some(outcome))
+                Ok(ChatEvent::Done) => {
+                    let _ = incoming.hand_on(out, Relayed::Done).await;
+                    return Outcome::Complete;
                 }
+                Err(e) => break e,
             };
-            // A reader that is slow holds the call here; one that is gone, whose session ended, or who takes longer
-            // than any call may, ends it.
-            let sent = tokio::select! {
-                biased;
-                sent = out.send(relayed) => sent.is_ok(),
-                () = self.gone.cancelled() => false,
-                () = &mut ended => false,
-                () = &mut over => false,
-            };
-            if let Some(outcome) = last {
-                return outcome;
-            }
-            if !sent {
+            if handed_on.is_err() {
                 return Outcome::Cancelled;
             }
-        }
+        };
+        drop(incoming);
+        let outcome = self.outcome_of(&failed);
+        // That it broke off shows in what is missing, too: a reader that does not read is not waited for any longer.
+        let _ = tokio::time::timeout(LAST_WORD, out.send(Relayed::Failed(failed))).await;
+        outcome
     }
 
     /// What of a chunk goes to the client.
@@ -232,21 +199,5 @@ impl Driver {
                 }
             }
         }
-    }
-}
-
-/// Opens the stream and waits for what comes first.
-pub(super) async fn begin(chat: &Chat, outgoing: ChatCall) -> Result<(ChatEvent, ChatEvents), ChatError> {
-    let mut events = chat.provider.stream(outgoing).await?;
-    let first = events.next().await.ok_or_else(cut)??;
-    Ok((first, events))
-}
-
-/// A provider's stream that just ends.
-pub(super) fn cut() -> ProviderError {
-    use anteroom_ports::chat::ProviderErrorKind;
-    ProviderError {
-        kind: ProviderErrorKind::Protocol { error: None },
-        detail: "the stream ended before it was whole".into(),
     }
 }

@@ -3,6 +3,7 @@
 mod call;
 mod complete_chat;
 mod conversations;
+mod incoming;
 mod list_models;
 mod send_message;
 mod settle_calls;

@@ -7,9 +7,8 @@ use anteroom_domain::chat::{
     ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall,
 };
 use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
-use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents};
+use anteroom_ports::chat::{ChatCall, ChatEvent};
 use anteroom_ports::{Durability, StoreError, StoreResult};
-use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,8 @@ use tracing::{Instrument as _, error, warn};
 
 use super::Chat;
 use super::call::{Call, CallRefused};
-use super::complete_chat::{CHANNEL, ChatError, begin, cut};
+use super::complete_chat::{CHANNEL, ChatError, LAST_WORD};
+use super::incoming::Incoming;
 use crate::accounts::FieldFault;
 use crate::sessions::LiveSession;
 
@@ -82,9 +82,6 @@ impl From<CallRefused> for SendMessageError {
         Self::Chat(refused.into())
     }
 }
-
-/// For how long the last event of a stream waits for its reader.
-const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// More turns than any budget holds.
 const MAX_TURNS: i64 = 200;
@@ -260,9 +257,8 @@ struct Answering {
 
 impl Answering {
     async fn whole(mut self, outgoing: ChatCall, reply: oneshot::Sender<Result<Message, ChatError>>) {
-        let begun = self.begin(outgoing).await;
-        let ended = match begun {
-            Ok((first, events)) => self.collect(first, events, None).await,
+        let ended = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
+            Ok(incoming) => self.collect(incoming, None).await,
             Err(e) => Err(e),
         };
         let stored = self.finish(&ended).await;
@@ -275,8 +271,8 @@ impl Answering {
         out: mpsc::Sender<MessageEvent>,
         ready: oneshot::Sender<Result<(), ChatError>>,
     ) {
-        let (first, events) = match self.begin(outgoing).await {
-            Ok(begun) => begun,
+        let incoming = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
+            Ok(incoming) => incoming,
             Err(e) => {
                 let ended = Err(e);
                 let _ = self.finish(&ended).await;
@@ -287,7 +283,7 @@ impl Answering {
         let _ = ready.send(Ok(()));
         let started = out.send(MessageEvent::Started(self.answer.clone())).await;
         let ended = match started {
-            Ok(()) => self.collect(first, events, Some(&out)).await,
+            Ok(()) => self.collect(incoming, Some(&out)).await,
             Err(_) => Err(ChatError::ClientGone),
         };
         let stored = self.finish(&ended).await;
@@ -299,53 +295,24 @@ impl Answering {
         let _ = tokio::time::timeout(LAST_WORD, out.send(last)).await;
     }
 
-    async fn begin(&self, outgoing: ChatCall) -> Result<(ChatEvent, ChatEvents), ChatError> {
-        tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(ChatError::ClientGone),
-            () = Arc::clone(&self.chat).session_ended(self.call.session_id) => Err(ChatError::SessionEnded),
-            begun = begin(&self.chat, outgoing) => begun,
-        }
-    }
-
     /// Gathers the answer's text, and hands it on where it is streamed.
     async fn collect(
         &mut self,
-        first: ChatEvent,
-        mut events: ChatEvents,
+        mut incoming: Incoming,
         out: Option<&mpsc::Sender<MessageEvent>>,
     ) -> Result<(), ChatError> {
-        let ended = Arc::clone(&self.chat).session_ended(self.call.session_id);
-        let over = self.chat.call_over(&self.call);
-        tokio::pin!(ended, over);
-        let mut next = Some(Ok(first));
         loop {
-            let event = match next.take() {
-                Some(event) => event,
-                None => tokio::select! {
-                    biased;
-                    () = self.gone.cancelled() => return Err(ChatError::ClientGone),
-                    () = closed(out) => return Err(ChatError::ClientGone),
-                    () = &mut ended => return Err(ChatError::SessionEnded),
-                    event = events.next() => event.unwrap_or_else(|| Err(cut())),
-                },
+            let ChatEvent::Chunk(chunk) = incoming.next(out).await? else {
+                return Ok(());
             };
-            let ChatEvent::Chunk(chunk) = event? else { return Ok(()) };
             self.call.note(chunk.output_bytes, chunk.usage);
             if chunk.text.is_empty() {
                 continue;
             }
             self.answer.content.push_str(&chunk.text);
-            let Some(out) = out else { continue };
-            let sent = tokio::select! {
-                biased;
-                sent = out.send(MessageEvent::Delta(self.answer.id, chunk.text)) => sent.is_ok(),
-                () = self.gone.cancelled() => false,
-                () = &mut ended => return Err(ChatError::SessionEnded),
-                () = &mut over => false,
-            };
-            if !sent {
-                return Err(ChatError::ClientGone);
+            if let Some(out) = out {
+                let delta = MessageEvent::Delta(self.answer.id, chunk.text);
+                incoming.hand_on(out, delta).await?;
             }
         }
     }
@@ -401,12 +368,5 @@ impl Answering {
         self.chat.record(&self.call, outcome).write(&mut *unit).await?;
         unit.commit().await?;
         Ok(holds)
-    }
-}
-
-async fn closed(out: Option<&mpsc::Sender<MessageEvent>>) {
-    match out {
-        Some(out) => out.closed().await,
-        None => std::future::pending().await,
     }
 }

@@ -244,6 +244,25 @@ async fn a_session_that_ends_ends_its_streams() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_while_its_reader_is_slow_is_told_so() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    // As many chunks as are under way at most: the driver waits for the next one, and has no room to say more.
+    let chunks = (0..16).map(|_| text_step("small", "x")).chain([Step::Hang]);
+    house.model.script_stream(chunks.collect::<Vec<_>>());
+    let answer = complete(&house, &who, &body("small", true)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    house.sessions.log_out(&who.session, &Client::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (text, outcome) = drain(answer).await;
+    assert_eq!(text.matches("\"x\"").count(), 16, "{text}");
+    assert!(matches!(outcome, Err(ChatError::SessionEnded)), "{outcome:?}");
+    house.chat.settled().await;
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (1, 0));
+}
+
+#[tokio::test]
 async fn plans_decide_which_models_answer() {
     let house = House::new().await;
     let free = house.somebody("ada@example.com").await;

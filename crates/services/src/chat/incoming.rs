@@ -1,0 +1,110 @@
+//! An answer as it comes, and all that may end it before it is whole. What becomes of its chunks is for the relay and
+//! for conversations to say.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
+use futures_util::future::{Fuse, FutureExt as _};
+use futures_util::{Future, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::Chat;
+use super::call::Call;
+use super::complete_chat::ChatError;
+
+/// An answer that is under way.
+pub(super) struct Incoming {
+    first: Option<ChatEvent>,
+    events: ChatEvents,
+    gone: CancellationToken,
+    /// Fused: that the session has ended may be noticed while something else is still to be said.
+    ended: Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Chat {
+    /// Waits for something, unless the client goes away or its session ends first.
+    pub(super) async fn while_wanted<T>(
+        self: &Arc<Self>,
+        call: &Call,
+        gone: &CancellationToken,
+        wait: impl Future<Output = Result<T, ChatError>>,
+    ) -> Result<T, ChatError> {
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => Err(ChatError::ClientGone),
+            () = Arc::clone(self).session_ended(call.session_id) => Err(ChatError::SessionEnded),
+            done = wait => done,
+        }
+    }
+
+    /// Opens the stream and waits for what comes first.
+    pub(super) async fn open_stream(
+        self: &Arc<Self>,
+        call: &Call,
+        gone: &CancellationToken,
+        outgoing: ChatCall,
+    ) -> Result<Incoming, ChatError> {
+        let opening = async {
+            let mut events = self.provider.stream(outgoing).await?;
+            let first = events.next().await.ok_or_else(cut)??;
+            Ok((first, events))
+        };
+        let (first, events) = self.while_wanted(call, gone, opening).await?;
+        let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(Arc::clone(self).session_ended(call.session_id));
+        Ok(Incoming {
+            first: Some(first),
+            events,
+            gone: gone.clone(),
+            ended: ended.fuse(),
+            over: Box::pin(self.call_over(call)),
+        })
+    }
+}
+
+impl Incoming {
+    /// What comes next, if anybody still wants it. `out` is where it goes, if it goes anywhere at once.
+    pub(super) async fn next<T>(&mut self, out: Option<&mpsc::Sender<T>>) -> Result<ChatEvent, ChatError> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Err(ChatError::ClientGone),
+            () = closed(out) => Err(ChatError::ClientGone),
+            () = &mut self.ended => Err(ChatError::SessionEnded),
+            event = self.events.next() => Ok(event.ok_or_else(cut)??),
+        }
+    }
+
+    /// Hands something on. A reader that is slow holds the call here; one that is gone, whose session ended, or who
+    /// takes longer than any call may, ends it.
+    pub(super) async fn hand_on<T>(&mut self, out: &mpsc::Sender<T>, item: T) -> Result<(), ChatError> {
+        let sent = tokio::select! {
+            biased;
+            sent = out.send(item) => sent.is_ok(),
+            () = self.gone.cancelled() => false,
+            () = &mut self.ended => return Err(ChatError::SessionEnded),
+            () = &mut self.over => false,
+        };
+        if sent { Ok(()) } else { Err(ChatError::ClientGone) }
+    }
+}
+
+async fn closed<T>(out: Option<&mpsc::Sender<T>>) {
+    match out {
+        Some(out) => out.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A provider's stream that just ends.
+fn cut() -> ProviderError {
+    ProviderError {
+        kind: ProviderErrorKind::Protocol { error: None },
+        detail: "the stream ended before it was whole".into(),
+    }
+}
