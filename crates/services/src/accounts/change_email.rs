@@ -1,6 +1,6 @@
 //! A user wants another address: it has to be proven first, and the present one is told.
 
-use anteroom_domain::accounts::{Email, Purpose};
+use anteroom_domain::accounts::{Email, Purpose, User};
 use anteroom_domain::audit::Actor;
 use anteroom_domain::sessions::EndReason;
 use anteroom_ports::{Durability, StoreError};
@@ -121,7 +121,8 @@ impl Accounts {
             info!(event = "account.email.undo_failed", reason = "invalid_token");
             return Err(TokenError::Invalid);
         };
-        let mut user = unit.lock_user(taken.user_id).await?.ok_or(TokenError::Invalid)?;
+        let user = unit.lock_user(taken.user_id).await?.filter(User::usable);
+        let mut user = user.ok_or(TokenError::Invalid)?;
         let former = Email::stored(taken.email.ok_or(TokenError::Invalid)?);
         let reverted = user.email.folded() != former.folded();
         user.email = former;

@@ -1,6 +1,6 @@
 //! Somebody proves with a mailed token that they read an address: the one that an account has, or the one it is to have.
 
-use anteroom_domain::accounts::{Email, OneTimeToken, Purpose};
+use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, User};
 use anteroom_domain::audit::Actor;
 use anteroom_ports::accounts::EMAIL_TAKEN;
 use anteroom_ports::{Durability, UnitOfWork};
@@ -39,7 +39,8 @@ impl Accounts {
         token: &OneTimeToken,
         client: &Client,
     ) -> Result<(), TokenError> {
-        let mut user = unit.lock_user(token.user_id).await?.ok_or(TokenError::Invalid)?;
+        let user = unit.lock_user(token.user_id).await?.filter(User::usable);
+        let mut user = user.ok_or(TokenError::Invalid)?;
         // The token proves the address that it was mailed to, not one that came after it.
         let proven = token.email.as_deref().map(Email::fold);
         if proven.as_deref() != Some(user.email.folded()) {
@@ -65,7 +66,8 @@ impl Accounts {
         token: &OneTimeToken,
         client: &Client,
     ) -> Result<(), TokenError> {
-        let mut user = unit.lock_user(token.user_id).await?.ok_or(TokenError::Invalid)?;
+        let user = unit.lock_user(token.user_id).await?.filter(User::usable);
+        let mut user = user.ok_or(TokenError::Invalid)?;
         let new = Email::stored(token.email.clone().ok_or(TokenError::Invalid)?);
         let now = self.clock.now();
         if unit.address_is_reserved(new.folded(), Some(user.id), now).await? {
