@@ -3,4 +3,5 @@
 mod bad_input;
 mod cors;
 mod headers;
+mod hosts;
 mod limits;
