@@ -26,15 +26,18 @@ async fn a_password_is_changed_and_other_sessions_end(setup: &Setup) {
         .expect(422)
         .errors(&[("/current_password", "wrong_password")])
         .events(&["account.password.change_failed"])
+        .audit(&["account.password.change failed"])
         .await;
     change(PASSWORD, "short")
         .expect(422)
         .errors(&[("/new_password", "password_too_short")])
         .events(&["account.password.change_failed"])
+        .audit(&[])
         .await;
     change(PASSWORD, OTHER)
         .expect(204)
         .events(&["account.password.changed", "session.ended"])
+        .audit(&["account.password.change succeeded"])
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.is(200);
@@ -59,10 +62,12 @@ async fn a_proof_is_given_again_within_the_session(setup: &Setup) {
         .expect(403)
         .code("invalid_credentials")
         .events(&["account.reauthentication.failed"])
+        .audit(&["account.reauthenticate failed"])
         .await;
     let body = prove(PASSWORD)
         .expect(200)
         .events(&["account.reauthentication.succeeded"])
+        .audit(&["account.reauthenticate succeeded"])
         .await
         .json();
     assert_eq!(
@@ -86,21 +91,20 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
     let sql = format!("UPDATE sessions SET authenticated_at = authenticated_at - {eleven}");
     setup.execute(&sql).await;
     let acts = || {
+        let change = json!({ "current_password": PASSWORD, "new_password": OTHER });
+        let password = other.post("/v1/me/password").by(&user).json(&change);
+        let email = json!({ "email": "new@example.com" });
+        let email = other.post("/v1/me/email").by(&user).json(&email);
         [
-            other
-                .post("/v1/me/password")
-                .by(&user)
-                .json(&json!({ "current_password": PASSWORD, "new_password": OTHER })),
-            other
-                .post("/v1/me/email")
-                .by(&user)
-                .json(&json!({ "email": "new@example.com" })),
-            other.delete("/v1/me").by(&user),
+            (password, &["account.password.change_failed"][..]),
+            (email, &["account.email.change_failed"]),
+            (other.delete("/v1/me").by(&user), &[]),
         ]
     };
-    for act in acts() {
+    for (act, events) in acts() {
         act.expect(403)
             .code("reauthentication_required")
+            .events(events)
             .audit(&[])
             .mails(&[])
             .await;
@@ -110,6 +114,7 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
         .post("/v1/auth/refresh")
         .json(&json!({ "refresh_token": user.refresh_token }))
         .expect(200)
+        .events(&["session.refreshed"])
         .await;
     let user = User::of(&fresh.json());
     let change = || {
@@ -118,7 +123,11 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
             .by(&user)
             .json(&json!({ "current_password": PASSWORD, "new_password": OTHER }))
     };
-    change().expect(403).code("reauthentication_required").await;
+    change()
+        .expect(403)
+        .code("reauthentication_required")
+        .events(&["account.password.change_failed"])
+        .await;
     other
         .post("/v1/auth/reauthenticate")
         .by(&user)
@@ -126,7 +135,8 @@ async fn a_proof_older_than_ten_minutes_does_not_do(setup: &Setup) {
         .expect(200)
         .events(&["account.reauthentication.succeeded"])
         .await;
-    change().expect(204).mails(&[&user.email]).await;
+    let done = change().expect(204).events(&["account.password.changed"]);
+    done.mails(&[&user.email]).await;
 }
 
 async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
@@ -138,6 +148,7 @@ async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
         .by(&user)
         .expect(202)
         .events(&["account.deletion.requested", "session.ended"])
+        .audit(&["account.deletion.request succeeded"])
         .mails(&[&user.email])
         .await;
     assert!(answer.json()["delete_after"].is_string());
@@ -147,6 +158,7 @@ async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
         .json(&json!({ "email": user.email, "password": PASSWORD }))
         .expect(200)
         .events(&["account.login.succeeded", "account.deletion.cancelled"])
+        .audit(&["account.login succeeded", "account.deletion.cancel succeeded"])
         .mails(&[&user.email])
         .await;
     let back = anteroom_tests::User::of(&back.json());
@@ -180,6 +192,7 @@ async fn the_last_admin_stays(setup: &Setup) {
         .expect(409)
         .code("last_admin")
         .events(&["account.deletion.failed"])
+        .audit(&[])
         .await;
     let second = app.admin().await;
     app.delete("/v1/me").by(&second).await.is(202);
