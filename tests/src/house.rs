@@ -369,6 +369,188 @@ fn no_source_file_is_long() {
     assert!(wrong.is_empty(), "over {LONGEST} lines:\n{}", wrong.join("\n"));
 }
 
+/// The cases that `SECURITY.md` has to list, each with at least one test.
+const CASES: [&str; 22] = [
+    "A 2", "A 3", "A 5", "A 12", "A 14", "B 20", "B 21", "B 23", "B 24", "B 25", "B 31", "B 32", "C 38", "C 47",
+    "E 58", "E 59", "E 60", "E 61", "F 64", "F 65", "F 66", "G 70",
+];
+
+#[test]
+fn every_security_case_has_tests_and_every_such_test_its_case() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let names = cells
+            .get(3)
+            .map(|cell| cell.split('`').skip(1).step_by(2))
+            .into_iter()
+            .flatten();
+        if CASES.contains(&cells[1]) {
+            listed
+                .entry(cells[1].to_owned())
+                .or_default()
+                .extend(names.map(str::to_owned));
+        }
+    }
+    let mut written = BTreeSet::new();
+    for folder in ["crates", "tests"] {
+        for file in rust_files(&root().join(folder)) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let names = text.lines().filter_map(|line| {
+                line.trim_start()
+                    .strip_prefix("async fn ")
+                    .or(line.trim_start().strip_prefix("fn "))
+            });
+            written.extend(names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
+        }
+    }
+    let mut wrong = Vec::new();
+    for case in CASES {
+        let prefix = format!("{}_", case.replace(' ', "").to_lowercase());
+        let listed = listed.remove(case).unwrap_or_default();
+        let of_case: BTreeSet<String> = written
+            .iter()
+            .filter(|name| name.starts_with(&prefix))
+            .cloned()
+            .collect();
+        if listed.is_empty() || listed != of_case {
+            wrong.push(format!("{case}: SECURITY.md has {listed:?}, the tests are {of_case:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is nobody's to know, by the last word of its name.
+const SECRETS: [&str; 11] = [
+    "expose_secret",
+    "secret",
+    "digest",
+    "signature",
+    "mac",
+    "tag",
+    "hash",
+    "password",
+    "pepper",
+    "cookie",
+    "token",
+];
+
+/// Comparisons that may take as long as they like: file, last word of the operand, why.
+const COMPARED: [(&str, &str, &str); 4] = [
+    (
+        "crates/services/src/audit/verify.rs",
+        "digest",
+        "a command of whoever has the database; nobody waits for its answer from outside",
+    ),
+    ("crates/testkit/", "expose_secret", "a fake, in no binary"),
+    (
+        "crates/app/src/commands/admin.rs",
+        "prompt_password",
+        "what one person typed twice, at their own terminal",
+    ),
+    ("crates/http/src/caller.rs", "cookie", "its name"),
+];
+
+/// The operands of `==` and `!=` in a line of code, without brackets and borrows: `a.digest()` is `a.digest`.
+fn compared(line: &str) -> Vec<String> {
+    let part_of_one = |c: char| c.is_alphanumeric() || "_.:()&*".contains(c);
+    let plain = |text: String| {
+        let text = text.replace("()", "");
+        let text = text.trim_matches(['&', '*', '(', ')', '.']);
+        text.split('(').next().unwrap_or_default().to_owned()
+    };
+    let mut operands = Vec::new();
+    for (at, _) in line.match_indices("==").chain(line.match_indices("!=")) {
+        let (left, right) = (line[..at].trim_end(), line[at + 2..].trim_start());
+        let left: String = left.chars().rev().take_while(|c| part_of_one(*c)).collect();
+        operands.push(plain(left.chars().rev().collect()));
+        operands.push(plain(right.chars().take_while(|c| part_of_one(*c)).collect()));
+    }
+    operands
+}
+
+fn is_secret(operand: &str) -> bool {
+    let name = operand.rsplit(['.', ':']).next().unwrap_or_default();
+    SECRETS
+        .iter()
+        .any(|secret| name == *secret || name.ends_with(&format!("_{secret}")))
+}
+
+/// Security case E 61 (CVE-2024-52307): how long `==` takes tells how far it came. Secrets and their digests are looked up
+/// by the digest, verified by the algorithm that made them, or compared with `anteroom_crypto::constant_time_eq`.
+#[test]
+fn e61_secrets_are_compared_in_constant_time() {
+    let mut wrong = Vec::new();
+    let mut excused = BTreeSet::new();
+    for file in rust_files(&root().join("crates")) {
+        let place = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        if place.contains("/tests/") || place.contains("/benches/") || place.ends_with("/tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let source = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (number, line) in source.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for operand in compared(code).into_iter().filter(|operand| is_secret(operand)) {
+                let known = COMPARED.iter().position(|(path, name, _)| {
+                    place.starts_with(path) && operand.rsplit(['.', ':']).next() == Some(name)
+                });
+                match known {
+                    Some(known) => _ = excused.insert(known),
+                    None => wrong.push(format!(
+                        "{place}:{}: `{operand}` is compared: {}",
+                        number + 1,
+                        line.trim()
+                    )),
+                }
+            }
+            // The one place that compares bytes in constant time; everybody else calls it.
+            if code.contains("verify_slices_are_equal") && place != "crates/adapters/crypto/src/keys.rs" {
+                wrong.push(format!(
+                    "{place}:{}: call anteroom_crypto::constant_time_eq",
+                    number + 1
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(excused.len(), COMPARED.len(), "an excuse that nothing needs any more");
+}
+
+#[test]
+fn a_comparison_of_secrets_is_seen_however_it_is_written() {
+    for line in [
+        "if a.expose_secret() == b {",
+        "if b != *a.expose_secret()",
+        "known == self.digest(&x)",
+        "x.stored_hash==y",
+        "matches!(t, Some(t) if &t.token == given)",
+        "(signature != expected)",
+        "if given == secrets::SECRET.digest {",
+    ] {
+        assert!(
+            compared(line).iter().any(|operand| is_secret(operand)),
+            "{line}: {:?}",
+            compared(line)
+        );
+    }
+    for line in [
+        "a.len() == b.len()",
+        "tokens.len() != 2",
+        "kind == Kind::Secret",
+        "let digest = x;",
+        "hashes == 3",
+        "x => password",
+    ] {
+        assert!(
+            !compared(line).iter().any(|operand| is_secret(operand)),
+            "{line}: {:?}",
+            compared(line)
+        );
+    }
+}
+
 #[test]
 fn only_what_belongs_there_lies_at_the_top() {
     // What git tracks: a developer's own notes are nobody's business. Without git, as in an archive, all there is.

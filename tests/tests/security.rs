@@ -1,5 +1,5 @@
 //! What went wrong in comparable systems, tried here: who may do what, and to what. The letters and numbers are those of
-//! the cases in `docs/guides/authorization.md`. A 12 is in `routes.rs`.
+//! the cases in `SECURITY.md`. A 12 is in `routes.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,7 @@ on_every_store![
     a3_no_route_takes_a_column_that_is_not_the_callers,
     a5_nobody_says_that_an_address_is_proven,
     a14_no_endpoint_makes_an_admin,
+    a14_a_deleted_admin_opens_no_setup,
 ];
 
 /// Which body a route reads, by the served description: the names of its members, or nothing where it reads none.
@@ -296,4 +297,50 @@ async fn a14_no_endpoint_makes_an_admin(setup: &Setup) {
         app.get("/v1/admin/users").by(&again).await.refused(403, "forbidden");
     }
     assert_eq!(admins().await, 0);
+}
+
+/// CVE-2023-46249 (authentik): there, deleting the admin's row opened the setup again.
+async fn a14_a_deleted_admin_opens_no_setup(setup: &Setup) {
+    let app = setup.app().await;
+    let (user, admin) = (app.user().await, app.admin().await);
+    app.get("/v1/admin/users").by(&admin).await.is(200);
+    app.mails_have_left().await;
+    // Alone, and then with everybody else: an empty place is no new one either.
+    for gone in ["role = 'admin'", "1 = 1"] {
+        let sql = format!(
+            "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE {gone}); \
+             DELETE FROM password_credentials WHERE user_id IN (SELECT id FROM users WHERE {gone}); \
+             DELETE FROM users WHERE {gone}"
+        );
+        setup.execute(&sql).await;
+        app.services().sessions.forget_cached_state();
+        app.get("/v1/admin/users")
+            .by(&admin)
+            .await
+            .refused(401, "unauthenticated");
+        // Neither who comes next is one, nor whoever takes the admin's address, nor after a start.
+        let started = setup.app().await;
+        for node in [&app, &started] {
+            let mut people = vec![node.user().await];
+            if users(&app).await.values().all(|user| !user.contains(&admin.email)) {
+                let body = json!({ "email": admin.email, "password": PASSWORD });
+                let signup = node.post("/v1/auth/signup").json(&body).expect(201);
+                let signup = signup
+                    .events(&["account.signup.succeeded"])
+                    .mails(&[&admin.email])
+                    .await;
+                people.push(User::of(&signup.json()));
+            }
+            for person in &people {
+                assert_eq!(node.get("/v1/me").by(person).await.is(200).json()["role"], "user");
+                node.get("/v1/admin/users").by(person).await.refused(403, "forbidden");
+            }
+        }
+        for path in ["/setup", "/v1/setup", "/v1/admin/setup", "/v1/auth/setup", "/install"] {
+            app.get(path).await.refused(404, "no_such_route");
+            app.post(path).json(&json!({})).await.refused(404, "no_such_route");
+        }
+        assert!(!users(&app).await.values().any(|user| user.contains("Admin")));
+    }
+    app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
 }

@@ -49,7 +49,12 @@ pub fn existing_secret_key(settings: &Settings) -> anyhow::Result<Option<SecretS
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(SecretString::from(text.trim().to_owned()))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("{} cannot be read", path.display())),
+        Err(e) => Err(e).with_context(|| {
+            format!(
+                "{} cannot be read; set DATA_DIR to a folder that holds it, or SECRET_KEY",
+                path.display()
+            )
+        }),
     }
 }
 

@@ -192,9 +192,11 @@ fn client_address(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) 
         return Some(peer);
     }
     let mut client = peer;
-    let lines: Vec<&str> = headers
+    // A line with unreadable bytes stays one, and its hops stay hops: to skip it would let what stands before it, which
+    // a client can write, speak in its place.
+    let lines: Vec<_> = headers
         .get_all("x-forwarded-for")
-        .filter_map(|v| v.to_str().ok())
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
         .collect();
     for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
         let Some(address) = read_hop(hop.trim()) else { break };
@@ -450,32 +452,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_trusted_proxies_speak_for_others() {
+    fn f65_only_trusted_proxies_speak_for_others() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        // peer, X-Forwarded-For, who it is
-        let table = [
-            ("192.0.2.1", None, "192.0.2.1"),
-            ("192.0.2.1", Some("203.0.113.9"), "192.0.2.1"),
-            ("10.0.0.1", Some("203.0.113.9"), "203.0.113.9"),
-            ("10.0.0.1", Some("198.51.100.7, 203.0.113.9, 10.0.0.2"), "203.0.113.9"),
-            ("10.0.0.1", Some("203.0.113.9:4711"), "203.0.113.9"),
-            ("10.0.0.1", Some("[2001:db8::1]:4711"), "2001:db8::1"),
-            ("10.0.0.1", Some("[2001:db8::1]"), "2001:db8::1"),
-            ("10.0.0.1", Some("203.0.113.9, garbage"), "10.0.0.1"),
-            ("10.0.0.1", Some(""), "10.0.0.1"),
-            ("::ffff:10.0.0.1", Some("203.0.113.9"), "203.0.113.9"),
-            ("fd00::1", Some("::ffff:203.0.113.9"), "203.0.113.9"),
+        // peer, the lines of X-Forwarded-For, who it is
+        let table: [(&str, &[&[u8]], &str); 20] = [
+            ("192.0.2.1", &[], "192.0.2.1"),
+            ("192.0.2.1", &[b"203.0.113.9"], "192.0.2.1"),
+            ("10.0.0.1", &[b"203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &[b"198.51.100.7, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+            ("10.0.0.1", &[b"203.0.113.9:4711"], "203.0.113.9"),
+            ("10.0.0.1", &[b"[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &[b"[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.1", &[b"203.0.113.9, garbage"], "10.0.0.1"),
+            ("10.0.0.1", &[b""], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &[b"203.0.113.9"], "203.0.113.9"),
+            ("fd00::1", &[b"::ffff:203.0.113.9"], "203.0.113.9"),
+            // Several lines are one list.
+            ("10.0.0.1", &[b"198.51.100.7", b"203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+            ("10.0.0.1", &[b"203.0.113.9", b"10.0.0.2", b"10.0.0.3"], "203.0.113.9"),
+            ("10.0.0.1", &[b"203.0.113.9", b""], "10.0.0.1"),
+            // Of what cannot be read nothing before it is believed, in its own line or in one that came earlier.
+            ("10.0.0.1", &[b"198.51.100.7, \xff"], "10.0.0.1"),
+            ("10.0.0.1", &[b"198.51.100.7", b"\xff"], "10.0.0.1"),
+            ("10.0.0.1", &[b"198.51.100.7", b"203.0.113.9\xff"], "10.0.0.1"),
+            ("10.0.0.1", &[b"198.51.100.7", b"\xff, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &[b"198.51.100.7", b"\xff, 203.0.113.9"], "203.0.113.9"),
+            ("192.0.2.1", &[b"198.51.100.7", b"\xff"], "192.0.2.1"),
         ];
-        for (peer, forwarded, client) in table {
+        for (peer, lines, client) in table {
             let mut headers = HeaderMap::new();
-            if let Some(value) = forwarded {
-                headers.insert(
+            for line in lines {
+                headers.append(
                     HeaderName::from_static("x-forwarded-for"),
-                    HeaderValue::from_str(value).unwrap(),
+                    HeaderValue::from_bytes(line).unwrap(),
                 );
             }
             let got = client_address(Some(peer.parse().unwrap()), &headers, &trusted);
-            assert_eq!(got, Some(client.parse().unwrap()), "{peer} {forwarded:?}");
+            let shown: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+            assert_eq!(got, Some(client.parse().unwrap()), "{peer} {shown:?}");
         }
     }
 

@@ -9,7 +9,7 @@ on_every_store![
     signups_are_counted_apart,
     a_hundred_parallel_guesses_are_ten,
     users_are_counted_apart_and_strangers_by_address,
-    proxies_are_believed_if_they_are_trusted,
+    f65_proxies_are_believed_if_they_are_trusted,
     health_is_never_counted,
     the_relay_speaks_openais_language_here_too,
 ];
@@ -128,7 +128,7 @@ async fn users_are_counted_apart_and_strangers_by_address(setup: &Setup) {
     app.get("/v1/me").by(&other).await.is(200);
 }
 
-async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
+async fn f65_proxies_are_believed_if_they_are_trusted(setup: &Setup) {
     let trusting = setup
         .app_with(&[ON, NO_LOCKOUT, ("server.trusted_proxies", "127.0.0.0/8, 10.0.0.0/8")])
         .await;
@@ -173,6 +173,22 @@ async fn proxies_are_believed_if_they_are_trusted(setup: &Setup) {
         .mails(&["ada@example.com"])
         .await;
     assert_eq!(user.json()["session"]["address"], "203.0.113.9");
+
+    // A line that cannot be read does not make one believed that came before it, which the client may have written.
+    for lines in [
+        &[b"203.0.113.66".as_slice(), b"\xff"][..],
+        &[b"203.0.113.66", b"198.51.100.1\xff"],
+        &[b"203.0.113.66, \xff"],
+    ] {
+        let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+        let ask = lines
+            .iter()
+            .fold(trusting.post("/v1/auth/login").json(&login), |ask, line| {
+                ask.raw_header("x-forwarded-for", line)
+            });
+        let session = ask.await.is(200).json()["session"].clone();
+        assert_eq!(session["address"], "127.0.0.1", "{lines:?}");
+    }
 
     let wary = setup.app_with(&[ON, NO_LOCKOUT]).await;
     for number in 0..10 {

@@ -3,5 +3,6 @@
 mod bad_input;
 mod cors;
 mod headers;
+mod hosts;
 mod limits;
 mod refusals;

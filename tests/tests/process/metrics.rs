@@ -6,9 +6,9 @@ use anteroom_tests::{Setup, eventually_asking, on_every_store};
 
 use super::{log_in, sign_up};
 
-on_every_store![are_counted_and_name_nobody];
+on_every_store![e61_metrics_are_on_a_listener_of_their_own_and_name_nobody];
 
-async fn are_counted_and_name_nobody(setup: &Setup) {
+async fn e61_metrics_are_on_a_listener_of_their_own_and_name_nobody(setup: &Setup) {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -2,7 +2,7 @@
 
 use anteroom_stripe_stub::{SubscriptionEvent, sign, subscription_event};
 use anteroom_tests::app::http_client;
-use anteroom_tests::process::Server;
+use anteroom_tests::process::{Server, command, output};
 use anteroom_tests::upstream::{KEY, chunk, sse};
 use anteroom_tests::{Script, Setup, Step, Upstream, User, WEBHOOK_SECRET, now, on_every_store};
 use reqwest::Response;
@@ -11,12 +11,66 @@ use serde_json::{Value, json};
 
 use crate::v1::billing::webhooks::subscription;
 
-on_every_store![are_in_no_line_of_the_log];
+on_every_store![g70_secrets_are_in_no_line_of_the_log];
 
 const SECRET_KEY: &str = "canary-Secret-key-of-the-deployment-0123456789";
 const FIRST: &str = "canary password of the first one";
 const WRONG: &str = "canary wrong guess of somebody";
+const SECOND: &str = "canary Second secret of the first one";
+const THIRD: &str = "canary Third lantern of the first one";
 const PROMPT: &str = "canary question nobody else should read";
+
+/// What other systems had stored of passwords, with what it is found by.
+const FOREIGN: [(&str, &str); 4] = [
+    (
+        r#""$2y$04$abcdefghijklmnopqrstuu.re4/lWF.zqrrGnYy1AP3doZ95IIwKq""#,
+        "re4/lWF.zqrrGnYy1AP3doZ95IIwKq",
+    ),
+    (
+        r#""$argon2id$v=19$m=256,t=2,p=1$AAECAwQFBgcICQoLDA0ODw$SNb826Pn54psaLxIBhMuiS7HjWY1ZeN+diHohjOdUtk""#,
+        "SNb826Pn54psaLxIBhMuiS7HjWY1ZeN+diHohjOdUtk",
+    ),
+    (
+        r#"{"algorithm":"pbkdf2-sha256","iterations":1000,"salt":"AAECAwQFBgcICQoLDA0ODw==","hash":"KNnI6qMWHAqAnT0mrq8B0juulbkyG7uC+HoDGNtkZlg="}"#,
+        "KNnI6qMWHAqAnT0mrq8B0juulbkyG7uC+HoDGNtkZlg",
+    ),
+    // One that cannot be read, and is named as such.
+    (
+        r#""$2y$04$abcdefghijklmnopqrstuu.CanaryThatIsTooShort""#,
+        "CanaryThatIsTooShort",
+    ),
+];
+/// The password of the readable ones.
+const IMPORTED: &str = "correct horse bättery";
+
+/// The mailed tokens that are found at a page's address in the mails to somebody, oldest first.
+fn mailed(setup: &Setup, to: &str, page: &str) -> Vec<String> {
+    let Ok(folder) = std::fs::read_dir(setup.data().join("mail")) else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
+    files.sort();
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let token = |text: String| {
+        let rest = text.split_once(&format!("/{page}#token="))?.1.to_owned();
+        let token: String = rest
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect();
+        text.contains(&format!("To: {to}")).then_some(token)
+    };
+    texts.filter_map(token).collect()
+}
+
+/// The newest of them, once there are so many.
+async fn token(setup: &Setup, to: &str, page: &str, number: usize) -> String {
+    anteroom_tests::eventually(&format!("mail {number} to {to} with {page}"), || {
+        let tokens = mailed(setup, to, page);
+        tokens.into_iter().nth(number - 1)
+    })
+    .await
+}
 
 struct Client {
     http: reqwest::Client,
@@ -48,7 +102,80 @@ impl Client {
     }
 }
 
-async fn are_in_no_line_of_the_log(setup: &Setup) {
+/// What somebody does who forgets a password, moves to another address and sees a login that they do not know. Answers
+/// the secrets that this took.
+async fn recovery(setup: &Setup, client: &Client) -> Vec<String> {
+    let bob = "bob@example.com";
+    let account = |password: &str| json!({ "email": bob, "password": password });
+    let user = User::of(&client.json("POST", "/v1/auth/signup", &[], &account(FIRST)).await);
+    let mut canaries = vec![user.access_token, user.refresh_token];
+    let spent = async |path: &str, body: Value| {
+        let wrong = json!({ "token": body["token"].as_str().unwrap().to_uppercase(), "password": WRONG });
+        for body in [&wrong, &json!({ "token": [body["token"]], "x": body["token"] })] {
+            let status = client.send("POST", path, &[], &body.to_string()).await.status();
+            assert!(status.is_client_error(), "{path}");
+        }
+        client.json("POST", path, &[], &body).await;
+        let again = client.send("POST", path, &[], &body.to_string()).await;
+        assert_eq!(again.status(), 400, "{path}");
+    };
+    let verify = token(setup, bob, "verify-email", 1).await;
+    spent("/v1/auth/email/verify", json!({ "token": verify })).await;
+    let forgot = json!({ "email": bob });
+    client.json("POST", "/v1/auth/password/forgot", &[], &forgot).await;
+    let reset = token(setup, bob, "reset-password", 1).await;
+    spent("/v1/auth/password/reset", json!({ "token": reset, "password": SECOND })).await;
+
+    // A device of their own first, so that the next is a new one.
+    let user = User::of(&client.json("POST", "/v1/auth/login", &[], &account(SECOND)).await);
+    let from = [(
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
+    )];
+    let stranger = User::of(&client.json("POST", "/v1/auth/login", &from, &account(SECOND)).await);
+    let revoke = token(setup, bob, "revoke-session", 1).await;
+    spent("/v1/auth/sessions/revoke", json!({ "token": revoke })).await;
+    canaries.extend([stranger.access_token, stranger.refresh_token]);
+
+    let bearer = format!("Bearer {}", user.access_token);
+    let by = [("authorization", bearer.as_str())];
+    for (path, right, wrong) in [
+        (
+            "/v1/auth/reauthenticate",
+            json!({ "password": SECOND }),
+            json!({ "password": WRONG }),
+        ),
+        (
+            "/v1/me/password",
+            json!({ "current_password": SECOND, "new_password": THIRD }),
+            json!({ "current_password": WRONG, "new_password": THIRD }),
+        ),
+    ] {
+        let refused = client.send("POST", path, &by, &wrong.to_string()).await.status();
+        assert!(refused.is_client_error(), "{path}");
+        client.json("POST", path, &by, &right).await;
+    }
+    let new = json!({ "email": "bobby@example.com" });
+    client.json("POST", "/v1/me/email", &by, &new).await;
+    let confirm = token(setup, "bobby@example.com", "confirm-email", 1).await;
+    spent("/v1/auth/email/verify", json!({ "token": confirm })).await;
+    let undo = token(setup, bob, "undo-email-change", 2).await;
+    canaries.push(token(setup, bob, "undo-email-change", 1).await);
+    spent("/v1/auth/email/undo", json!({ "token": undo })).await;
+    canaries.push(token(setup, bob, "reset-password", 2).await);
+    canaries.extend([
+        user.access_token,
+        user.refresh_token,
+        verify,
+        reset,
+        revoke,
+        confirm,
+        undo,
+    ]);
+    canaries
+}
+
+async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
     let upstream = Upstream::start().await;
     let mut settings = upstream.settings("m").to_vec();
     settings.extend([
@@ -57,14 +184,49 @@ async fn are_in_no_line_of_the_log(setup: &Setup) {
         ("metrics.enabled", "true"),
         ("metrics.port", "0"),
     ]);
+    // Brought along from elsewhere, before there is a server.
+    let mut lines = String::new();
+    for (number, (hash, _)) in FOREIGN.iter().enumerate() {
+        lines.push_str(&format!(
+            "{{\"email\":\"imported{number}@example.com\",\"password_hash\":{hash}}}\n"
+        ));
+    }
+    std::fs::write(setup.folder().join("users.jsonl"), lines).unwrap();
+    let import = ["users", "import", "--file", "users.jsonl"];
+    let imported = output(command(setup.folder(), &setup.variables(&settings), &import), "");
+    let imported = [imported.stdout, imported.stderr].concat();
+    let imported = String::from_utf8(imported).unwrap();
+    assert!(
+        imported.contains("3 users added") && imported.contains("line 4"),
+        "{imported}"
+    );
     let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
     let client = Client {
         http: http_client(),
         url: server.url.clone(),
     };
-    let mut canaries: Vec<String> = [SECRET_KEY, FIRST, WRONG, PROMPT, KEY, WEBHOOK_SECRET]
-        .map(str::to_owned)
-        .to_vec();
+    let mut canaries: Vec<String> = [
+        SECRET_KEY,
+        FIRST,
+        WRONG,
+        SECOND,
+        THIRD,
+        IMPORTED,
+        PROMPT,
+        KEY,
+        WEBHOOK_SECRET,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    canaries.extend(FOREIGN.map(|(_, canary)| canary.to_owned()));
+    for number in 0..3 {
+        let email = format!("imported{number}@example.com");
+        for (password, status) in [(WRONG, 401), (IMPORTED, 200)] {
+            let ask = json!({ "email": email, "password": password });
+            let answer = client.send("POST", "/v1/auth/login", &[], &ask.to_string()).await;
+            assert_eq!(answer.status(), status, "{email}");
+        }
+    }
 
     // Accounts and sessions, by token and by cookie, with everything that can go wrong.
     let ada = json!({ "email": "ada@example.com", "password": FIRST });
@@ -139,6 +301,9 @@ async fn are_in_no_line_of_the_log(setup: &Setup) {
             "",
         )
         .await;
+
+    // Everything that is mailed, used; once more, when it is used up; and as what it is not.
+    canaries.extend(recovery(setup, &client).await);
 
     // Money.
     let checkout = client
@@ -216,7 +381,7 @@ async fn are_in_no_line_of_the_log(setup: &Setup) {
 
     // bcrypt's hashes are secrets as well.
     canaries.extend(["$2b$", "$2y$"].map(str::to_owned));
-    let said = server.said();
+    let said = format!("{imported}{}", server.said());
     assert!(
         said.contains("\"TRACE\"") || said.contains("\"DEBUG\""),
         "it was to be verbose:\n{said:.2000}"

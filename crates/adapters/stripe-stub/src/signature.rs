@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn only_well_formed_headers_are_read() {
+    fn e60_only_well_formed_signatures_are_read() {
         let header = sign(&secret(), BODY, at(1000));
         let tag = header.split_once("v1=").unwrap().1;
         let verify = |header: &str| verify(&secret(), header, BODY, at(1000));

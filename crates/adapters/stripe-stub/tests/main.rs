@@ -105,7 +105,7 @@ fn order() -> CheckoutOrder {
 }
 
 #[tokio::test]
-async fn webhooks_keep_the_contract() {
+async fn e60_webhooks_keep_the_contract() {
     payment_provider::webhooks(&bench().await);
 }
 

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_subscriber_is_one_address() {
+    fn b23_one_subscriber_is_one_address() {
         let count = |text: &str| counted_address(text.parse().unwrap());
         assert_eq!(count("2001:db8:1:2:3:4:5:6"), count("2001:db8:1:2::1"));
         assert_ne!(count("2001:db8:1:2::1"), count("2001:db8:1:3::1"));
@@ -53,7 +53,7 @@ mod tests {
 
     /// CVE-2026-45364: addresses of one's own, and other spellings of one, are no other clients.
     #[test]
-    fn ten_thousand_addresses_of_one_network_are_one() {
+    fn b23_ten_thousand_addresses_of_one_network_are_one() {
         let one = counted_address("2001:db8:1:2::1".parse().unwrap());
         for number in 0..10_000_u32 {
             for text in [

@@ -247,6 +247,26 @@ impl Sessions {
         PublicKeys { json, tag }
     }
 
+    /// How many entries each cache holds, with what was queued within it done: [`CACHE_ENTRIES`] at most, and five times
+    /// as many users.
+    pub fn entries_kept(&self) -> [(&'static str, u64); 5] {
+        fn count<K, V>(cache: &Cache<K, V>) -> u64
+        where
+            K: std::hash::Hash + Eq + Send + Sync + 'static,
+            V: Clone + Send + Sync + 'static,
+        {
+            cache.run_pending_tasks();
+            cache.entry_count()
+        }
+        [
+            ("states", count(&self.states)),
+            ("cookies", count(&self.cookies)),
+            ("tokens", count(&self.tokens)),
+            ("ended", count(&self.ended)),
+            ("users", count(&self.floors)),
+        ]
+    }
+
     /// What a client is told of a live session's end, as seconds from now.
     pub fn seconds_left(&self, session: &Session) -> i64 {
         session.expires_at.duration_since(self.clock.now()).as_secs().max(0)

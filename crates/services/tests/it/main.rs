@@ -10,6 +10,7 @@
 
 mod accounts;
 mod billing;
+mod caches;
 mod changes;
 mod chat;
 mod house;

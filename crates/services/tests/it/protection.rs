@@ -77,7 +77,7 @@ async fn storm(house: &Arc<House>, email: &'static str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_1000_parallel_guesses_ten_are_compared() {
+async fn b21_of_1000_parallel_guesses_ten_are_compared() {
     // Nine cost nothing, and the tenth begins the block.
     let house = Arc::new(House::locking_after(9).await);
     house.sign_up(ADA, Transport::Token).await;
@@ -256,7 +256,7 @@ async fn stuffing_many_accounts_from_one_address_is_slowed() {
 }
 
 #[tokio::test]
-async fn the_addresses_of_one_network_are_one() {
+async fn b23_the_addresses_of_one_network_are_one() {
     let house = House::new().await;
     // 2001:db8:1:2::/64, each time another of its addresses, and each spelt another way.
     let mut compared = 0;

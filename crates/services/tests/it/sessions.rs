@@ -24,7 +24,7 @@ async fn opens(house: &House, credential: Credential<'_>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_refreshes_at_once_all_get_the_one_successor() {
+async fn c38_of_64_refreshes_at_once_all_get_the_one_successor() {
     let house = House::new().await;
     let (_, refresh) = tokens(&house.sign_up("ada@example.com", Transport::Token).await);
     let tries = (0..64).map(|_| {
@@ -48,7 +48,7 @@ async fn of_64_refreshes_at_once_all_get_the_one_successor() {
 }
 
 #[tokio::test]
-async fn reuse_after_the_grace_time_ends_the_family() {
+async fn c38_reuse_after_the_grace_time_ends_the_family() {
     let house = House::new().await;
     let (access, first) = tokens(&house.sign_up("ada@example.com", Transport::Token).await);
     let (_, second) = tokens(&house.sessions.refresh(&first, &Client::default()).await.unwrap());

@@ -1,7 +1,7 @@
 //! `/v1/auth/email`: proving addresses, and taking a change back.
 
 use anteroom_tests::app::fresh_email;
-use anteroom_tests::{PASSWORD, Setup, on_every_store};
+use anteroom_tests::{PASSWORD, Setup, TestApp, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -13,6 +13,7 @@ on_every_store![
     an_address_changes_and_is_taken_back,
     of_two_passwords_for_an_unproven_address_neither_counts,
     mails_are_in_the_language_of_whoever_signs_up,
+    of_64_who_confirm_or_undo_a_change_one_does,
 ];
 
 async fn a_mailed_token_proves_the_address_once(setup: &Setup) {
@@ -48,6 +49,7 @@ async fn what_is_no_token_proves_nothing(setup: &Setup) {
             .expect(400)
             .code("invalid_token")
             .events(&["account.email.verify_failed"])
+            .audit(&[])
             .await;
     }
     // Nor is a token of one kind one of another.
@@ -56,17 +58,20 @@ async fn what_is_no_token_proves_nothing(setup: &Setup) {
         .expect(400)
         .code("invalid_token")
         .events(&["account.email.undo_failed"])
+        .audit(&[])
         .await;
     app.post("/v1/auth/password/reset")
         .json(&json!({ "token": token, "password": PASSWORD }))
         .expect(400)
         .code("invalid_token")
         .events(&["account.password.reset_failed"])
+        .audit(&[])
         .await;
     app.post("/v1/auth/email/verify")
         .json(&json!({ "token": token }))
         .expect(204)
         .events(&["account.email.verified"])
+        .audit(&["account.email.verify succeeded"])
         .await;
 }
 
@@ -112,11 +117,16 @@ async fn where_addresses_are_proven_first_signing_up_tells_nothing(setup: &Setup
     let new = sign_up()
         .expect(202)
         .events(&["account.signup.mailed"])
+        .audit(&["account.signup succeeded"])
         .mails(&[&email])
         .await;
     assert_eq!(new.json(), json!({ "status": "verify_email" }));
     assert_eq!(new.header("set-cookie"), None);
-    let unproven = log_in().expect(202).events(&["account.login.failed"]).await;
+    let unproven = log_in()
+        .expect(202)
+        .events(&["account.login.failed"])
+        .audit(&["account.login failed"])
+        .await;
     assert_eq!(unproven.json(), json!({ "status": "verify_email" }));
     let token = app.mailed_token(&email).await;
     app.post("/v1/auth/email/verify")
@@ -128,6 +138,7 @@ async fn where_addresses_are_proven_first_signing_up_tells_nothing(setup: &Setup
     let taken = sign_up()
         .expect(202)
         .events(&["account.signup.mailed"])
+        .audit(&["account.signup failed"])
         .mails(&[&email])
         .await;
     assert_eq!(taken.json(), new.json());
@@ -152,15 +163,18 @@ async fn an_address_changes_and_is_taken_back(setup: &Setup) {
         .expect(409)
         .code("email_taken")
         .events(&["account.email.change_failed"])
+        .audit(&[])
         .await;
     ask(&user.email)
         .expect(422)
         .errors(&[("/email", "same_email")])
         .events(&["account.email.change_failed"])
+        .audit(&[])
         .await;
     ask(&new)
         .expect(202)
         .events(&["account.email.change_requested"])
+        .audit(&["account.email.change_request succeeded"])
         .mails(&[&new, &user.email])
         .await;
     let (confirm, undo) = (app.mailed_token(&new).await, app.mailed_token(&user.email).await);
@@ -169,6 +183,7 @@ async fn an_address_changes_and_is_taken_back(setup: &Setup) {
         .json(&json!({ "token": confirm }))
         .expect(204)
         .events(&["account.email.changed"])
+        .audit(&["account.email.change succeeded"])
         .mails(&[&user.email])
         .await;
     let me = app.get("/v1/me").by(&user).await.is(200).json();
@@ -184,6 +199,7 @@ async fn an_address_changes_and_is_taken_back(setup: &Setup) {
         .json(&json!({ "token": undo }))
         .expect(204)
         .events(&["account.email.change_undone", "session.ended"])
+        .audit(&["account.email.undo succeeded"])
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
@@ -277,4 +293,47 @@ async fn mails_are_in_the_language_of_whoever_signs_up(setup: &Setup) {
         .errors(&[("/locale", "invalid_locale")])
         .events(&["account.signup.failed"])
         .await;
+}
+
+/// Presents a token 64 times at once, on two nodes; answers how many did what it is for. The others opened nothing.
+async fn at_once(nodes: &[TestApp; 2], path: &str, tokens: &[&str]) -> usize {
+    let tries = (0..64).map(|number| {
+        let body = json!({ "token": tokens[number / 2 % tokens.len()] });
+        nodes[number % 2].post(path).json(&body).into_future()
+    });
+    let answers = join_all(tries).await;
+    let done = answers.iter().filter(|answer| answer.status == 204).count();
+    for answer in answers.into_iter().filter(|answer| answer.status != 204) {
+        answer.refused(400, "invalid_token");
+    }
+    done
+}
+
+async fn of_64_who_confirm_or_undo_a_change_one_does(setup: &Setup) {
+    let nodes = setup.nodes().await;
+    let app = &nodes[0];
+    let user = app.user().await;
+    let new = fresh_email();
+    app.post("/v1/me/email")
+        .by(&user)
+        .json(&json!({ "email": new }))
+        .expect(202)
+        .events(&["account.email.change_requested"])
+        .mails(&[&new, &user.email])
+        .await;
+    let (confirm, asked) = (app.mailed_token(&new).await, app.mailed_token(&user.email).await);
+    assert_eq!(at_once(&nodes, "/v1/auth/email/verify", &[&confirm]).await, 1);
+    // One of them has told the former address, with a link of its own.
+    app.expect_mails(std::slice::from_ref(&user.email));
+    let changed = app.mailed_token(&user.email).await;
+    assert_ne!(changed, asked);
+    assert_eq!(app.get("/v1/me").by(&user).await.is(200).json()["email"], new);
+    // Whichever of the two links is used first is the only one.
+    assert_eq!(at_once(&nodes, "/v1/auth/email/undo", &[&asked, &changed]).await, 1);
+    app.expect_mails(std::slice::from_ref(&user.email));
+    let reset = json!({ "token": app.mailed_token(&user.email).await, "password": PASSWORD });
+    app.post("/v1/auth/password/reset").json(&reset).await.is(204);
+    app.expect_mails(std::slice::from_ref(&user.email));
+    let back = app.log_in(&user.email).await;
+    assert_eq!(app.get("/v1/me").by(&back).await.is(200).json()["email"], user.email);
 }

@@ -1,14 +1,15 @@
 //! What failed logins cost, on `POST /v1/auth/login`.
 
-use anteroom_tests::{Answer, Ask, PASSWORD, Setup, TestApp, on_every_store};
+use anteroom_tests::{Answer, Ask, PASSWORD, Setup, TestApp, User, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
 on_every_store![
+    b20_every_path_with_a_password_shares_one_counter,
     the_sixth_failure_closes_the_way_in_and_says_until_when,
     a_known_and_an_unknown_address_are_refused_alike,
-    of_1000_parallel_guesses_on_two_nodes_ten_are_compared,
-    one_network_of_ipv6_is_one_client,
+    b21_of_1000_parallel_guesses_on_two_nodes_ten_are_compared,
+    b23_one_network_of_ipv6_is_one_client,
     the_right_password_opens_it_again_in_time,
 ];
 
@@ -53,6 +54,7 @@ async fn the_sixth_failure_closes_the_way_in_and_says_until_when(setup: &Setup) 
         .expect(401)
         .code("invalid_credentials")
         .events(&["account.login.failed", "account.lockout.began"])
+        .audit(&["account.login failed", "account.lockout succeeded"])
         .mails(&[&user.email])
         .await;
     let mail = app.mails().pop().unwrap();
@@ -66,6 +68,7 @@ async fn the_sixth_failure_closes_the_way_in_and_says_until_when(setup: &Setup) 
             .expect(429)
             .code("login_blocked")
             .events(&["account.login.blocked"])
+            .audit(&[])
             .await;
         assert!((290..=300).contains(&retry_after(&answer)), "{answer:?}");
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
@@ -106,7 +109,89 @@ async fn a_known_and_an_unknown_address_are_refused_alike(setup: &Setup) {
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
-async fn of_1000_parallel_guesses_on_two_nodes_ten_are_compared(setup: &Setup) {
+/// A path on which a password is compared, and what it says of a wrong one.
+#[derive(Debug, Clone, Copy)]
+enum Path {
+    LogIn,
+    Reauthenticate,
+    ChangePassword,
+}
+
+impl Path {
+    fn ask(self, app: &TestApp, user: &User, password: &str) -> Ask {
+        match self {
+            Self::LogIn => log_in(app, &user.email, password),
+            Self::Reauthenticate => app
+                .post("/v1/auth/reauthenticate")
+                .by(user)
+                .json(&json!({ "password": password })),
+            Self::ChangePassword => app
+                .post("/v1/me/password")
+                .by(user)
+                .json(&json!({ "current_password": password, "new_password": "lantern-under-the-quiet-canal" })),
+        }
+    }
+
+    fn wrong(self) -> (u16, &'static str) {
+        match self {
+            Self::LogIn => (401, "invalid_credentials"),
+            Self::Reauthenticate => (403, "invalid_credentials"),
+            Self::ChangePassword => (422, "validation_failed"),
+        }
+    }
+}
+
+async fn b20_every_path_with_a_password_shares_one_counter(setup: &Setup) {
+    // Five cost nothing, and the sixth begins a block that outlasts the test.
+    let app = setup
+        .app_with(&on(&[
+            ("protection.sensitive_per_minute", "1000000"),
+            ("protection.lockout_address_free_failures", "1000000"),
+            ("protection.lockout_first_delay_seconds", "900"),
+        ]))
+        .await;
+    let paths = [Path::LogIn, Path::Reauthenticate, Path::ChangePassword];
+    let backwards = [Path::ChangePassword, Path::Reauthenticate, Path::LogIn];
+    for order in [paths, backwards] {
+        let user = app.user().await;
+        for path in order {
+            for _ in 0..2 {
+                let (status, code) = path.wrong();
+                path.ask(&app, &user, "a wrong password").await.refused(status, code);
+            }
+        }
+        app.expect_mails(std::slice::from_ref(&user.email));
+        for path in order {
+            // The right one is refused as well: nothing is compared any more.
+            for password in ["a wrong password", PASSWORD] {
+                let answer = path.ask(&app, &user, password).await.refused(429, "login_blocked");
+                assert!((880..=900).contains(&retry_after(&answer)), "{path:?}: {answer:?}");
+            }
+        }
+        // Who is signed in stays so.
+        app.get("/v1/me").by(&user).await.is(200);
+        let renew = json!({ "refresh_token": user.refresh_token });
+        app.post("/v1/auth/refresh").json(&renew).await.is(200);
+        // And what was guessed at one account is no other's failure.
+        let other = app.user().await;
+        for path in order {
+            let (status, code) = path.wrong();
+            path.ask(&app, &other, "a wrong password").await.refused(status, code);
+        }
+        Path::Reauthenticate.ask(&app, &other, PASSWORD).await.is(200);
+        // Once it was the right one, all begin anew.
+        assert!(app.services().protection.unlock_account(&user.email).await.unwrap());
+        for _ in 0..2 {
+            for path in order.iter().chain(&order[..2]) {
+                let (status, code) = path.wrong();
+                path.ask(&app, &user, "a wrong password").await.refused(status, code);
+            }
+            Path::LogIn.ask(&app, &user, PASSWORD).await.is(200);
+        }
+    }
+}
+
+async fn b21_of_1000_parallel_guesses_on_two_nodes_ten_are_compared(setup: &Setup) {
     // Nine cost nothing, and the tenth begins a block that outlasts the test.
     let set = on(&[
         ("server.public_url", "http://anteroom.example.test"),
@@ -133,7 +218,7 @@ async fn of_1000_parallel_guesses_on_two_nodes_ten_are_compared(setup: &Setup) {
     }
 }
 
-async fn one_network_of_ipv6_is_one_client(setup: &Setup) {
+async fn b23_one_network_of_ipv6_is_one_client(setup: &Setup) {
     let app = setup
         .app_with(&on(&[
             ("server.trusted_proxies", "127.0.0.1"),

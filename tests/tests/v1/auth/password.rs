@@ -1,5 +1,6 @@
 //! `/v1/auth/password`: forgotten passwords.
 
+use anteroom_tests::scenario::recorded;
 use anteroom_tests::{FRONTEND, PASSWORD, Setup, User, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -27,6 +28,13 @@ async fn a_forgotten_password_is_reset_and_every_session_ends(setup: &Setup) {
         .await;
     let unknown = ask("nobody@example.com").expect(202).events(&events).await;
     assert_eq!(known.json(), unknown.json());
+    // Recorded with the mail, after the answer; an address that nobody has is nobody's affair.
+    for (answer, rows) in [
+        (&known, &["account.password.reset_request succeeded"][..]),
+        (&unknown, &[]),
+    ] {
+        assert_eq!(recorded(&app, &answer.request_id()).await, rows);
+    }
     ask("none").expect(422).errors(&[("/email", "invalid_email")]).await;
     // A page of another site may not ask for it.
     ask(&user.email)
@@ -41,6 +49,7 @@ async fn a_forgotten_password_is_reset_and_every_session_ends(setup: &Setup) {
         .json(&json!({ "token": token, "password": OTHER }))
         .expect(204)
         .events(&["account.password.reset", "session.ended"])
+        .audit(&["account.password.reset succeeded"])
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.refused(401, "unauthenticated");
@@ -156,16 +165,19 @@ async fn a_refused_password_leaves_the_link_good(setup: &Setup) {
         .expect(422)
         .errors(&[("/password", "password_too_short")])
         .events(&["account.password.reset_failed"])
+        .audit(&[])
         .await;
     reset(OTHER)
         .expect(204)
         .events(&["account.password.reset", "session.ended"])
+        .audit(&["account.password.reset succeeded"])
         .mails(&[&user.email])
         .await;
     reset(OTHER)
         .expect(400)
         .code("invalid_token")
         .events(&["account.password.reset_failed"])
+        .audit(&[])
         .await;
 }
 

@@ -12,8 +12,8 @@ use super::signup::no_tokens;
 on_every_store![
     exchanges_both_tokens,
     answers_the_same_successor_for_a_while,
-    ends_the_session_when_a_token_is_used_later_again,
-    has_one_successor_for_64_parallel_tries_on_two_nodes,
+    c38_a_token_that_is_used_later_again_ends_the_session,
+    c38_of_64_parallel_tries_on_two_nodes_one_successor_comes,
     renews_a_cookie,
     refuses_what_is_no_refresh_token,
 ];
@@ -32,6 +32,7 @@ async fn exchanges_both_tokens(setup: &Setup) {
         .json(&json!({ "refresh_token": first.refresh_token }))
         .expect(200)
         .events(&["session.refreshed"])
+        .audit(&[])
         .await;
     let body = answer.json();
     assert_eq!((&body["status"], &body["token_type"]), (&json!("ok"), &json!("Bearer")));
@@ -57,7 +58,7 @@ async fn answers_the_same_successor_for_a_while(setup: &Setup) {
     refresh(&app, first["refresh_token"].as_str().unwrap()).await.is(200);
 }
 
-async fn ends_the_session_when_a_token_is_used_later_again(setup: &Setup) {
+async fn c38_a_token_that_is_used_later_again_ends_the_session(setup: &Setup) {
     let app = setup.app_with(&[("sessions.refresh_grace_seconds", "1")]).await;
     let stolen = app.user().await;
     let owner = User::of(&refresh(&app, &stolen.refresh_token).await.is(200).json());
@@ -79,7 +80,7 @@ async fn ends_the_session_when_a_token_is_used_later_again(setup: &Setup) {
     app.get("/v1/me").by(&other).await.is(200);
 }
 
-async fn has_one_successor_for_64_parallel_tries_on_two_nodes(setup: &Setup) {
+async fn c38_of_64_parallel_tries_on_two_nodes_one_successor_comes(setup: &Setup) {
     let nodes = setup.nodes().await;
     let user = nodes[0].user().await;
     let tries = (0..64).map(|number| {

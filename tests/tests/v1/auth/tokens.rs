@@ -16,10 +16,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 on_every_store![
-    security_case_47_no_part_of_a_token_and_no_flipped_bit_is_one,
-    security_case_58_claims_of_another_type_are_refused,
-    security_case_59_no_header_chooses_an_algorithm_or_a_key,
-    security_case_59_an_es256_signature_has_one_form,
+    c47_no_part_of_a_token_and_no_flipped_bit_is_one,
+    e58_claims_of_another_type_are_refused,
+    e59_no_header_chooses_an_algorithm_or_a_key,
+    e59_an_es256_signature_has_one_form,
     keys_lie_sealed_in_the_store,
     a_new_key_is_published_before_it_signs,
     a_key_that_signs_at_once_is_known_on_every_node,
@@ -126,7 +126,7 @@ impl Forger {
 }
 
 /// Every proper prefix and suffix, and every flipped bit, that is still text.
-fn damaged(token: &str) -> Vec<String> {
+pub(super) fn damaged(token: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for cut in 0..token.len() {
         all.extend([token[..cut].to_owned(), token[cut + 1..].to_owned()]);
@@ -140,7 +140,7 @@ fn damaged(token: &str) -> Vec<String> {
     all
 }
 
-async fn security_case_47_no_part_of_a_token_and_no_flipped_bit_is_one(setup: &Setup) {
+async fn c47_no_part_of_a_token_and_no_flipped_bit_is_one(setup: &Setup) {
     for set in [&[][..], &ES256] {
         // A store of its own for each algorithm would be more than this needs: the second server rotates.
         let app = setup.app_with(set).await;
@@ -177,7 +177,7 @@ async fn security_case_47_no_part_of_a_token_and_no_flipped_bit_is_one(setup: &S
     }
 }
 
-async fn security_case_58_claims_of_another_type_are_refused(setup: &Setup) {
+async fn e58_claims_of_another_type_are_refused(setup: &Setup) {
     let forger = Forger::new(setup, setup.app().await).await;
     let (header, good) = (forger.header().to_string(), forger.claims());
     forger.accepted(&forger.sign(&header, &good.to_string())).await;
@@ -245,7 +245,7 @@ async fn security_case_58_claims_of_another_type_are_refused(setup: &Setup) {
     }
 }
 
-async fn security_case_59_no_header_chooses_an_algorithm_or_a_key(setup: &Setup) {
+async fn e59_no_header_chooses_an_algorithm_or_a_key(setup: &Setup) {
     let forger = Forger::new(setup, setup.app().await).await;
     let (good, claims) = (forger.header(), forger.claims().to_string());
     forger.accepted(&forger.sign(&good.to_string(), &claims)).await;
@@ -340,7 +340,7 @@ async fn security_case_59_no_header_chooses_an_algorithm_or_a_key(setup: &Setup)
         .await;
 }
 
-async fn security_case_59_an_es256_signature_has_one_form(setup: &Setup) {
+async fn e59_an_es256_signature_has_one_form(setup: &Setup) {
     let forger = Forger::new(setup, setup.app_with(&ES256).await).await;
     assert_eq!(forger.key.algorithm, SigningAlgorithm::Es256);
     let (header, claims) = (forger.header().to_string(), forger.claims().to_string());

@@ -11,7 +11,7 @@ use serde_json::json;
 
 on_every_store![
     takes_what_the_provider_has_signed,
-    refuses_what_is_not_the_providers,
+    e60_what_the_provider_has_not_signed_is_refused,
     refuses_what_is_old,
     refuses_what_cannot_be_read,
     has_one_effect_for_one_event,
@@ -94,7 +94,7 @@ async fn takes_what_the_provider_has_signed(setup: &Setup) {
     assert_eq!(held(&app, &user).await, owned("free", "canceled", false));
 }
 
-async fn refuses_what_is_not_the_providers(setup: &Setup) {
+async fn e60_what_the_provider_has_not_signed_is_refused(setup: &Setup) {
     let app = setup.app().await;
     let user = app.user().await;
     let sub = subscription(&user, "sub_1", "active");

@@ -26,15 +26,18 @@ async fn a_password_is_changed_and_other_sessions_end(setup: &Setup) {
         .expect(422)
         .errors(&[("/current_password", "wrong_password")])
         .events(&["account.password.change_failed"])
+        .audit(&["account.password.change failed"])
         .await;
     change(PASSWORD, "short")
         .expect(422)
         .errors(&[("/new_password", "password_too_short")])
         .events(&["account.password.change_failed"])
+        .audit(&[])
         .await;
     change(PASSWORD, OTHER)
         .expect(204)
         .events(&["account.password.changed", "session.ended"])
+        .audit(&["account.password.change succeeded"])
         .mails(&[&user.email])
         .await;
     app.get("/v1/me").by(&user).await.is(200);
@@ -59,10 +62,12 @@ async fn a_proof_is_given_again_within_the_session(setup: &Setup) {
         .expect(403)
         .code("invalid_credentials")
         .events(&["account.reauthentication.failed"])
+        .audit(&["account.reauthenticate failed"])
         .await;
     let body = prove(PASSWORD)
         .expect(200)
         .events(&["account.reauthentication.succeeded"])
+        .audit(&["account.reauthenticate succeeded"])
         .await
         .json();
     assert_eq!(
@@ -154,6 +159,7 @@ async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
         .by(&user)
         .expect(202)
         .events(&["account.deletion.requested", "session.ended"])
+        .audit(&["account.deletion.request succeeded"])
         .mails(&[&user.email])
         .await;
     assert!(answer.json()["delete_after"].is_string());
@@ -163,6 +169,7 @@ async fn an_account_is_deleted_and_comes_back_by_a_login(setup: &Setup) {
         .json(&json!({ "email": user.email, "password": PASSWORD }))
         .expect(200)
         .events(&["account.login.succeeded", "account.deletion.cancelled"])
+        .audit(&["account.login succeeded", "account.deletion.cancel succeeded"])
         .mails(&[&user.email])
         .await;
     let back = anteroom_tests::User::of(&back.json());
@@ -196,6 +203,7 @@ async fn the_last_admin_stays(setup: &Setup) {
         .expect(409)
         .code("last_admin")
         .events(&["account.deletion.failed"])
+        .audit(&[])
         .await;
     let second = app.admin().await;
     app.delete("/v1/me").by(&second).await.is(202);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use anteroom_tests::scenario::recorded;
 use anteroom_tests::upstream::{chunk, sse};
 use anteroom_tests::{Answer, PASSWORD, Script, Setup, Step, TestApp, Upstream, User, on_every_store};
 use futures_util::future::join_all;
@@ -86,7 +87,8 @@ async fn ends_one_of_ones_own(setup: &Setup) {
     let path = format!("/v1/me/sessions/{}", lost.session_id);
     app.delete(&path).by(&eve).expect(404).code("not_found").await;
     app.get("/v1/me").by(&lost).await.is(200);
-    let answer = app.delete(&path).by(&ada).expect(204).events(&["session.ended"]).await;
+    let ask = app.delete(&path).by(&ada).expect(204).events(&["session.ended"]);
+    let answer = ask.audit(&["session.revoke succeeded"]).await;
     assert_eq!(answer.header("set-cookie"), None);
     app.get("/v1/me").by(&lost).await.refused(401, "unauthenticated");
     app.post("/v1/auth/refresh")
@@ -118,6 +120,7 @@ async fn ends_the_one_that_asks_as_a_logout_does(setup: &Setup) {
         .from(&browser)
         .expect(204)
         .events(&["session.ended"])
+        .audit(&["session.logout succeeded"])
         .await;
     assert!(answer.header("set-cookie").unwrap().contains("Max-Age=0"), "{answer:?}");
     app.get("/v1/me").from(&browser).await.refused(401, "unauthenticated");
@@ -128,14 +131,15 @@ async fn ends_all_others(setup: &Setup) {
     let (ada, eve) = (app.user().await, app.user().await);
     let others = [app.log_in(&ada.email).await, app.log_in(&ada.email).await];
     let ask = app.delete("/v1/me/sessions").by(&ada).expect(200);
-    let answer = ask.events(&["session.ended", "session.ended"]).await;
+    let ask = ask.events(&["session.ended", "session.ended"]);
+    let answer = ask.audit(&["session.revoke succeeded"]).await;
     assert_eq!(answer.json(), json!({ "ended": 2 }));
     for other in &others {
         app.get("/v1/me").by(other).await.refused(401, "unauthenticated");
     }
     app.get("/v1/me").by(&eve).await.is(200);
     assert_eq!(listed(&app, &ada).await.len(), 1);
-    let again = app.delete("/v1/me/sessions").by(&ada).expect(200).await;
+    let again = app.delete("/v1/me/sessions").by(&ada).expect(200).audit(&[]).await;
     assert_eq!(again.json(), json!({ "ended": 0 }));
     app.delete("/v1/me/sessions").expect(401).code("unauthenticated").await;
 }
@@ -144,12 +148,12 @@ async fn ends_all_others(setup: &Setup) {
 async fn full(setup: &Setup, when_full: &str) -> (TestApp, User, Vec<Answer>) {
     let settings = [
         ("server.public_url", "http://anteroom.example.test"),
-        ("sessions.max_per_user", "8"),
+        ("sessions.max_per_user", "32"),
         ("sessions.when_full", when_full),
     ];
     let nodes = [setup.app_with(&settings).await, setup.app_with(&settings).await];
     let user = nodes[0].user().await;
-    let logins = (0..16).map(|number| log_in(&nodes[number % 2], &user.email, &[]));
+    let logins = (0..64).map(|number| log_in(&nodes[number % 2], &user.email, &[]));
     let answers = join_all(logins).await;
     let [app, _] = nodes;
     (app, user, answers)
@@ -176,14 +180,15 @@ async fn keeps_the_newest_when_it_is_full(setup: &Setup) {
         }
     }
     let reader = users.iter().find(|user| live.contains(&user.session_id)).unwrap();
-    assert_eq!(listed(&app, reader).await.len(), 8);
+    assert_eq!(listed(&app, reader).await.len(), 32);
     let one_more = log_in(&app, &first.email, &[]).await.is(200);
-    assert_eq!(listed(&app, &User::of(&one_more.json())).await.len(), 8);
+    assert_eq!(listed(&app, &User::of(&one_more.json())).await.len(), 32);
     let ask = app
         .post("/v1/auth/login")
         .json(&json!({ "email": first.email, "password": PASSWORD }));
     ask.expect(200)
         .events(&["account.login.succeeded", "session.ended"])
+        .audit(&["account.login succeeded"])
         .await;
 }
 
@@ -194,18 +199,19 @@ async fn refuses_more_when_it_is_full(setup: &Setup) {
         if answer.status == 200 {
             granted += 1;
         } else {
-            assert_eq!(answer.json()["limit"], 8);
+            assert_eq!(answer.json()["limit"], 32);
             answer.refused(409, "too_many_sessions");
         }
     }
-    assert_eq!(granted, 7, "and the one of the signup");
-    assert_eq!(listed(&app, &first).await.len(), 8);
+    assert_eq!(granted, 31, "and the one of the signup");
+    assert_eq!(listed(&app, &first).await.len(), 32);
     let ask = app
         .post("/v1/auth/login")
         .json(&json!({ "email": first.email, "password": PASSWORD }));
     ask.expect(409)
         .code("too_many_sessions")
         .events(&["account.login.failed"])
+        .audit(&["account.login failed"])
         .await;
     app.post("/v1/auth/logout").by(&first).await.is(204);
     log_in(&app, &first.email, &[]).await.is(200);
@@ -247,9 +253,12 @@ async fn tells_of_a_new_device_with_a_link_that_ends_it(setup: &Setup) {
     });
     let mut done = 0;
     for answer in join_all(tries).await {
+        let rows = recorded(app, &answer.request_id()).await;
         if answer.status == 204 {
+            assert_eq!(rows, ["session.revoke succeeded"]);
             done += 1;
         } else {
+            assert_eq!(rows, [""; 0]);
             answer.refused(400, "invalid_token");
         }
     }
