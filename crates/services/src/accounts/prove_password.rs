@@ -19,7 +19,7 @@ pub(crate) struct Proven {
     /// Whose account it is.
     pub(crate) user: User,
     /// What the password was compared with. It takes a while to compare: ask [`Proven::still_holds`] before acting.
-    hash: String,
+    compared_with: String,
     /// Whether the stored hash should be replaced.
     pub(crate) outdated: bool,
     /// To be handed to `Protection::attempt_succeeded` in the unit of work that acts on the proof.
@@ -31,7 +31,7 @@ impl Proven {
     /// opens nothing, and is not written back.
     pub(crate) async fn still_holds(&self, unit: &mut dyn UnitOfWork) -> StoreResult<bool> {
         let now = unit.password_hash(self.user.id).await?;
-        Ok(now.is_some_and(|now| now == self.hash))
+        Ok(now.is_some_and(|now| now == self.compared_with))
     }
 }
 
@@ -86,7 +86,7 @@ impl Accounts {
             Ok((Some(user), Some((hash, outdated)))) => {
                 let proven = Proven {
                     user: user.clone(),
-                    hash,
+                    compared_with: hash,
                     outdated,
                     attempt,
                 };
