@@ -102,6 +102,7 @@ async fn no_line_is_forged(setup: &Setup) {
         .await;
         drop(server);
         let lines: Vec<&str> = said.split('\n').filter(|line| !line.is_empty()).collect();
+        assert!(said.contains("forged.line"), "{format}: it was to be said, escaped");
         let odd = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         let begun = lines.iter().position(|line| line.contains("server.started")).unwrap();
         for line in &lines[begun..] {
