@@ -18,8 +18,13 @@ const IN_HEADERS: &str = "x\u{85}a\u{2028}event=\"forged.line\"\u{2029}c\u{9b}2K
 async fn no_line_is_forged(setup: &Setup) {
     let upstream = Upstream::start().await;
     let error = json!({ "error": { "message": FORGED, "type": FORGED, "code": FORGED } }).to_string();
+    // A provider that cannot be trusted to name its models.
+    upstream.on(
+        "models",
+        Script::json(&json!({ "object": "list", "data": [{ "id": FORGED }] }).to_string()),
+    );
     for format in ["json", "text"] {
-        let mut settings = upstream.settings("m").to_vec();
+        let mut settings = upstream.settings("").to_vec();
         settings.extend([("log.format", format), ("log.level", "trace")]);
         let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
         let (client, url) = (http_client(), &server.url);
@@ -51,15 +56,15 @@ async fn no_line_is_forged(setup: &Setup) {
                 .header("idempotency-key", header(IN_HEADERS))
                 .body(body.to_string())
         };
-        let ask = json!({ "model": "m", "messages": [{ "role": "user", "content": FORGED }] });
+        let ask = json!({ "model": FORGED, "messages": [{ "role": "user", "content": FORGED }] });
         for status in [200, 400, 401, 500] {
             upstream.on(
-                "m",
+                FORGED,
                 Script::answer(status, &[("content-type", "application/json")], &error),
             );
             by("POST", "/v1/chat/completions", &ask).send().await.unwrap();
         }
-        let unknown = json!({ "model": FORGED, "messages": [{ "role": "user", "content": FORGED }] });
+        let unknown = json!({ "model": format!("{FORGED}!"), "messages": [{ "role": "user", "content": FORGED }] });
         by("POST", "/v1/chat/completions", &unknown).send().await.unwrap();
         by("PATCH", "/v1/me", &json!({ "name": FORGED, "locale": FORGED }))
             .send()
@@ -102,6 +107,7 @@ async fn no_line_is_forged(setup: &Setup) {
         .await;
         drop(server);
         let lines: Vec<&str> = said.split('\n').filter(|line| !line.is_empty()).collect();
+        assert!(said.contains("forged.line"), "{format}: it was to be said, escaped");
         let odd = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         let begun = lines.iter().position(|line| line.contains("server.started")).unwrap();
         for line in &lines[begun..] {
