@@ -3,7 +3,7 @@
 use anteroom_tests::client::raw;
 use anteroom_tests::{Setup, TestApp, User, on_every_store};
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 
 on_every_store![
     f66_no_host_opens_a_route,
@@ -27,10 +27,19 @@ async fn status(app: &TestApp, method: &str, target: &str, host: &str, user: Opt
         format!("authorization: Bearer {}\r\n", user.access_token)
     });
     let request = format!("{method} {target} HTTP/1.1\r\n{host}{bearer}connection: close\r\n\r\n");
-    let answer = raw(app, request.as_bytes()).await;
-    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let code = code.unwrap_or_else(|| panic!("{request:?} was answered {answer:?}"));
-    (code, answer)
+    // On a busy machine one may not be answered in the time that is waited for; each changes nothing.
+    for _ in 0..10 {
+        let answer = raw(app, request.as_bytes()).await;
+        if let Some(code) = answer.split(' ').nth(1) {
+            return (code.parse().unwrap(), answer);
+        }
+    }
+    panic!("{request:?} was not answered");
+}
+
+/// A few at a time.
+async fn in_turn(asked: Vec<impl Future<Output = ()>>) {
+    stream::iter(asked).buffer_unordered(8).collect::<()>().await;
 }
 
 /// CVE-2026-48710 (Starlette): a host that holds the path of an open route.
@@ -70,7 +79,7 @@ async fn f66_no_host_opens_a_route(setup: &Setup) {
             }
         }
     }
-    join_all(asked).await;
+    in_turn(asked).await;
 }
 
 async fn f66_no_spelling_of_a_path_opens_a_route(setup: &Setup) {
@@ -145,7 +154,7 @@ async fn f66_no_spelling_of_a_path_opens_a_route(setup: &Setup) {
         };
         asked.push(ask.boxed_local());
     }
-    join_all(asked).await;
+    in_turn(asked).await;
 }
 
 /// What proxies are sent (RFC 9112 section 3.2.2 to 3.2.4) is taken for the path that it holds, or for nothing.
@@ -191,6 +200,6 @@ async fn f66_no_form_of_the_target_opens_a_route(setup: &Setup) {
             }
         }
     }
-    join_all(asked).await;
+    in_turn(asked).await;
     app.get("/v1/me").by(&user).await.is(200);
 }
