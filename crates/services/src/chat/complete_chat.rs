@@ -170,8 +170,8 @@ impl Driver {
                 }
                 Err(e) => break e,
             };
-            if handed_on.is_err() {
-                return Outcome::Cancelled;
+            if let Err(e) = handed_on {
+                break e;
             }
         };
         drop(incoming);
