@@ -21,15 +21,20 @@ use crate::query;
 #[serde(deny_unknown_fields)]
 pub struct ChangeUserRequest {
     /// What the user may do.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = RoleChoice, required = false)]
     role: Option<RoleChoice>,
     /// Whether the account is closed: it cannot be logged in to, and its sessions end at once.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = bool, required = false)]
     disabled: Option<bool>,
     /// A name to show; `null` for none.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     name: Option<Option<String>>,
-    /// A BCP 47 language tag.
-    #[schema(example = "de")]
+    /// A BCP 47 language tag; there is always one, so it cannot be `null`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(example = "de", value_type = String, required = false)]
     locale: Option<String>,
 }
 

@@ -105,6 +105,15 @@ async fn changes_role_name_and_language(setup: &Setup) {
         .expect(422)
         .errors(&[("/role", "invalid_type")])
         .await;
+    for member in ["role", "disabled", "locale"] {
+        app.patch(&path(&user))
+            .by(&admin)
+            .json(&json!({ member: null }))
+            .expect(422)
+            .errors(&[(&format!("/{member}"), "invalid_type")])
+            .audit(&[])
+            .await;
+    }
     app.patch(&path(&user))
         .by(&admin)
         .json(&json!({ "role": "user", "name": null }))
