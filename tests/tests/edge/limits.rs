@@ -1,12 +1,16 @@
 //! How often somebody may do something.
 
-use anteroom_tests::{Answer, Ask, PASSWORD, Setup, TestApp, on_every_store};
+use anteroom_services::protection::Act;
+use anteroom_tests::{Answer, Ask, PASSWORD, Setup, TestApp, User, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
 on_every_store![
     ten_logins_a_minute,
     signups_are_counted_apart,
+    what_proves_a_user_is_limited_for_each_user,
+    links_asked_for_are_limited_for_each_address,
+    every_route_is_counted_as_it_should,
     a_hundred_parallel_guesses_are_ten,
     users_are_counted_apart_and_strangers_by_address,
     f65_proxies_are_believed_if_they_are_trusted,
@@ -89,6 +93,86 @@ async fn signups_are_counted_apart(setup: &Setup) {
     assert_eq!(
         answer.header("ratelimit-policy").as_deref(),
         Some("\"signup\";q=10;w=60")
+    );
+}
+
+async fn what_proves_a_user_is_limited_for_each_user(setup: &Setup) {
+    let app = setup.app_with(&[ON, NO_LOCKOUT]).await;
+    let (user, other) = (app.user().await, app.user().await);
+    let prove = |user: &User| {
+        app.post("/v1/auth/reauthenticate")
+            .by(user)
+            .json(&json!({ "password": "a wrong password" }))
+    };
+    // One count for the three.
+    for number in 0..10 {
+        let (path, body) = match number % 3 {
+            0 => (
+                "/v1/me/password",
+                json!({ "current_password": "x", "new_password": "y" }),
+            ),
+            1 => ("/v1/me/email", json!({ "email": "none" })),
+            _ => ("/v1/auth/reauthenticate", json!({ "password": "a wrong password" })),
+        };
+        let answer = app.post(path).by(&user).json(&body).await;
+        assert!(matches!(answer.status, 403 | 422), "{answer:?}");
+        assert_eq!(
+            answer.header("ratelimit-policy").as_deref(),
+            Some("\"sensitive\";q=10;w=60")
+        );
+    }
+    limited(&prove(&user).await);
+    prove(&other).await.refused(403, "invalid_credentials");
+    // Not what keeps a session going, or ends it.
+    app.get("/v1/auth/session").by(&user).await.is(200);
+    let fresh = app
+        .post("/v1/auth/refresh")
+        .json(&json!({ "refresh_token": user.refresh_token }))
+        .await
+        .is(200);
+    app.post("/v1/auth/logout").by(&User::of(&fresh.json())).await.is(204);
+}
+
+async fn links_asked_for_are_limited_for_each_address(setup: &Setup) {
+    let app = setup.app_with(&[ON, NO_LOCKOUT]).await;
+    let forgot = || {
+        app.post("/v1/auth/password/forgot")
+            .json(&json!({ "email": "nobody@example.com" }))
+    };
+    for _ in 0..10 {
+        forgot().await.is(202);
+    }
+    limited(&forgot().await);
+    let verify = app.post("/v1/auth/email/verify").json(&json!({ "token": "x" }));
+    limited(&verify.await);
+    guess(&app).await.refused(401, "invalid_credentials");
+}
+
+/// Which routes have a limit of their own: one that lost it would be found by nobody else.
+async fn every_route_is_counted_as_it_should(_: &Setup) {
+    let mut own: Vec<String> = anteroom_http::routes()
+        .iter()
+        .filter(|route| route.act != Act::Default)
+        .map(|route| format!("{:?} {} {}", route.act, route.method, route.path))
+        .collect();
+    own.sort();
+    assert_eq!(
+        own,
+        [
+            "LogIn POST /v1/auth/login",
+            "Recover POST /v1/auth/email/resend",
+            "Recover POST /v1/auth/email/undo",
+            "Recover POST /v1/auth/email/verify",
+            "Recover POST /v1/auth/password/forgot",
+            "Recover POST /v1/auth/password/reset",
+            "Recover POST /v1/auth/sessions/revoke",
+            "Sensitive POST /v1/auth/reauthenticate",
+            "Sensitive POST /v1/me/email",
+            "Sensitive POST /v1/me/password",
+            "SignUp POST /v1/auth/signup",
+            "Unlimited GET /health",
+            "Unlimited GET /health/ready",
+        ]
     );
 }
 

@@ -501,6 +501,12 @@ mod tests {
     }
 
     #[test]
+    fn the_decoy_costs_the_start_nothing() {
+        let hasher = hasher(4);
+        assert_eq!(hasher.rounds(), 0);
+    }
+
+    #[test]
     fn costs_out_of_range_are_refused() {
         for cost in [0, 3, 21, 31] {
             let options = BcryptOptions {
