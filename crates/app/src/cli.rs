@@ -43,7 +43,7 @@ impl Cli {
 pub enum Command {
     /// Serve the API until SIGTERM or Ctrl-C; brings the database's schema up first
     Serve,
-    /// Bring the database's schema up, or show where it stands
+    /// Bring the database's schema up, take it back, or show where it stands
     #[command(subcommand)]
     Migrate(MigrateCommand),
     /// Manage administrators
@@ -80,12 +80,30 @@ pub enum Command {
 }
 
 /// `anteroom migrate …`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum MigrateCommand {
     /// Apply the migrations that are missing; safe while several nodes start at once
     Up,
+    /// Take the newest migrations back, so that an older version starts again
+    ///
+    /// What is in the tables and columns that they brought is lost: take a backup first. Stop all servers before, and
+    /// run it with the version that applied them, since an older one does not know them.
+    Down(MigrateDownArgs),
     /// List the migrations with whether they are applied; ends with 1 if one is missing
     Status,
+}
+
+/// `anteroom migrate down …`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[group(required = true, multiple = false)]
+pub struct MigrateDownArgs {
+    /// Until this one is the newest that is applied, as `anteroom migrate status` shows it
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+
+    /// So many of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Option<u32>,
 }
 
 /// `anteroom admin …`
@@ -441,6 +459,20 @@ mod tests {
             ("anteroom migrate up", Command::Migrate(MigrateCommand::Up)),
             ("anteroom migrate status", Command::Migrate(MigrateCommand::Status)),
             (
+                "anteroom migrate down --to 20261120000006",
+                Command::Migrate(MigrateCommand::Down(MigrateDownArgs {
+                    to: Some("20261120000006".to_owned()),
+                    steps: None,
+                })),
+            ),
+            (
+                "anteroom migrate down --steps 2",
+                Command::Migrate(MigrateCommand::Down(MigrateDownArgs {
+                    to: None,
+                    steps: Some(2),
+                })),
+            ),
+            (
                 "anteroom admin create --email a@b.example --password-stdin",
                 Command::Admin(AdminCommand::Create(create)),
             ),
@@ -532,6 +564,9 @@ mod tests {
     fn what_is_unfinished_is_refused() {
         for words in [
             "anteroom migrate",
+            "anteroom migrate down",
+            "anteroom migrate down --steps 0",
+            "anteroom migrate down --to 20261120000006 --steps 1",
             "anteroom admin create",
             "anteroom users",
             "anteroom passwords build-filter --input a",

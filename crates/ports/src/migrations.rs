@@ -32,6 +32,8 @@ pub trait Migrator: Send + Sync {
     /// Answers the versions that this call applied.
     async fn migrate_up(&self) -> StoreResult<Vec<String>>;
 
-    /// Takes the newest applied migration back; for tests and for operators who know. `None` if there is none.
+    /// Takes the newest applied migration back, under the same lock, with what is in the tables and columns that it
+    /// brought. Answers its version; `None` if none is applied. [`Corrupt`](crate::StoreError::Corrupt) if this binary
+    /// does not know it.
     async fn migrate_down(&self) -> StoreResult<Option<String>>;
 }

@@ -7,6 +7,7 @@ use std::process::Output;
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
 use anteroom_tests::{Kind, PASSWORD, Setup, on_every_store};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{log_in, sign_up};
@@ -16,6 +17,7 @@ on_every_store![
     promotes_somebody_beside_a_running_server,
     unlocks_somebody_beside_a_running_server,
     brings_the_schema_up_and_shows_where_it_stands,
+    takes_migrations_back_and_keeps_what_was_before_them,
     shows_the_configuration_without_secrets,
     writes_what_is_committed,
     keeps_its_files_to_itself,
@@ -161,6 +163,66 @@ async fn brings_the_schema_up_and_shows_where_it_stands(setup: &Setup) {
     assert!(output.status.success() && !said.contains("pending"), "{said}");
     let (output, said) = run(setup, &[], &["migrate", "up"], "");
     assert!(output.status.success() && said.contains("nothing to do"), "{said}");
+}
+
+/// The versions on lines that begin so, in their order.
+fn versions<'a>(said: &'a str, state: &str) -> Vec<&'a str> {
+    said.lines()
+        .filter_map(|line| line.strip_prefix(state)?.strip_prefix("  "))
+        .collect()
+}
+
+async fn takes_migrations_back_and_keeps_what_was_before_them(setup: &Setup) {
+    // The last one of 0.1.
+    const OLD: &str = "20261120000006";
+    let down = |how: &str, what: &str| run(setup, &[], &["migrate", "down", how, what], "");
+    let status = || run(setup, &[], &["migrate", "status"], "").1;
+
+    let (output, said) = down("--to", OLD);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no migration is applied"), "{said}");
+
+    let mut server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    sign_up(&server.url, "ada@example.com").await;
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+    let before = status();
+    let applied = versions(&before, "applied");
+    let (newest, at) = (applied.last().unwrap(), applied.iter().position(|v| *v == OLD).unwrap());
+
+    for (how, what, named) in [
+        ("--to", "20261120000099", "20261120000099 is not applied"),
+        ("--steps", "9999", "are applied"),
+    ] {
+        let (output, said) = down(how, what);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(named) && said.contains(OLD) && said.contains(newest),
+            "{said}"
+        );
+        assert!(!said.contains("reverted"), "{said}");
+    }
+    assert_eq!(status(), before, "what is refused changes nothing");
+    let (output, said) = down("--to", newest);
+    assert!(output.status.success() && said.contains("nothing to do"), "{said}");
+
+    let (output, said) = down("--steps", "1");
+    assert!(output.status.success(), "{said}");
+    assert_eq!(versions(&said, "reverted"), [*newest]);
+    let (output, said) = down("--to", OLD);
+    assert!(output.status.success(), "{said}");
+    let mut reverted = versions(&said, "reverted");
+    reverted.reverse();
+    assert_eq!(reverted, applied[at + 1..applied.len() - 1], "newest first: {said}");
+    let after = status();
+    assert_eq!(versions(&after, "applied"), applied[..=at]);
+    assert_eq!(versions(&after, "pending"), applied[at + 1..]);
+    let (output, said) = down("--to", newest);
+    assert!(!output.status.success() && said.contains("is not applied"), "{said}");
+
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    assert_eq!(status(), before, "a start brings it up again");
+    assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 200);
 }
 
 async fn shows_the_configuration_without_secrets(setup: &Setup) {
