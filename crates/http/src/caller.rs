@@ -20,7 +20,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::Api;
 use crate::origin;
 use crate::problem::Problem;
-use crate::route::Counted;
+use crate::route::Matched;
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +152,8 @@ pub(crate) fn address(request: &HttpRequest) -> Option<IpAddr> {
 
 fn act(request: &HttpRequest) -> Act {
     request
-        .app_data::<Counted>()
-        .map_or(Act::Default, |counted| counted.act(request.method()))
+        .app_data::<Matched>()
+        .map_or(Act::Default, |matched| matched.act(request.method()))
 }
 
 /// Leaves the verdict for the answer's headers, and refuses what is over the limit.

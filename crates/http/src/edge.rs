@@ -22,6 +22,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use crate::caller::{Admitted, RequestInfo};
 use crate::origin;
 use crate::problem::Problem;
+use crate::route::Matched;
 use crate::{Api, HttpOptions};
 
 /// Counts requests from their head to the end of their answer's body, so that a shutdown knows when all is said.
@@ -385,7 +386,7 @@ fn finish(
             "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
         );
     }
-    let route = request.match_pattern().unwrap_or_default();
+    let route = request.app_data::<Matched>().map_or("", |matched| matched.path);
     let elapsed = begun.elapsed();
     meters.count(request.method(), status, elapsed);
     let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);

@@ -119,13 +119,18 @@ impl Route {
     }
 }
 
-/// Which limit counts a request, by its method; the [`Caller`] extractors read it off the matched resource.
-pub(crate) struct Counted(Vec<(Method, Act)>);
+/// The resource that a request's path matched, for whoever looks at the request: the [`Caller`] extractors want to know
+/// which limit counts it, the log its path. Asking actix for the pattern would match the path once more.
+pub(crate) struct Matched {
+    /// The path, with `{names}`.
+    pub(crate) path: &'static str,
+    acts: Vec<(Method, Act)>,
+}
 
-impl Counted {
+impl Matched {
     pub(crate) fn act(&self, method: &Method) -> Act {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let found = self.0.iter().find(|(known, _)| known == method);
+        let found = self.acts.iter().find(|(known, _)| known == method);
         found.map_or(Act::Default, |(_, act)| *act)
     }
 }
@@ -149,8 +154,8 @@ fn resource(path: &'static str, routes: Vec<Route>) -> impl HttpServiceFactory {
         methods.push(Method::HEAD);
     }
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let counted = routes.iter().map(|r| (r.method.clone(), r.act)).collect();
-    let mut resource = web::resource(path).app_data(Counted(counted));
+    let acts = routes.iter().map(|r| (r.method.clone(), r.act)).collect();
+    let mut resource = web::resource(path).app_data(Matched { path, acts });
     for route in routes {
         let method = route.method.clone();
         let handler = if method == Method::GET {

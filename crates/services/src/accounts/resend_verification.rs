@@ -62,7 +62,7 @@ impl Accounts {
     pub(super) async fn queue_mail_ask(&self, topic: &'static str, email: &Email, client: &Client) -> StoreResult<()> {
         let mut unit = self.store.begin(Durability::Full).await?;
         self.webhooks
-            .queue_errand(&mut *unit, topic, &MailAsk::new(email, client))
+            .queue_errand_apart(&mut *unit, topic, &MailAsk::new(email, client))
             .await?;
         unit.commit().await
     }

@@ -109,6 +109,27 @@ impl Webhooks {
         self.queue(unit, id, topic, payload).await
     }
 
+    /// The same for an errand whose work must not be seen in the time that this answer, or the next, takes: the worker is
+    /// woken a moment later, at a time that nobody can foresee.
+    pub(crate) async fn queue_errand_apart(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        topic: &'static str,
+        payload: &impl Serialize,
+    ) -> StoreResult<()> {
+        let payload = serde_json::to_string(payload).map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+        unit.insert_outbox(&self.item(self.ids.uuid(), topic, payload)).await?;
+        let moment = Duration::from_millis(50 + u64::from(self.ids.secret()[0]));
+        let due = Arc::clone(&self.due);
+        unit.after_commit(Box::new(move || {
+            tokio::spawn(async move {
+                tokio::time::sleep(moment).await;
+                due.notify_one();
+            });
+        }));
+        Ok(())
+    }
+
     /// Whether mail leaves at all.
     pub(crate) fn sends_mail(&self) -> bool {
         self.mailer.is_some()
@@ -154,17 +175,20 @@ impl Webhooks {
     }
 
     async fn queue(&self, unit: &mut dyn UnitOfWork, id: Uuid, topic: &str, payload: String) -> StoreResult<()> {
-        let item = OutboxItem {
+        unit.insert_outbox(&self.item(id, topic, payload)).await?;
+        // Earlier the worker would look, find nothing and sleep on.
+        let due = Arc::clone(&self.due);
+        unit.after_commit(Box::new(move || due.notify_one()));
+        Ok(())
+    }
+
+    fn item(&self, id: Uuid, topic: &str, payload: String) -> OutboxItem {
+        OutboxItem {
             id,
             topic: topic.to_owned(),
             payload,
             attempts: 0,
             created_at: self.clock.now(),
-        };
-        unit.insert_outbox(&item).await?;
-        // Earlier the worker would look, find nothing and sleep on.
-        let due = Arc::clone(&self.due);
-        unit.after_commit(Box::new(move || due.notify_one()));
-        Ok(())
+        }
     }
 }
