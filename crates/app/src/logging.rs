@@ -62,6 +62,13 @@ fn could_forge(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a text is plain ASCII that stands in every line as it is. Most texts are, and this looks at many bytes at a
+/// time, where looking for characters goes one by one.
+fn is_plain(text: &str) -> bool {
+    let special = |b: u8| (b < b' ') | (b >= 0x7f) | (b == b'"') | (b == b'\\');
+    !text.bytes().fold(false, |found, b| found | special(b))
+}
+
 /// Fields of text lines as tracing-subscriber writes them, but with whatever could forge a line escaped: texts of errors
 /// repeat what strangers sent.
 struct TextFields;
@@ -103,6 +110,9 @@ struct Harmless<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Harmless<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if is_plain(text) {
+            return self.0.write_str(text);
+        }
         let mut rest = text;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| could_forge(*c)) {
             self.0.write_str(&rest[..at])?;
@@ -222,6 +232,9 @@ struct Escaped<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if is_plain(text) {
+            return self.0.write_str(text);
+        }
         let special = |c: char| matches!(c, '"' | '\\') || could_forge(c);
         let mut rest = text;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| special(*c)) {

@@ -103,9 +103,14 @@ impl Sessions {
     fn cached_state(&self, id: SessionId) -> Option<Arc<LiveSession>> {
         let cached = self.states.get(&id)?;
         let session = &cached.state.session;
-        let floor = self.floor.load(Ordering::SeqCst);
-        let floor = self.floors.get(&session.user_id).map_or(floor, |own| own.max(floor));
-        let current = cached.epoch >= floor && (cached.read_at.elapsed() < STATE_FRESH || self.link.stands());
+        // No floor is above the epoch, so that mostly there is nothing to look up.
+        let unchanged = || {
+            let floor = self.floor.load(Ordering::SeqCst);
+            let floor = self.floors.get(&session.user_id).map_or(floor, |own| own.max(floor));
+            cached.epoch >= floor
+        };
+        let unchanged = cached.epoch >= self.epoch.load(Ordering::SeqCst) || unchanged();
+        let current = unchanged && (cached.read_at.elapsed() < STATE_FRESH || self.link.stands());
         (current && session.live_at(self.clock.now())).then(|| Arc::clone(&cached.state))
     }
 
