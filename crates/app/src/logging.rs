@@ -65,7 +65,7 @@ fn could_forge(c: char) -> bool {
 /// Whether a text is plain ASCII that stands in every line as it is. Most texts are, and this looks at many bytes at a
 /// time, where looking for characters goes one by one.
 fn is_plain(text: &str) -> bool {
-    let special = |b: u8| (b < b' ') | (b >= 0x7f) | (b == b'"') | (b == b'\\');
+    let special = |b: u8| !matches!(b, b' '..=b'~') || matches!(b, b'"' | b'\\');
     !text.bytes().fold(false, |found, b| found | special(b))
 }
 
