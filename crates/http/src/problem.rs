@@ -285,7 +285,7 @@ impl ResponseError for Problem {
         self.0.status
     }
 
-    /// Only a fallback: [`crate::Edge`] renders problems, since it knows the request id and the shape.
+    /// Only a fallback: the middleware `Edge` renders problems, since it knows the request id and the shape.
     fn error_response(&self) -> HttpResponse {
         self.response("", false)
     }

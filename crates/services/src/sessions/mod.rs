@@ -247,7 +247,7 @@ impl Sessions {
         PublicKeys { json, tag }
     }
 
-    /// How many entries each cache holds, with what was queued within it done: [`CACHE_ENTRIES`] at most, and five times
+    /// How many entries each cache holds, with what was queued within it done: 20,000 at most, and five times
     /// as many users.
     pub fn entries_kept(&self) -> [(&'static str, u64); 5] {
         fn count<K, V>(cache: &Cache<K, V>) -> u64
