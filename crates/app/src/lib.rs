@@ -5,6 +5,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 mod jobs;
+mod log_output;
 mod logging;
 mod metrics;
 mod secret_file;

@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{LogFormat, Settings};
+use crate::log_output;
 
 /// Where lines go: a server's to its output, a command's beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,10 @@ pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
         )
     })?;
     let (writer, colours) = match output {
-        Output::Stdout => (BoxMakeWriter::new(stdout), stdout().is_terminal()),
+        Output::Stdout => (
+            BoxMakeWriter::new(log_output::start().context("the log cannot be written")?),
+            stdout().is_terminal(),
+        ),
         Output::Stderr => (BoxMakeWriter::new(stderr), stderr().is_terminal()),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);

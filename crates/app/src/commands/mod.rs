@@ -21,12 +21,15 @@ use anyhow::bail;
 
 use crate::cli::{Cli, Command};
 use crate::config::{LoadInput, Loaded, load};
+use crate::log_output;
 use crate::logging::{self, Output};
 
 /// Carries out a command. Errors go to standard error in one line each, with their causes.
 pub fn run(cli: Cli) -> ExitCode {
     let path = cli.config.clone();
-    match carry_out(cli.into_command(), path) {
+    let ended = carry_out(cli.into_command(), path);
+    log_output::flush();
+    match ended {
         Ok(code) => code,
         Err(e) => {
             say_error(&format!("anteroom: {e:#}"));
@@ -76,6 +79,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Writes to standard output; a reader that has gone is nobody's error.
 fn say(text: &str) {
+    log_output::flush();
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
