@@ -21,9 +21,15 @@ use tracing::instrument;
 use uuid::Uuid;
 
 use crate::backend::{lock_name, locked_or_skipped};
+use crate::kept::kept;
 use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
 use crate::types::{At, Id, text, unknown_word};
 use crate::unit::Unit;
+
+/// The statements of every call to a model, which stay prepared.
+struct HoldQuota;
+struct SettleQuota;
+struct InsertUsage;
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
@@ -271,7 +277,7 @@ impl Unit {
             });
         }
         let room = hold.limit.unwrap_or(i64::MAX) - hold.amount;
-        let done = diesel::insert_into(quota_windows::table)
+        let counted = diesel::insert_into(quota_windows::table)
             .values((
                 quota_windows::owner_kind.eq(hold.key.owner.kind.as_str()),
                 quota_windows::owner_id.eq(Id(hold.key.owner.id)),
@@ -288,9 +294,8 @@ impl Unit {
             ))
             .do_update()
             .set(quota_windows::reserved.eq(quota_windows::reserved + excluded(quota_windows::reserved)))
-            .filter((quota_windows::used + quota_windows::reserved).le(room))
-            .execute(self.conn()?)
-            .await;
+            .filter((quota_windows::used + quota_windows::reserved).le(room));
+        let done = kept::<HoldQuota, _>(counted).execute(self.conn()?).await;
         Ok(self.checked(done)? == 1)
     }
 }
@@ -406,7 +411,7 @@ impl BillingWrite for Unit {
                 .iter()
                 .find(|(meter, _)| *meter == hold.key.meter)
                 .map_or(0, |(_, used)| *used);
-            let done = diesel::update(quota_windows::table)
+            let counted = diesel::update(quota_windows::table)
                 .filter(quota_windows::owner_kind.eq(hold.key.owner.kind.as_str()))
                 .filter(quota_windows::owner_id.eq(Id(hold.key.owner.id)))
                 .filter(quota_windows::meter.eq(hold.key.meter))
@@ -414,9 +419,8 @@ impl BillingWrite for Unit {
                 .set((
                     quota_windows::used.eq(quota_windows::used + used),
                     quota_windows::reserved.eq(quota_windows::reserved - hold.amount),
-                ))
-                .execute(self.conn()?)
-                .await;
+                ));
+            let done = kept::<SettleQuota, _>(counted).execute(self.conn()?).await;
             self.checked(done)?;
         }
         Ok(!holds.is_empty())
@@ -493,12 +497,11 @@ impl BillingWrite for Unit {
             outcome: event.outcome.as_str(),
             created_at: At(event.created_at),
         };
-        let done = diesel::insert_into(usage_events::table)
+        let booked = diesel::insert_into(usage_events::table)
             .values(row)
             .on_conflict(usage_events::request_id)
-            .do_nothing()
-            .execute(self.conn()?)
-            .await;
+            .do_nothing();
+        let done = kept::<InsertUsage, _>(booked).execute(self.conn()?).await;
         Ok(self.checked(done)? == 1)
     }
 }

@@ -16,6 +16,8 @@ mod audit;
 mod billing;
 #[path = "../../sql/chat.rs"]
 mod chat;
+#[path = "../../sql/kept.rs"]
+mod kept;
 #[path = "../../sql/migrations.rs"]
 mod migrations;
 #[path = "../../sql/ops.rs"]
