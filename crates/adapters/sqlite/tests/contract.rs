@@ -35,7 +35,10 @@ impl File {
             .replace('%', "%25")
             .replace('?', "%3f")
             .replace('#', "%23");
-        SqliteConnection::establish(&format!("file:{escaped}")).unwrap()
+        let mut connection = SqliteConnection::establish(&format!("file:{escaped}")).unwrap();
+        // A unit of work that was dropped may still be undoing what it did.
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
     }
 }
 
