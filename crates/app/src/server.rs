@@ -178,6 +178,7 @@ fn api(settings: &Settings, s: &Services) -> Api {
         chat: Arc::clone(&s.chat),
         ops: Arc::clone(&s.ops),
         protection: Arc::clone(&s.protection),
+        watchers: anteroom_http::Watchers::new(&tokio::runtime::Handle::current()),
         runtime: tokio::runtime::Handle::current(),
         in_flight: anteroom_http::InFlight::default(),
         options,

@@ -25,6 +25,7 @@ pub mod ops;
 pub mod protection;
 pub mod sessions;
 
+pub use connection::Watchers;
 pub use edge::InFlight;
 pub use openapi::openapi;
 pub use problem::Problem;
@@ -94,6 +95,8 @@ pub struct Api {
     pub protection: Arc<Protection>,
     /// The main multi-thread runtime.
     pub runtime: tokio::runtime::Handle,
+    /// Looks after the clients of running calls.
+    pub watchers: Watchers,
     /// Requests that are being answered.
     pub in_flight: InFlight,
     /// Settings of the edge.

@@ -6,7 +6,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio_util::sync::DropGuard;
+
+use crate::connection::WatchGuard;
 
 /// One frame without a name: `data: …`.
 pub(crate) fn data(payload: &[u8]) -> Bytes {
@@ -39,7 +40,7 @@ fn frame(name: Option<&str>, payload: &[u8]) -> Bytes {
 /// the body drops the channel, which ends the call behind it. `watch` ends with the body.
 pub(crate) fn response<T: 'static>(
     receiver: mpsc::Receiver<T>,
-    watch: DropGuard,
+    watch: WatchGuard,
     render: impl Fn(T) -> Bytes + 'static,
 ) -> HttpResponse {
     let frames = stream::unfold((receiver, watch, render), |(mut receiver, watch, render)| async move {

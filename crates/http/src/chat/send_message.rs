@@ -14,7 +14,7 @@ use crate::Api;
 use crate::body::Body;
 use crate::caller::{SignedIn, request_id};
 use crate::problem::{Problem, ProblemBody};
-use crate::{connection, idempotency, query, sse};
+use crate::{idempotency, query, sse};
 
 /// What a user says.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -100,7 +100,7 @@ pub async fn handle(
         content: ask.content,
         stream: ask.stream,
     };
-    let (gone, watch) = connection::watch(&request, &api.runtime);
+    let (gone, watch) = api.watchers.watch(&request);
     let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
     if ask.stream {
         let answer = api
