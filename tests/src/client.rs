@@ -270,7 +270,7 @@ impl Stream {
                 let event = read_event(&String::from_utf8(event).unwrap());
                 let verdict = match &event.name {
                     Some(name) => self.app.contract().check_event(name, event.data.as_bytes()),
-                    None => Ok(()),
+                    None => self.app.contract().check_data(event.data.as_bytes()),
                 };
                 assert_eq!(verdict, Ok(()), "not as documented: {event:?}");
                 return Some(event);

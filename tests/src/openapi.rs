@@ -20,9 +20,19 @@ impl Contract {
 
     /// Of this document.
     pub fn new(mut document: Value) -> Self {
-        let errors = ["Problem", "OpenAiErrorBody", "OpenAiError"];
+        // Errors may say more than is documented, and providers do.
+        let open = [
+            "Problem",
+            "OpenAiErrorBody",
+            "OpenAiError",
+            "ChatCompletion",
+            "ChatChoice",
+            "ChatCompletionChunk",
+            "ChatChunkChoice",
+            "ChatUsage",
+        ];
         if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
-            for (_, schema) in schemas.iter_mut().filter(|(name, _)| !errors.contains(&name.as_str())) {
+            for (_, schema) in schemas.iter_mut().filter(|(name, _)| !open.contains(&name.as_str())) {
                 close(schema);
             }
         }
@@ -88,6 +98,21 @@ impl Contract {
             "message.delta" => "MessageDeltaEventData",
             "error" => "ErrorEventData",
             other => return Err(format!("the event {other} is not documented")),
+        };
+        self.check_body(&format!("/components/schemas/{schema}"), data)
+    }
+
+    /// Says what about the data of an event without a name is not as the document has it: they are the relay's, and
+    /// OpenAI's clients read them.
+    pub fn check_data(&self, data: &[u8]) -> Result<(), String> {
+        if data == b"[DONE]" {
+            return Ok(());
+        }
+        let failed = serde_json::from_slice(data).is_ok_and(|data: Value| data.get("error").is_some());
+        let schema = if failed {
+            "OpenAiErrorBody"
+        } else {
+            "ChatCompletionChunk"
         };
         self.check_body(&format!("/components/schemas/{schema}"), data)
     }

@@ -75,6 +75,7 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
         crate::problem::ProblemBody,
         crate::problem::OpenAiErrorBody,
         // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
+        crate::chat::complete::ChatCompletionChunkSchema,
         crate::chat::send_message::MessageEventData,
         crate::chat::send_message::MessageDeltaEventData,
         crate::chat::send_message::ErrorEventData,

@@ -10,14 +10,14 @@ use crate::Api;
 use crate::body::Body;
 use crate::caller::{SignedIn, request_id};
 use crate::problem::{OpenAiErrorBody, Problem};
-use crate::{connection, sse};
+use crate::sse;
 
 /// OpenAI's chat completion, whole or streamed. What Anteroom does not know travels both ways untouched.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat",
     request_body(content = Object, content_type = "application/json", description = "OpenAI's request: `model`, `messages`, `stream` and whatever the provider knows."),
     responses(
-        (status = 200, description = "OpenAI's answer; with `stream`, `data:` chunks and `[DONE]`. After an error event the body ends without `[DONE]`.",
-            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "OpenAI's answer; with `stream`, `data:` events, each a `ChatCompletionChunk`, and `[DONE]`. After an error event the body ends without `[DONE]`.",
+            content((ChatCompletionSchema = "application/json"), (String = "text/event-stream"))),
         (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
         (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
         (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
@@ -29,7 +29,7 @@ pub async fn handle(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
-    let (gone, watch) = connection::watch(&request, &api.runtime);
+    let (gone, watch) = api.watchers.watch(&request);
     let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
     let answer = api
         .run(async move { chat.complete_chat(&live, &bytes, gone).await })
@@ -49,4 +49,81 @@ fn frame(item: Relayed, request_id: &str) -> Bytes {
         Relayed::Done => Bytes::from_static(b"data: [DONE]\n\n"),
         Relayed::Failed(error) => sse::data(Problem::from(error).openai_body(request_id).to_string().as_bytes()),
     }
+}
+
+/// A whole answer, as OpenAI documents it. What else the provider says is there too.
+#[derive(utoipa::ToSchema)]
+#[schema(as = ChatCompletion)]
+pub struct ChatCompletionSchema {
+    /// The provider's name for the answer.
+    pub id: Option<String>,
+    /// Always this.
+    #[schema(example = "chat.completion")]
+    pub object: Option<String>,
+    /// When, in Unix seconds.
+    pub created: Option<i64>,
+    /// The model, as the provider names it.
+    pub model: Option<String>,
+    /// The answers: one, unless `n` asked for more.
+    pub choices: Vec<ChatChoiceSchema>,
+    /// What it used, where the provider says.
+    pub usage: Option<ChatUsageSchema>,
+}
+
+/// One answer.
+#[derive(utoipa::ToSchema)]
+#[schema(as = ChatChoice)]
+pub struct ChatChoiceSchema {
+    /// Which one.
+    pub index: Option<i64>,
+    /// What the model says: `role`, `content`, `tool_calls` and whatever else the provider adds.
+    #[schema(value_type = Object)]
+    pub message: serde_json::Value,
+    /// Why it ended: `stop`, `length`, `tool_calls`, `content_filter`, or a word of the provider's.
+    pub finish_reason: Option<String>,
+}
+
+/// The data of one event of a stream, as OpenAI documents it. What else the provider says is there too. The last event
+/// is `[DONE]`; one that breaks off ends with an `OpenAiErrorBody` instead.
+#[derive(utoipa::ToSchema)]
+#[schema(as = ChatCompletionChunk)]
+pub struct ChatCompletionChunkSchema {
+    /// The provider's name for the answer, the same in all its chunks.
+    pub id: Option<String>,
+    /// Always this.
+    #[schema(example = "chat.completion.chunk")]
+    pub object: Option<String>,
+    /// When, in Unix seconds.
+    pub created: Option<i64>,
+    /// The model, as the provider names it.
+    pub model: Option<String>,
+    /// What is added to which answer; empty in the chunk that says what was used.
+    pub choices: Vec<ChatChunkChoiceSchema>,
+    /// What it used, in the last chunk, if `stream_options.include_usage` asked.
+    pub usage: Option<ChatUsageSchema>,
+}
+
+/// What is added to an answer.
+#[derive(utoipa::ToSchema)]
+#[schema(as = ChatChunkChoice)]
+pub struct ChatChunkChoiceSchema {
+    /// Which one.
+    pub index: Option<i64>,
+    /// What is added: pieces of `content`, of `tool_calls` and whatever else the provider adds.
+    #[schema(value_type = Object)]
+    pub delta: serde_json::Value,
+    /// Why it ended, once it has.
+    pub finish_reason: Option<String>,
+}
+
+/// Tokens, as OpenAI counts them.
+#[derive(utoipa::ToSchema)]
+#[schema(as = ChatUsage)]
+pub struct ChatUsageSchema {
+    /// Tokens sent, cached ones included.
+    pub prompt_tokens: i64,
+    /// Tokens received, reasoning included.
+    pub completion_tokens: i64,
+    /// Their sum.
+    pub total_tokens: Option<i64>,
 }
