@@ -1,7 +1,8 @@
 //! The listener: HTTP/1.1 on plain TCP. It is put together from actix's parts as `HttpServer` puts them, but for one:
 //! connections are [`Connection`]s, so that what the parser refuses is answered like everything else.
 
-use std::net::TcpListener;
+use std::future::ready;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -65,14 +66,35 @@ pub fn server(
             })
             .on_connect_ext(|connection: &Connection, extensions| watch_connection(connection.socket(), extensions));
         let app = app(api.clone()).into_factory().map_err(|e| e.error_response());
-        let accept = fn_service(move |socket: TcpStream| {
-            // Nagle's algorithm holds a stream's first chunk back for up to 40 ms.
-            let _ = socket.set_nodelay(true);
-            let peer = socket.peer_addr().ok();
-            let connection = Connection::new(socket, Rc::clone(&refusals));
-            async move { Ok((connection, peer)) }
+        let accept = fn_service(move |socket| {
+            let wrap = |socket| Connection::new(socket, Rc::clone(&refusals));
+            ready(Ok(accepted(socket, wrap)))
         });
         accept.and_then(http.h1(map_config(app, |()| AppConfig::default())))
     };
     Ok(builder.listen("anteroom", listener, worker)?.run())
+}
+
+/// What is done with each connection: `wrap` is what reads and writes it from then on.
+fn accepted<T>(socket: TcpStream, wrap: impl FnOnce(TcpStream) -> T) -> (T, Option<SocketAddr>) {
+    // Nagle's algorithm holds a stream's first chunk back for up to 40 ms.
+    let _ = socket.set_nodelay(true);
+    let peer = socket.peer_addr().ok();
+    (wrap(socket), peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn no_connection_waits_for_more_to_send() {
+        let listener = actix_web::rt::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        assert!(!socket.nodelay().unwrap());
+        let (socket, peer) = accepted(socket, |socket| socket);
+        assert!(socket.nodelay().unwrap());
+        assert_eq!(peer, client.local_addr().ok());
+    }
 }
