@@ -123,7 +123,7 @@ pub trait Bench: Send + Sync {
 async fn collect(model: &dyn ChatModel, call: ChatCall) -> (Vec<ChatEvent>, Option<ProviderError>) {
     let mut events = Vec::new();
     let mut stream = match model.stream(call).await {
-        Ok(stream) => stream,
+        Ok(stream) => stream.events,
         Err(error) => return (events, Some(error)),
     };
     let mut failure = None;
@@ -238,7 +238,7 @@ pub async fn models_are_listed(bench: &dyn Bench) {
 /// Calls do not wait for or mix with one another, and a stream that is dropped harms no other.
 pub async fn calls_run_beside_each_other(bench: &dyn Bench) {
     let model = bench.model(Scene::Answer, PATIENT).await;
-    let mut dropped = model.stream(bench.call(true)).await.unwrap();
+    let mut dropped = model.stream(bench.call(true)).await.unwrap().events;
     assert!(dropped.next().await.unwrap().is_ok());
     let calls = (0..16).map(|_| collect(&*model, bench.call(true)));
     let answers = futures_util::future::join_all(calls).await;
@@ -430,7 +430,7 @@ pub async fn time_runs_out_in_stages(bench: &dyn Bench) {
 pub async fn a_dropped_call_is_hung_up_at_once(bench: &dyn Bench) {
     for scene in [Scene::FallsSilent, Scene::Drips, Scene::Floods] {
         let model = bench.model(scene, PATIENT).await;
-        let mut events = model.stream(bench.call(true)).await.unwrap();
+        let mut events = model.stream(bench.call(true)).await.unwrap().events;
         assert!(events.next().await.unwrap().is_ok());
         let before = bench.hung_up();
         drop(events);
@@ -461,7 +461,7 @@ pub async fn a_slow_consumer_slows_the_provider(bench: &dyn Bench) {
     /// What two sockets may hold between them, and then some. The provider could send far more in the same time.
     const MOST: usize = 16 * 1024 * 1024;
     let model = bench.model(Scene::Floods, PATIENT).await;
-    let mut events = model.stream(bench.call(true)).await.unwrap();
+    let mut events = model.stream(bench.call(true)).await.unwrap().events;
     next_chunk(&mut events).await;
     // Sockets take some time to fill; then nothing may move any more.
     let mut sent = bench.sent_bytes();

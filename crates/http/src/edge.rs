@@ -383,7 +383,8 @@ fn finish(
         set(
             headers,
             "access-control-expose-headers",
-            "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed",
+            "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
+             anteroom-dropped-parameters",
         );
     }
     let route = request.app_data::<Matched>().map_or("", |matched| matched.path);

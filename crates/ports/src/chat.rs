@@ -1,5 +1,6 @@
 //! Conversations, and the models that answer.
 
+use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -106,6 +107,8 @@ pub struct ChatReply {
     pub text: String,
     /// What it used, where the provider said.
     pub usage: Option<TokenUsage>,
+    /// Parameters of the request that this provider could not be told, as OpenAI names them.
+    pub dropped: Vec<String>,
 }
 
 /// What a stream brings.
@@ -136,6 +139,45 @@ pub struct ChatChunk {
 /// A stream's events. Ending without [`ChatEvent::Done`] or an error does not happen: adapters report it as
 /// [`ProviderErrorKind::Protocol`]. Dropping it cancels the call upstream.
 pub type ChatEvents = Pin<Box<dyn Stream<Item = Result<ChatEvent, ProviderError>> + Send>>;
+
+/// A streamed answer that has begun.
+pub struct ChatStream {
+    /// What it brings.
+    pub events: ChatEvents,
+    /// As [`ChatReply::dropped`].
+    pub dropped: Vec<String>,
+}
+
+impl fmt::Debug for ChatStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatStream")
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Texts to be embedded, already checked and rewritten.
+#[derive(Debug, Clone)]
+pub struct EmbedCall {
+    /// Under which it is logged, and booked.
+    pub request_id: RequestId,
+    /// The upstream's name of the model.
+    pub model: String,
+    /// OpenAI's request for embeddings.
+    pub body: Bytes,
+}
+
+/// Texts that were embedded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbedReply {
+    /// OpenAI's answer, with the vectors as `encoding_format` asked for them: lists of numbers, or base64 of
+    /// little-endian 32-bit floats.
+    pub body: Bytes,
+    /// What it used, where the provider said.
+    pub usage: Option<TokenUsage>,
+    /// As [`ChatReply::dropped`].
+    pub dropped: Vec<String>,
+}
 
 /// A model that a provider offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +234,12 @@ pub enum ProviderErrorKind {
         /// The error object it sent in the stream, where it sent one, freed of the key.
         error: Option<serde_json::Value>,
     },
+    /// The provider has no such thing, and going without would change what is asked for. Nothing was sent. The error's
+    /// `detail` is for the caller as well.
+    Unsupported {
+        /// The parameter, as OpenAI names it.
+        parameter: String,
+    },
 }
 
 /// Why a provider did not answer. Carries no key and no prompt.
@@ -218,5 +266,15 @@ pub trait ChatModel: Send + Sync {
 
     /// A streamed answer. An `Err` here means that nothing was sent. Chunks are handed on as they come, without
     /// reading ahead: a slow consumer slows the provider.
-    async fn stream(&self, call: ChatCall) -> Result<ChatEvents, ProviderError>;
+    async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError>;
+}
+
+/// A provider of models that turn texts into vectors.
+#[async_trait]
+pub trait Embedder: Send + Sync {
+    /// Its name in logs.
+    fn name(&self) -> &str;
+
+    /// A vector for each of the texts, in their order. Dropping the future cancels the call upstream.
+    async fn embed(&self, call: EmbedCall) -> Result<EmbedReply, ProviderError>;
 }

@@ -18,7 +18,7 @@ pub mod webhooks;
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
-pub use chat::{ChatModel, ChatRead, ChatWrite};
+pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsRead, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};

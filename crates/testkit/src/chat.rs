@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use anteroom_domain::chat::TokenUsage;
 use anteroom_ports::ChatModel;
 use anteroom_ports::chat::{
-    ChatCall, ChatChunk, ChatEvent, ChatEvents, ChatReply, OfferedModel, ProviderError, ProviderErrorKind,
+    ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, ProviderErrorKind,
 };
 
 use crate::lock;
@@ -62,6 +62,7 @@ struct State {
     wholes: VecDeque<(Duration, Result<ChatReply, ProviderError>)>,
     streams: VecDeque<Result<VecDeque<Step>, ProviderError>>,
     calls: Vec<RecordedCall>,
+    dropped: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +107,11 @@ impl ScriptedModel {
             }
             Err(error) => state.models_failure = Some(error),
         }
+    }
+
+    /// From now on it cannot be told these parameters.
+    pub fn drop_parameters(&self, names: &[&str]) {
+        lock(&self.shared.state).dropped = names.iter().map(|&n| n.to_owned()).collect();
     }
 
     /// The next whole answer not yet scripted is this one.
@@ -226,10 +232,14 @@ impl ChatModel for ScriptedModel {
             None => Ok(reply(&model, DEFAULT_TEXT, Some(DEFAULT_USAGE))),
         };
         guard.end(StreamEnd::Finished);
-        answer
+        let dropped = lock(&self.shared.state).dropped.clone();
+        answer.map(|mut reply| {
+            reply.dropped.extend(dropped);
+            reply
+        })
     }
 
-    async fn stream(&self, call: ChatCall) -> Result<ChatEvents, ProviderError> {
+    async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
         let model = call.model.clone();
         let guard = self.record(call, true);
         let script = lock(&self.shared.state).streams.pop_front();
@@ -242,7 +252,7 @@ impl ChatModel for ScriptedModel {
             None => default_stream(&model),
         };
         let start = (steps, guard, false);
-        Ok(Box::pin(futures_util::stream::unfold(
+        let events = Box::pin(futures_util::stream::unfold(
             start,
             |(mut steps, guard, over)| async move {
                 if over {
@@ -267,7 +277,9 @@ impl ChatModel for ScriptedModel {
                     return Some((item, (steps, guard, over)));
                 }
             },
-        )))
+        ));
+        let dropped = lock(&self.shared.state).dropped.clone();
+        Ok(ChatStream { events, dropped })
     }
 }
 
@@ -323,6 +335,7 @@ pub fn reply(model: &str, text: &str, usage: Option<TokenUsage>) -> ChatReply {
         body: Bytes::from(body.to_string()),
         text: text.to_owned(),
         usage,
+        dropped: Vec::new(),
     }
 }
 
@@ -365,7 +378,7 @@ mod tests {
     async fn without_a_script_it_says_hello() {
         let model = ScriptedModel::new(&["m"]);
         assert_eq!(model.complete(call()).await.unwrap().text, DEFAULT_TEXT);
-        let events: Vec<_> = model.stream(call()).await.unwrap().collect().await;
+        let events: Vec<_> = model.stream(call()).await.unwrap().events.collect().await;
         assert_eq!(events.len(), 4);
         assert_eq!(events[3], Ok(ChatEvent::Done));
         assert_eq!(model.ended(1).await, StreamEnd::Finished);
@@ -376,7 +389,7 @@ mod tests {
     async fn a_stream_that_is_dropped_early_is_noticed() {
         let model = ScriptedModel::new(&[]);
         model.script_stream([text_step("m", "a"), Step::Hang]);
-        let mut stream = model.stream(call()).await.unwrap();
+        let mut stream = model.stream(call()).await.unwrap().events;
         assert!(stream.next().await.unwrap().is_ok());
         assert_eq!(model.calls()[0].end, StreamEnd::Running);
         drop(stream);
@@ -388,7 +401,7 @@ mod tests {
     async fn a_script_that_just_stops_is_an_error() {
         let model = ScriptedModel::new(&[]);
         model.script_stream([text_step("m", "a")]);
-        let events: Vec<_> = model.stream(call()).await.unwrap().collect().await;
+        let events: Vec<_> = model.stream(call()).await.unwrap().events.collect().await;
         assert!(events.len() == 2 && events[1].is_err());
         model.script_refusal(provider_error(ProviderErrorKind::Auth));
         assert!(model.stream(call()).await.is_err());

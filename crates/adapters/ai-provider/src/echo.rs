@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use anteroom_domain::chat::TokenUsage;
 use anteroom_ports::chat::{
-    ChatCall, ChatChunk, ChatEvent, ChatEvents, ChatReply, OfferedModel, ProviderError, ProviderErrorKind,
+    ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, ProviderErrorKind,
 };
 use anteroom_ports::{ChatModel, Clock};
 
@@ -99,11 +99,11 @@ impl ChatModel for Echo {
         Ok(answer.whole())
     }
 
-    async fn stream(&self, call: ChatCall) -> Result<ChatEvents, ProviderError> {
+    async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
         let answer = self.answer(&call)?;
         let delay = self.delay;
         // Made one by one as they are asked for: a slow reader holds one chunk, not the answer.
-        Ok(Box::pin(stream::unfold(
+        let events = Box::pin(stream::unfold(
             (answer, 0, 0),
             move |(answer, number, begin)| async move {
                 let word = answer.word(number, begin);
@@ -115,7 +115,9 @@ impl ChatModel for Echo {
                 let begin = if last_choice { begin + word.len() } else { begin };
                 Some((Ok(event), (answer, number + 1, begin)))
             },
-        )))
+        ));
+        let dropped = Vec::new();
+        Ok(ChatStream { events, dropped })
     }
 }
 
@@ -159,6 +161,7 @@ impl Answer {
             body: Bytes::from(body.to_string()),
             text: self.text,
             usage: Some(self.usage),
+            dropped: Vec::new(),
         }
     }
 
@@ -382,7 +385,7 @@ mod tests {
     }
 
     async fn chunks(body: &Value) -> Vec<Value> {
-        let mut events: Vec<_> = echo().stream(call(body)).await.unwrap().collect().await;
+        let mut events: Vec<_> = echo().stream(call(body)).await.unwrap().events.collect().await;
         assert_eq!(events.pop(), Some(Ok(ChatEvent::Done)));
         let chunk = |event| match event {
             Ok(ChatEvent::Chunk(chunk)) => serde_json::from_slice(&chunk.data).unwrap(),
@@ -549,7 +552,13 @@ mod tests {
     async fn a_delay_is_taken_for_every_word() {
         let slow = echo().with_delay(Duration::from_millis(100));
         let begun = tokio::time::Instant::now();
-        let events: Vec<_> = slow.stream(call(&told(&json!("a b c")))).await.unwrap().collect().await;
+        let events: Vec<_> = slow
+            .stream(call(&told(&json!("a b c"))))
+            .await
+            .unwrap()
+            .events
+            .collect()
+            .await;
         assert_eq!((events.len(), begun.elapsed().as_millis()), (6, 300));
         let begun = tokio::time::Instant::now();
         slow.complete(call(&told(&json!("a b")))).await.unwrap();

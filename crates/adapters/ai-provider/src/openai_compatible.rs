@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use anteroom_ports::ChatModel;
-use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents, ChatReply, OfferedModel, ProviderError, TimeoutStage};
+use anteroom_ports::chat::{ChatCall, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, TimeoutStage};
 
 use endpoint::Endpoint;
 use events::Events;
@@ -160,7 +160,7 @@ impl ChatModel for OpenAiCompatible {
             .map_err(|_| failure::timeout(TimeoutStage::Total))?
     }
 
-    async fn stream(&self, call: ChatCall) -> Result<ChatEvents, ProviderError> {
+    async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
         let total = after(self.total_timeout);
         let first = Limit::new(after(self.first_token_timeout), TimeoutStage::FirstToken, total);
         let opened = timeout_at(first.at, self.open(call)).await;
@@ -172,18 +172,17 @@ impl ChatModel for OpenAiCompatible {
             total,
         };
         let first = relay.next(first).await?;
-        Ok(Box::pin(stream::unfold(
-            Some((relay, Some(first))),
-            |state| async move {
-                let (mut relay, first) = state?;
-                let item = match first {
-                    Some(event) => Ok(event),
-                    None => relay.next_in_time().await,
-                };
-                let over = matches!(item, Err(_) | Ok(ChatEvent::Done));
-                Some((item, (!over).then_some((relay, None))))
-            },
-        )))
+        let events = Box::pin(stream::unfold(Some((relay, Some(first))), |state| async move {
+            let (mut relay, first) = state?;
+            let item = match first {
+                Some(event) => Ok(event),
+                None => relay.next_in_time().await,
+            };
+            let over = matches!(item, Err(_) | Ok(ChatEvent::Done));
+            Some((item, (!over).then_some((relay, None))))
+        }));
+        let dropped = Vec::new();
+        Ok(ChatStream { events, dropped })
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions};
 use anteroom_domain::RequestId;
-use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents};
+use anteroom_ports::chat::{ChatCall, ChatEvent, ChatStream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use uuid::Uuid;
@@ -44,8 +44,8 @@ fn call(body: impl Into<Bytes>) -> ChatCall {
 }
 
 /// The JSON of a stream's chunks, as it came, of one that ends well.
-async fn datas(events: ChatEvents) -> Vec<Bytes> {
-    let mut events: Vec<_> = events.map(Result::unwrap).collect().await;
+async fn datas(stream: ChatStream) -> Vec<Bytes> {
+    let mut events: Vec<_> = stream.events.map(Result::unwrap).collect().await;
     assert_eq!(events.pop(), Some(ChatEvent::Done));
     let data = |event| match event {
         ChatEvent::Chunk(chunk) => chunk.data,

@@ -82,7 +82,7 @@ async fn the_key_is_in_no_error_no_debug_and_no_log() {
             ));
             shown.push(format!("{:?}", model.models().await.map_err(|e| (e.to_string(), e))));
             match model.stream(call()).await {
-                Ok(events) => shown.push(format!("{:?}", events.collect::<Vec<_>>().await)),
+                Ok(stream) => shown.push(format!("{:?}", stream.events.collect::<Vec<_>>().await)),
                 Err(e) => shown.push(format!("{e} {e:?}")),
             }
             assert_eq!(

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::Bytes;
 
+use super::name_dropped;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{SignedIn, request_id};
@@ -17,7 +18,9 @@ use crate::sse;
     request_body(content = Object, content_type = "application/json", description = "OpenAI's request: `model`, `messages`, `stream` and whatever the provider knows."),
     responses(
         (status = 200, description = "OpenAI's answer; with `stream`, `data:` events, each a `ChatCompletionChunk`, and `[DONE]`. After an error event the body ends without `[DONE]`.",
+            headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, where there are any.")),
             content((ChatCompletionSchema = "application/json"), (String = "text/event-stream"))),
+        (status = 400, description = "`invalid_request`, or `unsupported_parameter`: the model's provider has no such thing, and going without would change what is asked for", body = OpenAiErrorBody),
         (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
         (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
         (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
@@ -35,10 +38,14 @@ pub async fn handle(
         .run(async move { chat.complete_chat(&live, &bytes, gone).await })
         .await?;
     Ok(match answer {
-        ChatAnswer::Whole(body) => HttpResponse::Ok().content_type("application/json").body(body),
-        ChatAnswer::Stream(receiver) => {
+        ChatAnswer::Whole { body, dropped } => {
+            let answer = HttpResponse::Ok().content_type("application/json").body(body);
+            name_dropped(answer, &dropped)
+        }
+        ChatAnswer::Stream { events, dropped } => {
             let id = request_id(&request);
-            sse::response(receiver, watch, move |item| frame(item, &id))
+            let answer = sse::response(events, watch, move |item| frame(item, &id));
+            name_dropped(answer, &dropped)
         }
     })
 }

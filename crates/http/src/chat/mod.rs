@@ -10,8 +10,9 @@ pub mod list_messages;
 pub mod list_models;
 pub mod send_message;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use anteroom_domain::Timestamp;
 use anteroom_domain::chat::{Conversation, Message, TokenUsage};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
@@ -180,6 +181,10 @@ impl From<ProviderError> for Problem {
                     .unwrap_or(StatusCode::BAD_REQUEST);
                 Self::new(status, "upstream_refused", "the model provider refused the request").upstream(error)
             }
+            ProviderErrorKind::Unsupported { parameter } => {
+                return Self::new(StatusCode::BAD_REQUEST, "unsupported_parameter", error.detail)
+                    .param(Some(&parameter));
+            }
             ProviderErrorKind::RateLimited { retry_after } => {
                 let seconds = retry_after.map_or(1, |d| d.as_secs().max(1));
                 Self::new(
@@ -212,6 +217,35 @@ impl From<ProviderError> for Problem {
     }
 }
 
+/// The header that names what a provider could not be told.
+const DROPPED: HeaderName = HeaderName::from_static("anteroom-dropped-parameters");
+
+/// More of a list than anybody reads; names are the caller's own words.
+const MAX_DROPPED_BYTES: usize = 1024;
+
+/// Names the parameters that the provider could not be told, if any, in the answer's header.
+pub(crate) fn name_dropped(mut answer: HttpResponse, dropped: &[String]) -> HttpResponse {
+    let mut list = String::new();
+    for name in dropped {
+        let plain = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+        let name: String = name.chars().map(plain).collect();
+        if list.len() + name.len() > MAX_DROPPED_BYTES {
+            list.push_str(", ...");
+            break;
+        }
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(&name);
+    }
+    if !list.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&list)
+    {
+        answer.headers_mut().insert(DROPPED, value);
+    }
+    answer
+}
+
 impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         match error {
@@ -222,5 +256,41 @@ impl From<ChatError> for Problem {
             ChatError::NotKept => Self::new(StatusCode::CONFLICT, "answer_not_kept", error.to_string()),
             ChatError::ClientGone => Self::new(StatusCode::BAD_REQUEST, "client_gone", "the client went away"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError as _;
+
+    use super::*;
+
+    fn named(dropped: &[&str]) -> Option<String> {
+        let dropped: Vec<String> = dropped.iter().map(|&n| n.to_owned()).collect();
+        let answer = name_dropped(HttpResponse::Ok().finish(), &dropped);
+        answer.headers().get(DROPPED).map(|v| v.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn dropped_parameters_are_named_in_one_line_whatever_the_caller_calls_them() {
+        assert_eq!(named(&[]), None);
+        assert_eq!(named(&["top_k", "logit_bias"]).unwrap(), "top_k, logit_bias");
+        assert_eq!(named(&["a,b", "\r\nx: y", "gr\u{fc}n"]).unwrap(), "a?b, ??x:?y, gr?n");
+        let long = "x".repeat(1000);
+        assert_eq!(named(&[&long, "a", &long]).unwrap(), format!("{long}, a, ..."));
+    }
+
+    #[test]
+    fn what_a_provider_has_not_is_the_callers_to_change() {
+        let problem = Problem::from(ProviderError {
+            kind: ProviderErrorKind::Unsupported { parameter: "n".into() },
+            detail: "`n` must be 1".into(),
+        });
+        let error = &problem.openai_body("r")["error"];
+        assert_eq!(problem.status_code(), 400);
+        assert_eq!(
+            (&error["code"], &error["param"], &error["message"]),
+            (&"unsupported_parameter".into(), &"n".into(), &"`n` must be 1".into())
+        );
     }
 }

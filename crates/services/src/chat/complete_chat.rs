@@ -6,7 +6,7 @@ use std::time::Duration;
 use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
 use anteroom_ports::Durability;
-use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ProviderError};
+use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatReply, ProviderError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,10 +20,20 @@ use crate::sessions::LiveSession;
 /// What the caller gets.
 #[derive(Debug)]
 pub enum ChatAnswer {
-    /// A whole answer: its bytes.
-    Whole(Bytes),
-    /// A stream. Dropping the receiver cancels the call.
-    Stream(mpsc::Receiver<Relayed>),
+    /// A whole answer.
+    Whole {
+        /// Its bytes.
+        body: Bytes,
+        /// The parameters that the provider could not be told.
+        dropped: Vec<String>,
+    },
+    /// A stream.
+    Stream {
+        /// What it brings. Dropping the receiver cancels the call.
+        events: mpsc::Receiver<Relayed>,
+        /// The parameters that the provider could not be told.
+        dropped: Vec<String>,
+    },
 }
 
 /// One thing a stream brings. It ends after `Done` or `Failed`.
@@ -94,19 +104,17 @@ impl Chat {
             gone,
         };
         if request.stream {
-            let (first, answer) = mpsc::channel(CHANNEL);
+            let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = tokio::sync::oneshot::channel();
-            let run = driver.stream(outgoing, request.include_usage, first, ready);
+            let run = driver.stream(outgoing, request.include_usage, out, ready);
             self.calls.spawn(run.in_current_span());
-            begun.await.unwrap_or(Err(ChatError::ClientGone))?;
-            return Ok(ChatAnswer::Stream(answer));
+            let dropped = begun.await.unwrap_or(Err(ChatError::ClientGone))?;
+            return Ok(ChatAnswer::Stream { events, dropped });
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.calls.spawn(driver.whole(outgoing, reply).in_current_span());
-        answer
-            .await
-            .unwrap_or(Err(ChatError::ClientGone))
-            .map(ChatAnswer::Whole)
+        let ChatReply { body, dropped, .. } = answer.await.unwrap_or(Err(ChatError::ClientGone))?;
+        Ok(ChatAnswer::Whole { body, dropped })
     }
 }
 
@@ -118,14 +126,14 @@ struct Driver {
 }
 
 impl Driver {
-    async fn whole(mut self, outgoing: ChatCall, reply: tokio::sync::oneshot::Sender<Result<Bytes, ChatError>>) {
+    async fn whole(mut self, outgoing: ChatCall, reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>) {
         let provider = Arc::clone(&self.chat.provider);
         let complete = async { Ok(provider.complete(outgoing).await?) };
         let answer = self.chat.while_wanted(&self.call, &self.gone, complete).await;
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 self.call.note(answer.text.len().max(1), answer.usage);
-                (Outcome::Complete, Ok(answer.body))
+                (Outcome::Complete, Ok(answer))
             }
             Err(e) => (self.outcome_of(&e), Err(e)),
         };
@@ -139,7 +147,7 @@ impl Driver {
         outgoing: ChatCall,
         include_usage: bool,
         out: mpsc::Sender<Relayed>,
-        ready: tokio::sync::oneshot::Sender<Result<(), ChatError>>,
+        ready: tokio::sync::oneshot::Sender<Result<Vec<String>, ChatError>>,
     ) {
         // Until the first chunk an error still has a status of its own, so nothing is answered before it.
         let outcome = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
@@ -149,7 +157,7 @@ impl Driver {
                 outcome
             }
             Ok(incoming) => {
-                let _ = ready.send(Ok(()));
+                let _ = ready.send(Ok(incoming.dropped()));
                 self.forward(incoming, include_usage, &out).await
             }
         };

@@ -19,6 +19,7 @@ use super::complete_chat::ChatError;
 pub(super) struct Incoming {
     first: Option<ChatEvent>,
     events: ChatEvents,
+    dropped: Vec<String>,
     gone: CancellationToken,
     /// Fused: that the session has ended may be noticed while something else is still to be said.
     ended: Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -49,15 +50,16 @@ impl Chat {
         outgoing: ChatCall,
     ) -> Result<Incoming, ChatError> {
         let opening = async {
-            let mut events = self.provider.stream(outgoing).await?;
-            let first = events.next().await.ok_or_else(cut)??;
-            Ok((first, events))
+            let mut stream = self.provider.stream(outgoing).await?;
+            let first = stream.events.next().await.ok_or_else(cut)??;
+            Ok((first, stream))
         };
-        let (first, events) = self.while_wanted(call, gone, opening).await?;
+        let (first, stream) = self.while_wanted(call, gone, opening).await?;
         let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(Arc::clone(self).session_ended(call.session_id));
         Ok(Incoming {
             first: Some(first),
-            events,
+            events: stream.events,
+            dropped: stream.dropped,
             gone: gone.clone(),
             ended: ended.fuse(),
             over: Box::pin(self.call_over(call)),
@@ -66,6 +68,11 @@ impl Chat {
 }
 
 impl Incoming {
+    /// The parameters that the provider could not be told.
+    pub(super) fn dropped(&self) -> Vec<String> {
+        self.dropped.clone()
+    }
+
     /// What comes next, if anybody still wants it. `out` is where it goes, if it goes anywhere at once.
     pub(super) async fn next<T>(&mut self, out: Option<&mpsc::Sender<T>>) -> Result<ChatEvent, ChatError> {
         if let Some(first) = self.first.take() {

@@ -48,7 +48,7 @@ fn refused(outcome: Result<ChatAnswer, ChatError>) -> CallRefused {
 }
 
 async fn drain(answer: ChatAnswer) -> (String, Result<(), ChatError>) {
-    let ChatAnswer::Stream(mut events) = answer else {
+    let ChatAnswer::Stream { mut events, .. } = answer else {
         panic!("not a stream")
     };
     let mut text = String::new();
@@ -108,7 +108,7 @@ async fn of_64_at_once_exactly_the_limit_get_through() {
         (FREE_LIMIT, 64 - FREE_LIMIT)
     );
     for answer in through {
-        if matches!(answer, ChatAnswer::Stream(_)) {
+        if matches!(answer, ChatAnswer::Stream { .. }) {
             drain(answer).await.1.unwrap();
         }
     }
@@ -121,6 +121,21 @@ async fn of_64_at_once_exactly_the_limit_get_through() {
         0,
         "a new day"
     );
+}
+
+#[tokio::test]
+async fn what_a_provider_could_not_be_told_is_said_with_the_answer() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.drop_parameters(&["top_k", "logit_bias"]);
+    for stream in [false, true] {
+        let answer = complete(&house, &who, &body("small", stream)).await.unwrap();
+        let (ChatAnswer::Whole { dropped, .. } | ChatAnswer::Stream { dropped, .. }) = &answer;
+        assert_eq!(dropped, &["top_k", "logit_bias"]);
+        if stream {
+            drain(answer).await.1.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -229,6 +229,7 @@ pub(super) fn reply(body: Bytes, redactor: &Redactor) -> Result<ChatReply, Provi
         body: redactor.answer(body),
         text,
         usage,
+        dropped: Vec::new(),
     })
 }
 
