@@ -49,6 +49,10 @@ def subscriber():
     return token
 
 
+def api_key(token, **fields):
+    return call("POST", "/v1/me/api-keys", {"name": "sdk", **fields}, token)
+
+
 def client(token, retries=0):
     return OpenAI(base_url=ANTEROOM + "/v1", api_key=token, max_retries=retries)
 
@@ -74,6 +78,46 @@ class Errors:
         self.assertLessEqual({"message", "type", "param", "code"}, set(error.body))
         self.assertTrue(error.body["message"])
         self.assertNotIn(UPSTREAM_KEY, f"{error} {json.dumps(error.body)}")
+
+
+class Keys(Errors, unittest.TestCase):
+    """With an API key in place of a session's token: what the SDK's own documentation shows."""
+
+    def test_a_key_is_all_that_a_program_needs(self):
+        token = subscriber()
+        ai = client(api_key(token, models=["words"])["key"])
+        self.assertEqual(["words"], [m.id for m in ai.models.list()])
+        self.assertTrue(ai.chat.completions.create(model="words", messages=HI).choices[0].message.content)
+        self.assertTrue(text_of(ai.chat.completions.create(model="words", messages=HI, stream=True)))
+        with self.assertRaises(openai.PermissionDeniedError) as refused:
+            ai.chat.completions.create(model="tools", messages=HI)
+        self.assert_error(refused.exception, 403, "model_not_in_key")
+
+    def test_what_a_key_may_not_is_an_error_of_its_own(self):
+        token = subscriber()
+        with self.assertRaises(openai.PermissionDeniedError) as refused:
+            client(api_key(token, scopes=["models"])["key"]).chat.completions.create(model="words", messages=HI)
+        self.assert_error(refused.exception, 403, "insufficient_scope")
+        budget = {"limit_usd": 0.000001, "window": "total"}
+        with self.assertRaises(openai.APIStatusError) as refused:
+            client(api_key(token, budget=budget)["key"]).chat.completions.create(model="words", messages=HI)
+        self.assert_error(refused.exception, 402, "quota_exceeded")
+        self.assertEqual("key_budget", refused.exception.body["meter"])
+        key = api_key(token, requests_per_minute=1)["key"]
+        client(key).models.list()
+        with self.assertRaises(openai.RateLimitError) as refused:
+            client(key).models.list()
+        self.assert_error(refused.exception, 429, "rate_limited")
+
+    def test_a_deleted_key_is_no_key(self):
+        token = sign_up()
+        made = api_key(token)
+        client(made["key"]).models.list()
+        call("DELETE", f"/v1/me/api-keys/{made['id']}", token=token)
+        for wrong in (made["key"], made["key"][:-1], "ar_"):
+            with self.assertRaises(openai.AuthenticationError) as refused:
+                client(wrong).models.list()
+            self.assert_error(refused.exception, 401, "unauthenticated")
 
 
 class Relay(Errors, unittest.TestCase):

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{
-    Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus,
+    Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Owner, OwnerKind, QuotaKey, Subscription,
+    SubscriptionStatus,
 };
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
-use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp, UserId};
+use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp, UserId};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::{BillingRead, BillingWrite, SessionsWrite as _, StoreError, StoreResult};
 use async_trait::async_trait;
@@ -57,7 +59,8 @@ struct ReservationRow {
     request_id: Id,
     owner_kind: String,
     owner_id: Id,
-    session_id: Id,
+    session_id: Option<Id>,
+    api_key_id: Option<Id>,
     model: String,
     prompt_tokens: i64,
     completion_tokens: i64,
@@ -78,7 +81,8 @@ struct UsageRow {
     request_id: Id,
     owner_kind: &'static str,
     owner_id: Id,
-    session_id: Id,
+    session_id: Option<Id>,
+    api_key_id: Option<Id>,
     model: String,
     prompt_tokens: i64,
     completion_tokens: i64,
@@ -139,7 +143,8 @@ impl ReservationRow {
             request_id: Id(reservation.request_id.0),
             owner_kind: reservation.owner.kind.as_str().to_owned(),
             owner_id: Id(reservation.owner.id),
-            session_id: Id(reservation.session_id.0),
+            session_id: reservation.used_with.session().map(|id| Id(id.0)),
+            api_key_id: reservation.used_with.api_key().map(|id| Id(id.0)),
             model: text(&reservation.model),
             prompt_tokens: reservation.at_least.prompt_tokens,
             completion_tokens: reservation.at_least.completion_tokens,
@@ -177,7 +182,7 @@ impl ReservationRow {
             id: ReservationId(self.id.0),
             request_id: RequestId(self.request_id.0),
             owner: owner("reservations.owner_kind", &self.owner_kind, self.owner_id)?,
-            session_id: SessionId(self.session_id.0),
+            used_with: used_with(self.session_id, self.api_key_id)?,
             model: self.model.clone(),
             at_least: TokenUsage {
                 prompt_tokens: self.prompt_tokens,
@@ -199,8 +204,18 @@ fn owner(column: &str, kind: &str, id: Id) -> StoreResult<Owner> {
     })
 }
 
+fn used_with(session: Option<Id>, api_key: Option<Id>) -> StoreResult<UsedWith> {
+    match (session, api_key) {
+        (Some(id), None) => Ok(UsedWith::Session(SessionId(id.0))),
+        (None, Some(id)) => Ok(UsedWith::ApiKey(ApiKeyId(id.0))),
+        _ => Err(StoreError::Corrupt {
+            reason: "a reservation names a session and a key, or neither".into(),
+        }),
+    }
+}
+
 fn meter(word: &str) -> StoreResult<&'static str> {
-    [METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE]
+    [METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET]
         .into_iter()
         .find(|meter| *meter == word)
         .ok_or_else(|| unknown_word("reservations.meter", word))
@@ -484,7 +499,8 @@ impl BillingWrite for Unit {
             request_id: Id(event.request_id.0),
             owner_kind: event.owner.kind.as_str(),
             owner_id: Id(event.owner.id),
-            session_id: Id(event.session_id.0),
+            session_id: event.used_with.session().map(|id| Id(id.0)),
+            api_key_id: event.used_with.api_key().map(|id| Id(id.0)),
             model: text(&event.model),
             prompt_tokens: event.usage.prompt_tokens,
             completion_tokens: event.usage.completion_tokens,

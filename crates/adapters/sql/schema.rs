@@ -180,7 +180,8 @@ diesel::table! {
         request_id -> SqlId,
         owner_kind -> Text,
         owner_id -> SqlId,
-        session_id -> SqlId,
+        session_id -> Nullable<SqlId>,
+        api_key_id -> Nullable<SqlId>,
         model -> Text,
         prompt_tokens -> BigInt,
         completion_tokens -> BigInt,
@@ -204,7 +205,8 @@ diesel::table! {
         request_id -> SqlId,
         owner_kind -> Text,
         owner_id -> SqlId,
-        session_id -> SqlId,
+        session_id -> Nullable<SqlId>,
+        api_key_id -> Nullable<SqlId>,
         model -> Text,
         prompt_tokens -> BigInt,
         completion_tokens -> BigInt,
@@ -344,10 +346,46 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    api_keys (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        name -> Text,
+        hint -> Text,
+        scopes -> Text,
+        models -> Nullable<Text>,
+        budget_nano_usd -> Nullable<BigInt>,
+        budget_window -> Nullable<Text>,
+        requests_per_minute -> Nullable<Integer>,
+        created_at -> SqlTime,
+        expires_at -> Nullable<SqlTime>,
+        last_used_at -> Nullable<SqlTime>,
+        rotated_at -> Nullable<SqlTime>,
+        overlap_until -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    api_key_secrets (key_id, digest) {
+        key_id -> SqlId,
+        digest -> Binary,
+        ends_at -> Nullable<SqlTime>,
+    }
+}
+
 diesel::joinable!(password_credentials -> users (user_id));
+diesel::joinable!(api_keys -> users (user_id));
+diesel::joinable!(api_key_secrets -> api_keys (key_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(audit_seals -> audit_log (audit_id));
 diesel::joinable!(messages -> conversations (conversation_id));
 diesel::allow_tables_to_appear_in_same_query!(users, password_credentials, sessions);
 diesel::allow_tables_to_appear_in_same_query!(conversations, messages);
+diesel::allow_tables_to_appear_in_same_query!(users, api_keys, api_key_secrets);
 diesel::allow_tables_to_appear_in_same_query!(audit_log, audit_seals);

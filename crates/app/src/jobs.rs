@@ -46,6 +46,8 @@ pub fn start(
         "ops.tend_requests" due, ops.tend_requests;
         "chat.sweep_calls" lease.min(seconds(30)), chat.sweep_calls;
         "sessions.flush_seen" seconds(30), sessions.flush_seen;
+        "access.flush_used" seconds(30), access.flush_used;
+        "access.purge_expired" seconds(3600), access.purge_expired;
         "accounts.erase_due" seconds(60), accounts.erase_due_accounts;
         "accounts.purge_tokens" seconds(3600), accounts.purge_tokens;
         "sessions.purge_expired" seconds(3600), sessions.purge_expired;
@@ -137,7 +139,7 @@ where
                         break;
                     }
                 }
-                if name == "sessions.flush_seen" || stop.is_cancelled() {
+                if name == "sessions.flush_seen" || name == "access.flush_used" || stop.is_cancelled() {
                     break;
                 }
             }

@@ -171,6 +171,7 @@ fn api(settings: &Settings, s: &Services) -> Api {
         hsts: settings.public_url().scheme() == "https",
     };
     Api {
+        access: Arc::clone(&s.access),
         accounts: Arc::clone(&s.accounts),
         audit: Arc::clone(&s.audit),
         sessions: Arc::clone(&s.sessions),
@@ -237,6 +238,7 @@ impl Running {
         // What was done since the last round, so that a node that rests leaves nothing unsealed. A store that is away
         // gets neither, and whoever stops processes waits no longer for it.
         last_job("sessions.flush_seen", self.services.sessions.flush_seen()).await;
+        last_job("access.flush_used", self.services.access.flush_used()).await;
         last_job("audit.seal", self.services.audit.seal()).await;
         if let Some(metrics) = self.metrics_server {
             metrics.stop(false).await;

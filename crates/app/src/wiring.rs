@@ -21,13 +21,14 @@ use anteroom_ports::{
     ChatModel, Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
 };
 use anteroom_postgres::{PostgresOptions, PostgresStore};
+use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
-use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
+use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::{StripeStub, StubOptions};
 use anyhow::Context as _;
@@ -244,6 +245,8 @@ fn payments(
 
 /// The use cases, wired.
 pub struct Services {
+    /// API keys.
+    pub access: Arc<Access>,
     /// Users.
     pub accounts: Arc<Accounts>,
     /// The audit log.
@@ -285,6 +288,18 @@ impl Services {
             Arc::clone(&audit),
             Arc::clone(&webhooks),
             sessions_options(settings),
+        ));
+        let access = Arc::new(Access::new(
+            store(),
+            Arc::clone(&a.secrets),
+            clock(),
+            ids(),
+            Arc::clone(&sessions),
+            Arc::clone(&webhooks),
+            Arc::clone(&audit),
+            AccessOptions {
+                max_keys: settings.access.max_api_keys_per_user,
+            },
         ));
         let protection = Arc::new(Protection::new(
             store(),
@@ -338,11 +353,12 @@ impl Services {
             Arc::clone(&a.models),
             clock(),
             ids(),
-            Arc::clone(&sessions),
+            Arc::clone(&access),
             Arc::clone(&billing),
             chat_options(settings),
         );
         Ok(Self {
+            access,
             accounts,
             audit,
             sessions,

@@ -16,6 +16,7 @@ use anteroom_ports::{Durability, Store, UnitOfWork};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod billing;
@@ -83,6 +84,11 @@ where
 macro_rules! store_contract {
     ($open:expr) => {
         $crate::store_contract!(@cases $open;
+            access {
+                keys_survive_a_round_trip, a_secret_belongs_to_one_key, keys_change, secrets_are_exchanged,
+                of_parallel_exchanges_one_secret_is_the_newest, keys_are_deleted, last_use_moves_forward_only,
+                expired_keys_are_purged, what_changes_a_key_is_told, a_budget_holds_exactly_under_parallel_calls,
+            }
             accounts {
                 users_survive_a_round_trip, an_address_belongs_to_one_user, users_change_and_stay_who_they_are,
                 of_parallel_changes_none_is_lost, admins_are_counted_one_at_a_time, a_one_time_token_is_taken_once,

@@ -30,6 +30,8 @@ ids! {
     UserId,
     /// One login, whichever transport carries it; the `sid` of its access tokens.
     SessionId,
+    /// What a program uses an account with; its secrets may be exchanged.
+    ApiKeyId,
     /// One link of a refresh-token family; the family is the session.
     RefreshTokenId,
     /// A conversation.

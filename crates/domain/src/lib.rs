@@ -5,6 +5,7 @@
 
 mod id;
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod billing;
@@ -13,7 +14,8 @@ pub mod protection;
 pub mod sessions;
 
 pub use id::{
-    AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId, UserId,
+    ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId,
+    UserId,
 };
 
 /// A point in time: UTC, microseconds. Every time that Anteroom stores or sends has this precision.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
-use anteroom_domain::UserId;
+use anteroom_domain::access::{API_KEY_PREFIX, Scope};
 use anteroom_domain::accounts::Role;
 use anteroom_domain::protection::{Limit, Verdict};
 use anteroom_domain::sessions::Transport;
+use anteroom_domain::{ApiKeyId, UserId};
 use anteroom_services::Client;
+use anteroom_services::access::{LiveKey, Principal};
 use anteroom_services::protection::Act;
 use anteroom_services::sessions::{AuthenticateError, Credential, LiveSession};
 use futures_util::future::LocalBoxFuture;
@@ -37,6 +39,8 @@ pub enum Who {
 pub trait Caller: FromRequest {
     /// Who that is.
     const WHO: Who;
+    /// Whether it may be an API key, on a route whose row in the table names the scope.
+    const TAKES_KEYS: bool = false;
 }
 
 /// What [`crate::Edge`] knows of a request before anything else looks at it.
@@ -52,6 +56,7 @@ pub(crate) struct RequestInfo {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
     pub(crate) user: Option<UserId>,
+    pub(crate) key: Option<ApiKeyId>,
     pub(crate) count: Option<(Limit, Verdict)>,
 }
 
@@ -69,6 +74,12 @@ pub struct SignedIn {
     pub via: Transport,
 }
 
+/// Somebody with a live session, or a program with an API key that the route is open to.
+pub struct Known {
+    /// Who.
+    pub who: Principal,
+}
+
 /// An admin with a live session.
 pub struct Admin {
     /// The session and its user.
@@ -80,6 +91,10 @@ impl Caller for Anonymous {
 }
 impl Caller for SignedIn {
     const WHO: Who = Who::SignedIn;
+}
+impl Caller for Known {
+    const WHO: Who = Who::SignedIn;
+    const TAKES_KEYS: bool = true;
 }
 impl Caller for Admin {
     const WHO: Who = Who::Admin;
@@ -104,6 +119,14 @@ impl Presented {
         match self {
             Self::Bearer(_) => Transport::Token,
             Self::Cookie(_) => Transport::Cookie,
+        }
+    }
+
+    /// The text of an API key, if that is what it looks like. No token of a session begins so.
+    fn api_key(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(token) => Some(token.as_str()).filter(|token| token.starts_with(API_KEY_PREFIX)),
+            Self::Cookie(_) => None,
         }
     }
 }
@@ -158,7 +181,12 @@ fn act(request: &HttpRequest) -> Act {
 
 /// Leaves the verdict for the answer's headers, and refuses what is over the limit.
 fn admit(request: &HttpRequest, user: Option<UserId>, count: Option<(Limit, Verdict)>) -> Result<(), Problem> {
-    request.extensions_mut().insert(Admitted { user, count });
+    admit_as(request, Admitted { user, key: None, count })
+}
+
+fn admit_as(request: &HttpRequest, admitted: Admitted) -> Result<(), Problem> {
+    request.extensions_mut().insert(admitted);
+    let count = admitted.count;
     let Some((limit, verdict)) = count.filter(|(_, v)| !v.allowed) else {
         return Ok(());
     };
@@ -213,6 +241,10 @@ pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> 
         )?;
         return Err(Problem::unauthenticated());
     };
+    if let Some(text) = presented.api_key() {
+        key(request, &api, text).await?;
+        return Err(insufficient_scope(scope(request)));
+    }
     if matches!(presented, Presented::Cookie(_)) {
         origin::check_cookie(request, &api.options.allowed_origins)?;
     }
@@ -229,6 +261,81 @@ pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> 
     Ok(SignedIn { live, via })
 }
 
+/// Whoever is known: the API key behind a request, if the route is open to it, else the live session.
+async fn known(request: &HttpRequest) -> Result<Known, Problem> {
+    let api = api(request)?;
+    let presented = presented(request, &api.options.cookie.name);
+    let Some(text) = presented.as_ref().and_then(Presented::api_key) else {
+        let who = Principal::Session(sign_in(request).await?.live);
+        return Ok(Known { who });
+    };
+    let live = key(request, &api, text).await?;
+    match scope(request) {
+        Some(scope) if live.key.may(scope) => Ok(Known {
+            who: Principal::Key(live, scope),
+        }),
+        scope => Err(insufficient_scope(scope)),
+    }
+}
+
+/// The live key with this text, counted: as a request of its owner, and by the key's own rate. Answered on the worker
+/// from memory where possible.
+async fn key(request: &HttpRequest, api: &web::Data<Api>, text: &str) -> Result<Arc<LiveKey>, Problem> {
+    let live = match api.access.key_cached(text) {
+        Some(live) => live,
+        None => {
+            let (access, text) = (Arc::clone(&api.access), text.to_owned());
+            let found = api.run(async move { access.key(&text).await }).await;
+            guessed(request, api, &found)?;
+            found.map_err(|p| match p.code() {
+                "unauthenticated" => Problem::no_such_key(),
+                _ => p,
+            })?
+        }
+    };
+    let count = api.protection.count_key(act(request), &live.key);
+    let admitted = Admitted {
+        user: Some(live.user.id),
+        key: Some(live.key.id),
+        count,
+    };
+    admit_as(request, admitted)?;
+    Ok(live)
+}
+
+fn scope(request: &HttpRequest) -> Option<Scope> {
+    request
+        .app_data::<Matched>()
+        .and_then(|matched| matched.scope(request.method()))
+}
+
+/// 403 for a key that is good, but not for this (RFC 6750 section 3.1).
+fn insufficient_scope(scope: Option<Scope>) -> Problem {
+    let (detail, challenge) = match scope {
+        Some(scope) => (
+            format!("this API key needs the scope `{}` for that", scope.as_str()),
+            format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.as_str()),
+        ),
+        None => (
+            "no API key may do that: it takes a session".to_owned(),
+            "Bearer error=\"insufficient_scope\"".to_owned(),
+        ),
+    };
+    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", detail).header(header::WWW_AUTHENTICATE, &challenge)
+}
+
+/// Guessing is counted where it comes from, since there is no user to count.
+fn guessed<T>(request: &HttpRequest, api: &web::Data<Api>, found: &Result<T, Problem>) -> Result<(), Problem> {
+    if found.as_ref().is_err_and(|p| p.code() == "unauthenticated") {
+        admit(
+            request,
+            None,
+            api.protection.count_address(act(request), address(request)),
+        )?;
+    }
+    Ok(())
+}
+
 async fn look_up(
     request: &HttpRequest,
     api: &web::Data<Api>,
@@ -238,14 +345,7 @@ async fn look_up(
     let found = api
         .run(async move { sessions.authenticate(presented.credential()).await })
         .await;
-    if found.as_ref().is_err_and(|p| p.code() == "unauthenticated") {
-        // Guessing is counted where it comes from, since there is no user to count.
-        admit(
-            request,
-            None,
-            api.protection.count_address(act(request), address(request)),
-        )?;
-    }
+    guessed(request, api, &found)?;
     found
 }
 
@@ -265,6 +365,16 @@ impl FromRequest for SignedIn {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move { sign_in(&request).await })
+    }
+}
+
+impl FromRequest for Known {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { known(&request).await })
     }
 }
 

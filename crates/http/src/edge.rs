@@ -392,7 +392,8 @@ fn finish(
     meters.count(request.method(), status, elapsed);
     let ms = u64::try_from(elapsed.as_micros()).map_or(0.0, micros_as_ms);
     let user = admitted.and_then(|a| a.user).map(|u| u.to_string());
-    info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, queries, user_id = user);
+    let key = admitted.and_then(|a| a.key).map(|k| k.to_string());
+    info!(target: "anteroom::access", event = "request", method = %request.method(), route, status = status.as_u16(), ms, queries, user_id = user, api_key_id = key);
     answer
 }
 

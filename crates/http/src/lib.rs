@@ -17,6 +17,7 @@ mod routes;
 mod server;
 mod sse;
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod billing;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use anteroom_ports::Queries;
 use anteroom_services::protection::Protection;
-use anteroom_services::{Accounts, Audit, Billing, Chat, Ops, Sessions};
+use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions};
 use ipnet::IpNet;
 use tracing::Instrument as _;
 
@@ -79,6 +80,8 @@ pub struct HttpOptions {
 
 /// Everything the endpoints need.
 pub struct Api {
+    /// API keys.
+    pub access: Arc<Access>,
     /// Users.
     pub accounts: Arc<Accounts>,
     /// The audit log.

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
-use crate::{accounts, audit, billing, chat, ops, protection, sessions};
+use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -37,6 +37,14 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
         accounts::show_user::handle,
         accounts::change_user::handle,
         accounts::send_reset_mail::handle,
+        access::create_api_key::handle,
+        access::list_api_keys::handle,
+        access::get_api_key::handle,
+        access::change_api_key::handle,
+        access::delete_api_key::handle,
+        access::rotate_api_key::handle,
+        access::list_api_keys_of_user::handle,
+        access::delete_api_key_of_user::handle,
         audit::list_activity::handle,
         audit::list_audit::handle,
         protection::unlock_user::handle,
@@ -99,16 +107,27 @@ pub fn openapi() -> OpenApi {
     ));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
 
+    let key = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format(anteroom_domain::access::API_KEY_PATTERN)
+        .description(Some(
+            "An API key. The operations that take one name the scope that it needs.",
+        ))
+        .build();
+    components.add_security_scheme("api_key", SecurityScheme::Http(key));
+
     for route in crate::routes() {
         let Some(operation) = operation(&mut document, route.path, &route.method) else {
             continue;
         };
         if route.who != Who::Anonymous {
             let none: [&str; 0] = [];
-            operation.security = Some(vec![
+            let mut ways = vec![
                 SecurityRequirement::new("bearer", none),
                 SecurityRequirement::new("cookie", none),
-            ]);
+            ];
+            ways.extend(route.scope.map(|s| SecurityRequirement::new("api_key", [s.as_str()])));
+            operation.security = Some(ways);
         }
         let openai = route.path == "/v1/chat/completions" || route.path == "/v1/models";
         operation
@@ -204,6 +223,12 @@ mod tests {
         assert_eq!(who(Method::POST, "/v1/chat/completions"), Who::SignedIn);
         assert_eq!(who(Method::GET, "/health"), Who::Anonymous);
         for route in crate::routes() {
+            let at = format!("{} {}", route.method, route.path);
+            assert_eq!(
+                route.scope.is_some(),
+                route.takes_keys,
+                "{at}: a scope is for handlers that take keys"
+            );
             assert_eq!(
                 route.path.starts_with("/v1/admin"),
                 route.who == Who::Admin,

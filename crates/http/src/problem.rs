@@ -75,6 +75,16 @@ impl Problem {
         .header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// 401 for an API key that opens nothing.
+    pub fn no_such_key() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "this API key is mistyped, unknown, expired or deleted",
+        )
+        .header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
     /// 403 for an account that may not be used, where its owner has proven themselves.
     pub fn account_disabled() -> Self {
         Self::new(

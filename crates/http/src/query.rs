@@ -65,9 +65,14 @@ impl PageQuery {
 
 /// An identifier in the path. One that is none names nothing.
 pub fn id<T: std::str::FromStr>(request: &HttpRequest, what: &str) -> Result<T, Problem> {
+    named(request, "id", what)
+}
+
+/// The same, under another name.
+pub fn named<T: std::str::FromStr>(request: &HttpRequest, name: &str, what: &str) -> Result<T, Problem> {
     request
         .match_info()
-        .get("id")
+        .get(name)
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Problem::not_found(what))
 }

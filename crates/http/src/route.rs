@@ -3,6 +3,7 @@
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::{Method, header};
 use actix_web::{FromRequest, Handler, HttpRequest, Responder, guard, web};
+use anteroom_domain::access::Scope;
 use anteroom_services::protection::Act;
 use futures_util::future::LocalBoxFuture;
 
@@ -21,6 +22,10 @@ pub struct Route {
     pub who: Who,
     /// Which limit counts it.
     pub act: Act,
+    /// What an API key must be good for to be let in; without one it is not. Named in the table.
+    pub scope: Option<Scope>,
+    /// Whether its handler can serve an API key at all, taken from its signature.
+    pub takes_keys: bool,
     /// Whether its handler reads a body.
     pub reads_body: bool,
     handler: actix_web::Route,
@@ -30,6 +35,8 @@ pub struct Route {
 pub trait CallerFirst: FromRequest {
     /// Who that is.
     const WHO: Who;
+    /// Whether it may be an API key.
+    const TAKES_KEYS: bool;
     /// Whether the handler reads a body.
     const READS_BODY: bool;
 }
@@ -54,6 +61,7 @@ macro_rules! caller_first {
     ($($rest:ident)*) => {
         impl<C: Caller + 'static, $($rest: Part + 'static),*> CallerFirst for (C, $($rest,)*) {
             const WHO: Who = C::WHO;
+            const TAKES_KEYS: bool = C::TAKES_KEYS;
             const READS_BODY: bool = false $(|| $rest::IS_BODY)*;
         }
     };
@@ -83,6 +91,8 @@ where
         path,
         who: Args::WHO,
         act: Act::Default,
+        scope: None,
+        takes_keys: Args::TAKES_KEYS,
         reads_body: Args::READS_BODY,
         handler,
     }
@@ -117,6 +127,13 @@ impl Route {
         self.act = act;
         self
     }
+
+    /// Lets API keys in that have this scope.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
 }
 
 /// The resource that a request's path matched, for whoever looks at the request: the [`Caller`] extractors want to know
@@ -124,14 +141,24 @@ impl Route {
 pub(crate) struct Matched {
     /// The path, with `{names}`.
     pub(crate) path: &'static str,
-    acts: Vec<(Method, Act)>,
+    methods: Vec<(Method, Act, Option<Scope>)>,
 }
 
 impl Matched {
+    /// Which limit counts a request.
     pub(crate) fn act(&self, method: &Method) -> Act {
+        self.of(method).map_or(Act::Default, |(act, _)| act)
+    }
+
+    /// What an API key must be good for.
+    pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
+        self.of(method)?.1
+    }
+
+    fn of(&self, method: &Method) -> Option<(Act, Option<Scope>)> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let found = self.acts.iter().find(|(known, _)| known == method);
-        found.map_or(Act::Default, |(_, act)| *act)
+        let found = self.methods.iter().find(|(known, ..)| known == method);
+        found.map(|(_, act, scope)| (*act, *scope))
     }
 }
 
@@ -154,8 +181,11 @@ fn resource(path: &'static str, routes: Vec<Route>) -> impl HttpServiceFactory {
         methods.push(Method::HEAD);
     }
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let acts = routes.iter().map(|r| (r.method.clone(), r.act)).collect();
-    let mut resource = web::resource(path).app_data(Matched { path, acts });
+    let of_methods = routes.iter().map(|r| (r.method.clone(), r.act, r.scope)).collect();
+    let mut resource = web::resource(path).app_data(Matched {
+        path,
+        methods: of_methods,
+    });
     for route in routes {
         let method = route.method.clone();
         let handler = if method == Method::GET {

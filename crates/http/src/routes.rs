@@ -1,20 +1,22 @@
 //! The route table.
 
 use actix_web::http::Method;
+use anteroom_domain::access::Scope;
 use anteroom_services::protection::Act;
 
 use crate::route::{Route, route};
-use crate::{accounts, audit, billing, chat, ops, protection, sessions};
+use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
 
-/// Every route of the API.
+/// Every route of the API. Who may call it is said by its handler; behind that stand a limit of its own and, in
+/// brackets, what an API key must be good for: where there is no such scope, keys are refused.
 pub fn routes() -> Vec<Route> {
     let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
     let r = |method: &Method, path| (method.clone(), path);
     macro_rules! table {
-        ($($method:ident $path:literal => $handler:path $(, $act:ident)?;)+) => {
+        ($($method:ident $path:literal => $handler:path $(, $act:ident)? $(, [$scope:ident])?;)+) => {
             vec![$({
                 let (method, path) = r(&$method, $path);
-                route(method, path, $handler)$(.limit(Act::$act))?
+                route(method, path, $handler)$(.limit(Act::$act))?$(.scope(Scope::$scope))?
             }),+]
         };
     }
@@ -31,7 +33,7 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/auth/logout"                 => sessions::log_out::handle;
         get    "/v1/auth/session"                => sessions::get_session::handle;
         post   "/v1/auth/sessions/revoke"        => sessions::revoke_session_by_link::handle, Recover;
-        get    "/v1/me"                          => accounts::get_me::handle;
+        get    "/v1/me"                          => accounts::get_me::handle, [AccountRead];
         patch  "/v1/me"                          => accounts::change_me::handle;
         delete "/v1/me"                          => accounts::delete_me::handle;
         post   "/v1/me/password"                 => accounts::change_password::handle, Sensitive;
@@ -40,27 +42,35 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/me/sessions"                 => sessions::list_sessions::handle;
         delete "/v1/me/sessions"                 => sessions::revoke_other_sessions::handle;
         delete "/v1/me/sessions/{id}"            => sessions::revoke_session::handle;
+        post   "/v1/me/api-keys"                 => access::create_api_key::handle, Sensitive;
+        get    "/v1/me/api-keys"                 => access::list_api_keys::handle;
+        get    "/v1/me/api-keys/{id}"            => access::get_api_key::handle;
+        patch  "/v1/me/api-keys/{id}"            => access::change_api_key::handle;
+        delete "/v1/me/api-keys/{id}"            => access::delete_api_key::handle;
+        post   "/v1/me/api-keys/{id}/rotate"     => access::rotate_api_key::handle, Sensitive;
         get    "/v1/plans"                       => billing::list_plans::handle;
-        get    "/v1/me/subscription"             => billing::get_subscription::handle;
-        get    "/v1/me/entitlements"             => billing::list_entitlements::handle;
+        get    "/v1/me/subscription"             => billing::get_subscription::handle, [AccountRead];
+        get    "/v1/me/entitlements"             => billing::list_entitlements::handle, [AccountRead];
         post   "/v1/billing/checkout"            => billing::open_checkout::handle;
         post   "/v1/billing/webhooks/{provider}" => billing::receive_webhook::handle;
         get    "/stripe-stub/checkout/{id}"      => billing::show_checkout::handle;
         post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
-        get    "/v1/models"                      => chat::list_models::handle;
-        post   "/v1/chat/completions"            => chat::complete::handle;
-        post   "/v1/conversations"               => chat::create_conversation::handle;
-        get    "/v1/conversations"               => chat::list_conversations::handle;
-        get    "/v1/conversations/{id}"          => chat::get_conversation::handle;
-        patch  "/v1/conversations/{id}"          => chat::change_conversation::handle;
-        delete "/v1/conversations/{id}"          => chat::delete_conversation::handle;
-        get    "/v1/conversations/{id}/messages" => chat::list_messages::handle;
-        post   "/v1/conversations/{id}/messages" => chat::send_message::handle;
+        get    "/v1/models"                      => chat::list_models::handle, [Models];
+        post   "/v1/chat/completions"            => chat::complete::handle, [Chat];
+        post   "/v1/conversations"               => chat::create_conversation::handle, [Conversations];
+        get    "/v1/conversations"               => chat::list_conversations::handle, [Conversations];
+        get    "/v1/conversations/{id}"          => chat::get_conversation::handle, [Conversations];
+        patch  "/v1/conversations/{id}"          => chat::change_conversation::handle, [Conversations];
+        delete "/v1/conversations/{id}"          => chat::delete_conversation::handle, [Conversations];
+        get    "/v1/conversations/{id}/messages" => chat::list_messages::handle, [Conversations];
+        post   "/v1/conversations/{id}/messages" => chat::send_message::handle, [Conversations];
         get    "/v1/admin/users"                 => accounts::list_users::handle;
         get    "/v1/admin/users/{id}"            => accounts::show_user::handle;
         patch  "/v1/admin/users/{id}"            => accounts::change_user::handle;
         post   "/v1/admin/users/{id}/sessions/revoke" => sessions::end_sessions_of_user::handle;
         post   "/v1/admin/users/{id}/password/reset-mail" => accounts::send_reset_mail::handle;
+        get    "/v1/admin/users/{id}/api-keys"   => access::list_api_keys_of_user::handle;
+        delete "/v1/admin/users/{id}/api-keys/{key}" => access::delete_api_key_of_user::handle;
         post   "/v1/admin/users/{id}/unlock"     => protection::unlock_user::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/"                               => ops::root::handle;

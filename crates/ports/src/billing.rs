@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
+use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{Hold, Owner, QuotaKey, Subscription};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
-use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp, UserId};
+use anteroom_domain::{RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
 
@@ -37,8 +38,8 @@ pub struct Reservation {
     pub request_id: RequestId,
     /// Who pays.
     pub owner: Owner,
-    /// By which session.
-    pub session_id: SessionId,
+    /// With which session or key.
+    pub used_with: UsedWith,
     /// The model that was asked for.
     pub model: String,
     /// The least the call will have used if nobody settles it: its prompt's estimate.

@@ -3,6 +3,7 @@
 //! `Ok(None)` means "not found"; an `Err` is a failure. A store method takes part in the unit of work it is called
 //! on: it is atomic with everything else done on it, and undone with it when the unit is dropped without commit.
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod billing;
@@ -15,6 +16,7 @@ pub mod sessions;
 pub mod store;
 pub mod webhooks;
 
+pub use access::{AccessRead, AccessWrite};
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use crate::{
-    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Listener,
-    Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, WebhooksWrite,
+    AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
+    ChatWrite, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite,
+    WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -78,7 +79,7 @@ pub trait Store: Migrator + Send + Sync {
 
 /// Everything that can be read.
 pub trait ReadUnit:
-    AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + OpsRead + Send
+    AccessRead + AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + OpsRead + Send
 {
 }
 
@@ -87,6 +88,7 @@ pub trait ReadUnit:
 #[async_trait]
 pub trait UnitOfWork:
     ReadUnit
+    + AccessWrite
     + AccountsWrite
     + AuditWrite
     + SessionsWrite

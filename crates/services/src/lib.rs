@@ -3,6 +3,7 @@
 //! A use case knows the domain and the ports, never a database, a web framework or a status code. What is
 //! security-relevant is logged as an event with a dotted name and its outcome.
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod billing;
@@ -12,6 +13,7 @@ pub mod protection;
 pub mod sessions;
 pub mod webhooks;
 
+pub use access::Access;
 pub use accounts::Accounts;
 pub use audit::Audit;
 pub use billing::Billing;

@@ -12,6 +12,7 @@ use std::thread::ThreadId;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use anteroom_domain::access::{ApiKey, KeySecret};
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
@@ -19,7 +20,7 @@ use anteroom_domain::chat::{Conversation, Message, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
-    AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
+    ApiKeyId, AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
 };
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
@@ -28,9 +29,9 @@ use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
-    AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead, ChatWrite, Digest,
-    Durability, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead,
-    SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
+    AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
+    ChatWrite, Digest, Durability, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit,
+    SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -182,6 +183,26 @@ macro_rules! delegate {
             })+
         }
     };
+}
+
+delegate! {
+    AccessRead {
+        fn api_key_by_secret(digest: &Digest) -> Option<(ApiKey, KeySecret, User)>;
+        fn api_key(user: UserId, id: ApiKeyId) -> Option<ApiKey>;
+        fn page_api_keys(user: UserId, before: Option<ApiKeyId>, limit: i64) -> Vec<ApiKey>;
+        fn count_api_keys(user: UserId, now: Timestamp) -> i64;
+    }
+}
+
+delegate! {
+    AccessWrite {
+        fn insert_api_key(key: &ApiKey, digest: &Digest) -> ();
+        fn update_api_key(key: &ApiKey) -> bool;
+        fn rotate_api_key(key: &ApiKey, digest: &Digest, now: Timestamp, ends_at: Timestamp) -> usize;
+        fn delete_api_key(user: UserId, id: ApiKeyId) -> bool;
+        fn touch_api_keys(used: &[(ApiKeyId, Timestamp)]) -> ();
+        fn purge_api_keys(before: Timestamp, limit: i64) -> usize;
+    }
 }
 
 delegate! {

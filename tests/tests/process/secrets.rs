@@ -364,6 +364,34 @@ async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
     client.json("POST", &messages, &by, &json!({ "content": PROMPT })).await;
     client.json("GET", &messages, &by, &json!({})).await;
 
+    // API keys: made, exchanged, used, mistyped and as what they are not.
+    let said = json!({ "name": "canary", "budget": { "limit_usd": 0.000_001, "window": "day" } });
+    let key = client.json("POST", "/v1/me/api-keys", &by, &said).await;
+    let at = format!("/v1/me/api-keys/{}", key["id"].as_str().unwrap());
+    let next = client.json("POST", &format!("{at}/rotate"), &by, &json!({})).await;
+    for key in [&key, &next] {
+        let text = key["key"].as_str().unwrap().to_owned();
+        for credential in [
+            format!("Bearer {text}"),
+            format!("Bearer {text}x"),
+            format!("Bearer {}", &text[..51]),
+            format!("Basic {text}"),
+            text.clone(),
+        ] {
+            let with = [("authorization", credential.as_str())];
+            for at in ["/v1/models", "/v1/me", at.as_str()] {
+                client.send("GET", &format!("{at}?key={text}"), &with, "").await;
+            }
+            client
+                .send("POST", "/v1/chat/completions", &with, &ask(true).to_string())
+                .await;
+        }
+        let refresh = json!({ "refresh_token": text });
+        client.send("POST", "/v1/auth/refresh", &[], &refresh.to_string()).await;
+        canaries.push(text[..43].to_owned());
+    }
+    client.send("DELETE", &at, &by, "").await;
+
     client.send("POST", "/v1/auth/logout", &[("cookie", &cookie)], "").await;
     client.send("POST", "/v1/auth/logout", &by, "").await;
     client
@@ -387,7 +415,10 @@ async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
         "it was to be verbose:\n{said:.2000}"
     );
     assert!(
-        said.contains("account.login.failed") && said.contains("chat.call.failed") && said.contains("session.ended")
+        said.contains("api_key.rotated")
+            && said.contains("account.login.failed")
+            && said.contains("chat.call.failed")
+            && said.contains("session.ended")
     );
     for canary in canaries {
         let found: Vec<&str> = said.lines().filter(|line| line.contains(&canary)).collect();

@@ -72,6 +72,9 @@ impl<C: Clock + Clone> MemoryLimiter<C> {
         for counter in counters {
             counter.look(self.max_keys, 0);
         }
+        // API keys have rates of their own: what nobody is counted under any more is no limit to keep.
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        counters.retain(|_, counter| counter.governor.len() > 0);
     }
 
     /// How many keys are being counted, over all limits.

@@ -232,14 +232,24 @@ pub(crate) async fn lock_name(link: &mut Link, name: &str) -> QueryResult<()> {
 /// Moves sessions' `last_seen_at` forward, in one statement. Rows are locked in the order of their ids, so that two
 /// nodes that saw the same sessions do not wait for each other in a circle.
 pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<()> {
+    move_forward(link, "sessions", "last_seen_at", seen).await
+}
+
+/// Moves API keys' `last_used_at` forward, in the same way.
+pub(crate) async fn touch_api_keys(link: &mut Link, used: Vec<(Id, At)>) -> QueryResult<()> {
+    move_forward(link, "api_keys", "last_used_at", used).await
+}
+
+async fn move_forward(link: &mut Link, table: &str, column: &str, seen: Vec<(Id, At)>) -> QueryResult<()> {
     let (ids, times): (Vec<Id>, Vec<At>) = seen.into_iter().unzip();
-    diesel::sql_query(
+    diesel::sql_query(format!(
         "WITH seen AS (SELECT unnest($1) AS id, unnest($2) AS at), \
          due AS MATERIALIZED ( \
-             SELECT sessions.id, seen.at FROM sessions JOIN seen ON sessions.id = seen.id \
-             WHERE sessions.last_seen_at < seen.at ORDER BY sessions.id FOR UPDATE OF sessions) \
-         UPDATE sessions SET last_seen_at = due.at FROM due WHERE sessions.id = due.id",
-    )
+             SELECT {table}.id, seen.at FROM {table} JOIN seen ON {table}.id = seen.id \
+             WHERE {table}.{column} IS NULL OR {table}.{column} < seen.at \
+             ORDER BY {table}.id FOR UPDATE OF {table}) \
+         UPDATE {table} SET {column} = due.at FROM due WHERE {table}.id = due.id"
+    ))
     .bind::<Array<SqlId>, _>(ids)
     .bind::<Array<SqlTime>, _>(times)
     .execute(link)

@@ -8,6 +8,8 @@ mod listener;
 mod migrator;
 mod store;
 
+#[path = "../../sql/access.rs"]
+mod access;
 #[path = "../../sql/accounts.rs"]
 mod accounts;
 #[path = "../../sql/audit.rs"]

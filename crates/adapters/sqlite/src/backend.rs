@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::schema::sessions;
+use crate::schema::{api_keys, sessions};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 /// What queries run on.
@@ -249,6 +249,22 @@ pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<(
             diesel::update(sessions::table.find(id))
                 .filter(sessions::last_seen_at.lt(at))
                 .set(sessions::last_seen_at.eq(at))
+                .execute(conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Moves API keys' `last_used_at` forward.
+pub(crate) async fn touch_api_keys(link: &mut Link, used: Vec<(Id, At)>) -> QueryResult<()> {
+    link.spawn_blocking(move |conn| {
+        use diesel::{BoolExpressionMethods as _, RunQueryDsl as _};
+        for (id, at) in used {
+            let earlier = api_keys::last_used_at.is_null().or(api_keys::last_used_at.lt(Some(at)));
+            diesel::update(api_keys::table.find(id))
+                .filter(earlier)
+                .set(api_keys::last_used_at.eq(Some(at)))
                 .execute(conn)?;
         }
         Ok(())

@@ -7,6 +7,8 @@ mod backend;
 mod migrator;
 mod store;
 
+#[path = "../../sql/access.rs"]
+mod access;
 #[path = "../../sql/accounts.rs"]
 mod accounts;
 #[path = "../../sql/audit.rs"]

@@ -29,6 +29,7 @@ pub struct Settings {
     pub links: LinksSettings,
     pub passwords: PasswordsSettings,
     pub sessions: SessionsSettings,
+    pub access: AccessSettings,
     pub cookie: CookieSettings,
     pub protection: ProtectionSettings,
     pub security: SecuritySettings,
@@ -216,6 +217,14 @@ pub struct SessionsSettings {
     pub max_per_user: usize,
     /// What happens to a login beyond that.
     pub when_full: WhenFullName,
+}
+
+/// `[access]`: API keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessSettings {
+    /// API keys that an account may have, expired ones not counted.
+    pub max_api_keys_per_user: usize,
 }
 
 /// `sessions.signing_algorithm`.

@@ -1,8 +1,9 @@
 //! Subscriptions, the provider's events, usage.
 
+use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{NanoUsd, Owner, Subscription, SubscriptionStatus};
 use anteroom_domain::chat::{Outcome, UsageEvent};
-use anteroom_domain::{RequestId, SessionId, UserId};
+use anteroom_domain::{ApiKeyId, RequestId, SessionId, UserId};
 
 use super::samples::{at, id, usage};
 use super::{RACERS, TestDatabase, begin, race, ready};
@@ -145,7 +146,7 @@ pub async fn usage_is_booked_once(database: &dyn TestDatabase) {
     let mut event = UsageEvent {
         request_id: RequestId(id()),
         owner: somebody(),
-        session_id: SessionId(id()),
+        used_with: UsedWith::Session(SessionId(id())),
         model: "gpt-4o".into(),
         usage: usage(1),
         exact: true,
@@ -159,6 +160,7 @@ pub async fn usage_is_booked_once(database: &dyn TestDatabase) {
     assert!(unit.insert_usage(&event).await.unwrap());
     assert!(!unit.insert_usage(&event).await.unwrap());
     event.request_id = RequestId(id());
+    event.used_with = UsedWith::ApiKey(ApiKeyId(id()));
     event.cost = None;
     event.first_token_ms = None;
     event.outcome = Outcome::Lost;

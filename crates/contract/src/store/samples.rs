@@ -1,13 +1,14 @@
 //! Things to store.
 
+use anteroom_domain::access::{ApiKey, BudgetWindow, KeyBudget, Scope, UsedWith};
 use anteroom_domain::accounts::{Email, OneTimeToken, Purpose, Role, User};
 use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
-use anteroom_domain::billing::{Hold, METER_MESSAGES, Owner, QuotaKey};
+use anteroom_domain::billing::{Hold, METER_MESSAGES, NanoUsd, Owner, QuotaKey};
 use anteroom_domain::chat::{Conversation, Message, MessageStatus, Speaker, TokenUsage};
 use anteroom_domain::sessions::{RefreshToken, Session, SigningAlgorithm, SigningKey, Transport};
 use anteroom_domain::{
-    AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId, Timestamp,
-    UserId,
+    ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId,
+    Timestamp, UserId,
 };
 use anteroom_ports::billing::Reservation;
 use anteroom_ports::{Ids as _, Store};
@@ -169,7 +170,7 @@ pub(crate) fn reservation(holds: Vec<Hold>) -> Reservation {
         id: ReservationId(id()),
         request_id: RequestId(id()),
         owner: holds[0].key.owner,
-        session_id: SessionId(id()),
+        used_with: UsedWith::Session(SessionId(id())),
         model: "gpt-4o".into(),
         at_least: usage(11),
         holds,
@@ -190,5 +191,26 @@ pub(crate) fn signing_key(active_from: i64) -> SigningKey {
         active_from: at(active_from),
         retired_at: None,
         revoked_at: None,
+    }
+}
+
+/// A key with every limit, which works for 1000 seconds.
+pub(crate) fn api_key(user: &User) -> ApiKey {
+    ApiKey {
+        id: ApiKeyId(id()),
+        user_id: user.id,
+        name: "nightly — ädá 🌲".into(),
+        hint: "x7Qd".into(),
+        scopes: vec![Scope::Models, Scope::Chat, Scope::UsageRead],
+        models: Some(vec!["gpt-4o".into(), "a \"quoted\", one".into()]),
+        budget: Some(KeyBudget {
+            limit: NanoUsd(5_000_000_001),
+            window: BudgetWindow::Month,
+        }),
+        requests_per_minute: Some(7),
+        created_at: at(1),
+        expires_at: Some(at(1000)),
+        last_used_at: None,
+        rotated: None,
     }
 }

@@ -8,12 +8,12 @@ mod quota;
 pub use access::{Access, AccessReason, ModelAccess, access, model_access};
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, Price};
-pub use quota::{Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, QuotaKey, Window};
+pub use quota::{Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, QuotaKey, Window};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Timestamp, UserId};
+use crate::{ApiKeyId, Timestamp, UserId};
 
 /// What kind of thing may own a subscription, a quota or usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum OwnerKind {
     Organization,
     /// A program.
     Application,
+    /// A key that programs use an account with: its own budget.
+    ApiKey,
     /// The deployment as a whole: the operator's own limits.
     Deployment,
 }
@@ -36,15 +38,22 @@ impl OwnerKind {
             Self::Account => "account",
             Self::Organization => "organization",
             Self::Application => "application",
+            Self::ApiKey => "api_key",
             Self::Deployment => "deployment",
         }
     }
 
     /// Reads the stored word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Account, Self::Organization, Self::Application, Self::Deployment]
-            .into_iter()
-            .find(|k| k.as_str() == word)
+        [
+            Self::Account,
+            Self::Organization,
+            Self::Application,
+            Self::ApiKey,
+            Self::Deployment,
+        ]
+        .into_iter()
+        .find(|k| k.as_str() == word)
     }
 }
 
@@ -69,6 +78,14 @@ impl Owner {
         Self {
             kind: OwnerKind::Account,
             id: user.0,
+        }
+    }
+
+    /// A key of a user's own account.
+    pub fn api_key(key: ApiKeyId) -> Self {
+        Self {
+            kind: OwnerKind::ApiKey,
+            id: key.0,
         }
     }
 }
@@ -236,6 +253,7 @@ mod tests {
             OwnerKind::Account,
             OwnerKind::Organization,
             OwnerKind::Application,
+            OwnerKind::ApiKey,
             OwnerKind::Deployment,
         ] {
             assert_eq!(OwnerKind::parse(kind.as_str()), Some(kind));

@@ -11,6 +11,8 @@ pub const METER_MESSAGES: &str = "messages";
 pub const METER_SPEND: &str = "spend";
 /// The meter of an owner's part of that money, where each has a share of it.
 pub const METER_SPEND_SHARE: &str = "spend_share";
+/// The meter of what is spent with an API key that has a budget.
+pub const METER_KEY_BUDGET: &str = "key_budget";
 
 /// How long a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

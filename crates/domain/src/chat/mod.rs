@@ -10,8 +10,9 @@ pub use request::{ChatRequest, InvalidRequest};
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::UsedWith;
 use crate::billing::{NanoUsd, Owner};
-use crate::{ConversationId, MessageId, RequestId, SessionId, Timestamp, UserId};
+use crate::{ConversationId, MessageId, RequestId, Timestamp, UserId};
 
 /// Tokens of a call. Cached tokens are part of the prompt's, reasoning tokens of the completion's, as OpenAI counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,8 +77,8 @@ pub struct UsageEvent {
     pub request_id: RequestId,
     /// Who pays.
     pub owner: Owner,
-    /// By which session.
-    pub session_id: SessionId,
+    /// With which session or key.
+    pub used_with: UsedWith,
     /// The model that was asked for.
     pub model: String,
     /// Tokens, as the provider counted them, or as estimated where it did not.

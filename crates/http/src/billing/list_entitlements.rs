@@ -6,15 +6,15 @@ use actix_web::web;
 
 use super::EntitlementResponse;
 use crate::Api;
-use crate::caller::SignedIn;
+use crate::caller::Known;
 use crate::problem::Problem;
 use crate::query::List;
 
 /// Everything the plan of the user who asks grants, with what is left of it. The value of `models` is `null` while
 /// the model provider is away and its list is not known.
 #[utoipa::path(get, path = "/v1/me/entitlements", tag = "billing", responses((status = 200, description = "The entitlements.", body = List<EntitlementResponse>)))]
-pub async fn handle(caller: SignedIn, api: web::Data<Api>) -> Result<web::Json<List<EntitlementResponse>>, Problem> {
-    let (billing, chat, id) = (Arc::clone(&api.billing), Arc::clone(&api.chat), caller.live.user.id);
+pub async fn handle(caller: Known, api: web::Data<Api>) -> Result<web::Json<List<EntitlementResponse>>, Problem> {
+    let (billing, chat, id) = (Arc::clone(&api.billing), Arc::clone(&api.chat), caller.who.user().id);
     let states = api
         .run(async move {
             let offered = chat.offered_names().await.ok();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::ConversationResponse;
 use crate::Api;
 use crate::body::{Body, present};
-use crate::caller::SignedIn;
+use crate::caller::Known;
 use crate::problem::{Problem, ProblemBody};
 use crate::query;
 
@@ -38,7 +38,7 @@ pub struct ChangeConversationRequest {
     (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
-    caller: SignedIn,
+    caller: Known,
     api: web::Data<Api>,
     request: HttpRequest,
     body: Body,
@@ -52,7 +52,7 @@ pub async fn handle(
         model: ask.model,
         instructions: ask.instructions,
     };
-    let (chat, user) = (Arc::clone(&api.chat), caller.live.user.id);
+    let (chat, user) = (Arc::clone(&api.chat), caller.who.user().id);
     let conversation = api
         .run(async move { chat.change_conversation(user, id, change).await })
         .await?;

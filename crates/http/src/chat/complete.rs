@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::name_dropped;
 use crate::Api;
 use crate::body::Body;
-use crate::caller::{SignedIn, request_id};
+use crate::caller::{Known, request_id};
 use crate::problem::{OpenAiErrorBody, Problem};
 use crate::sse;
 
@@ -26,16 +26,16 @@ use crate::sse;
         (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
     ))]
 pub async fn handle(
-    caller: SignedIn,
+    caller: Known,
     api: web::Data<Api>,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
     let (gone, watch) = api.watchers.watch(&request);
-    let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
+    let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let answer = api
-        .run(async move { chat.complete_chat(&live, &bytes, gone).await })
+        .run(async move { chat.complete_chat(&who, &bytes, gone).await })
         .await?;
     Ok(match answer {
         ChatAnswer::Whole { body, dropped } => {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::ConversationResponse;
 use crate::Api;
 use crate::body::Body;
-use crate::caller::SignedIn;
+use crate::caller::Known;
 use crate::idempotency;
 use crate::problem::{Problem, ProblemBody};
 
@@ -33,7 +33,7 @@ pub struct CreateConversationRequest {
     (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
-    caller: SignedIn,
+    caller: Known,
     api: web::Data<Api>,
     request: HttpRequest,
     body: Body,
@@ -41,7 +41,7 @@ pub async fn handle(
     let (ask, bytes) = body
         .json::<CreateConversationRequest>(api.options.max_json_bytes)
         .await?;
-    let user = caller.live.user.id;
+    let user = caller.who.user().id;
     let make = async |id: Option<Uuid>| {
         let new = NewConversation {
             id: id.map(ConversationId),

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, web};
 
 use super::MessageResponse;
 use crate::Api;
-use crate::caller::SignedIn;
+use crate::caller::Known;
 use crate::problem::Problem;
 use crate::query::{self, List, PageQuery};
 
@@ -14,14 +14,14 @@ use crate::query::{self, List, PageQuery};
 #[utoipa::path(get, path = "/v1/conversations/{id}/messages", tag = "chat", params(("id" = uuid::Uuid, Path, description = "The conversation."), PageQuery),
     responses((status = 200, description = "A page of messages.", body = List<MessageResponse>)))]
 pub async fn handle(
-    caller: SignedIn,
+    caller: Known,
     api: web::Data<Api>,
     request: HttpRequest,
 ) -> Result<web::Json<List<MessageResponse>>, Problem> {
     let id = query::id(&request, "conversation")?;
     let page: PageQuery = query::read(&request)?;
     let (after, limit) = (page.after()?, page.limit()?);
-    let (chat, user) = (Arc::clone(&api.chat), caller.live.user.id);
+    let (chat, user) = (Arc::clone(&api.chat), caller.who.user().id);
     let found = api
         .run(async move { chat.list_messages(user, id, after, limit).await })
         .await?;

@@ -7,7 +7,7 @@ use anteroom_ports::chat::OfferedModel;
 use serde::Serialize;
 
 use crate::Api;
-use crate::caller::SignedIn;
+use crate::caller::Known;
 use crate::problem::Problem;
 
 /// OpenAI's list shape.
@@ -48,9 +48,9 @@ impl From<OfferedModel> for Model {
 
 /// The models that the plan of the user who asks includes.
 #[utoipa::path(get, path = "/v1/models", tag = "chat", responses((status = 200, description = "OpenAI's list shape.", body = ModelList)))]
-pub async fn handle(caller: SignedIn, api: web::Data<Api>) -> Result<web::Json<ModelList>, Problem> {
-    let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
-    let models = api.run(async move { chat.list_models(&live).await }).await?;
+pub async fn handle(caller: Known, api: web::Data<Api>) -> Result<web::Json<ModelList>, Problem> {
+    let (chat, who) = (Arc::clone(&api.chat), caller.who);
+    let models = api.run(async move { chat.list_models(&who).await }).await?;
     Ok(web::Json(ModelList {
         object: "list",
         data: models.into_iter().map(Into::into).collect(),

@@ -14,6 +14,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use anteroom_domain::Timestamp;
+use anteroom_domain::billing::METER_KEY_BUDGET;
 use anteroom_domain::chat::{Conversation, Message, TokenUsage};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_services::chat::{CallRefused, ChatError, ConversationError};
@@ -144,6 +145,16 @@ impl From<CallRefused> for Problem {
                 .with("limit", limit)
                 .with("used", used)
                 .with("resets_at", resets_at.to_string()),
+            CallRefused::ModelNotInKey { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "model_not_in_key", detail).param(Some("model"))
+            }
+            CallRefused::KeyBudgetReached {
+                limit, used, resets_at, ..
+            } => Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", detail)
+                .with("meter", METER_KEY_BUDGET)
+                .with("limit_usd", limit.usd())
+                .with("used_usd", used.usd())
+                .with("resets_at", resets_at.map(|at| at.to_string())),
             CallRefused::ExceedsSpendCap { needed, most } => {
                 Self::new(StatusCode::BAD_REQUEST, "request_exceeds_spend_cap", detail)
                     .with("needed_usd", needed.usd())

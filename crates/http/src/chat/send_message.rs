@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::MessageResponse;
 use crate::Api;
 use crate::body::Body;
-use crate::caller::{SignedIn, request_id};
+use crate::caller::{Known, request_id};
 use crate::problem::{Problem, ProblemBody};
 use crate::{idempotency, query, sse};
 
@@ -86,7 +86,7 @@ impl From<SendMessageError> for Problem {
     (status = 409, description = "`conversation_busy`, or `answer_not_kept`: it came too late, its conversation was deleted or another message took its turn", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
-    caller: SignedIn,
+    caller: Known,
     api: web::Data<Api>,
     request: HttpRequest,
     body: Body,
@@ -101,11 +101,9 @@ pub async fn handle(
         stream: ask.stream,
     };
     let (gone, watch) = api.watchers.watch(&request);
-    let (chat, live) = (Arc::clone(&api.chat), Arc::clone(&caller.live));
+    let (chat, user, who) = (Arc::clone(&api.chat), caller.who.user().id, caller.who);
     if ask.stream {
-        let answer = api
-            .run(async move { chat.send_message(&live, ask, gone).await })
-            .await?;
+        let answer = api.run(async move { chat.send_message(&who, ask, gone).await }).await?;
         let MessageAnswer::Stream(events) = answer else {
             return Err(Problem::internal("a stream was asked for"));
         };
@@ -113,15 +111,13 @@ pub async fn handle(
         return Ok(sse::response(events, watch, move |event| frame(event, &id)));
     }
     let make = async |_| {
-        let answer = api
-            .run(async move { chat.send_message(&live, ask, gone).await })
-            .await?;
+        let answer = api.run(async move { chat.send_message(&who, ask, gone).await }).await?;
         let MessageAnswer::Whole(message) = answer else {
             return Err(Problem::internal("a whole answer was asked for"));
         };
         Ok(MessageResponse::from(&message))
     };
-    idempotency::create(&api, &request, caller.live.user.id, &bytes, make).await
+    idempotency::create(&api, &request, user, &bytes, make).await
 }
 
 fn frame(event: MessageEvent, request_id: &str) -> Bytes {

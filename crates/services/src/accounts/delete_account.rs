@@ -117,6 +117,8 @@ impl Accounts {
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         self.sessions.have_ended(ending);
+        // Its API keys rest from now on.
+        self.sessions.forget_user(user.id);
         Ok(delete_after)
     }
 

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, NanoUsd, Owner, QuotaKey, Window,
-    model_access,
+    Access, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, NanoUsd, Owner,
+    QuotaKey, Window, model_access,
 };
 use anteroom_domain::chat::{ChatRequest, Outcome, TokenUsage, UsageEvent, least_tokens};
-use anteroom_domain::{RequestId, ReservationId, SessionId, Timestamp};
+use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
+use crate::access::Principal;
 use crate::elapsed_ms;
 use crate::ops::Lease;
-use crate::sessions::LiveSession;
 
 /// Why a call may not be made, known before anything is sent.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,27 @@ pub enum CallRefused {
         used: i64,
         /// When it starts anew.
         resets_at: Timestamp,
+    },
+    /// The plan has the model; the API key does not.
+    #[error("this API key may not be used with the model `{model}`")]
+    ModelNotInKey {
+        /// The model.
+        model: String,
+    },
+    /// The API key's own budget has no room for what the call may cost.
+    #[error(
+        "this API key may spend {} US dollars, of which {} are spent or held; this request may cost up to {} more",
+        limit.usd(), used.usd(), needed.usd()
+    )]
+    KeyBudgetReached {
+        /// The budget.
+        limit: NanoUsd,
+        /// What is spent of it, running calls included.
+        used: NanoUsd,
+        /// The most that the call may cost.
+        needed: NanoUsd,
+        /// When it starts anew, if it does.
+        resets_at: Option<Timestamp>,
     },
     /// The call alone may cost more than all calls of a day may, or the caller's: it can never be made.
     #[error(
@@ -90,7 +111,7 @@ pub(super) struct Call {
     pub(super) reservation_id: ReservationId,
     pub(super) model: String,
     owner: Owner,
-    pub(super) session_id: SessionId,
+    pub(super) who: Principal,
     prompt_least: i64,
     started: Instant,
     first_token_ms: Option<i64>,
@@ -133,8 +154,13 @@ impl Call {
     /// Logs how the call ended, once it is booked.
     pub(super) fn log(&self, outcome: Outcome) {
         let (usage, exact) = self.usage();
+        let used_with = self.who.used_with();
+        let (session_id, api_key_id) = (
+            used_with.session().map(|id| id.to_string()),
+            used_with.api_key().map(|id| id.to_string()),
+        );
         info!(
-            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id = %self.session_id,
+            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id, api_key_id,
             model = %self.model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
             first_token_ms = self.first_token_ms, total_ms = elapsed_ms(self.started),
         );
@@ -146,11 +172,12 @@ impl Call {
 }
 
 /// What a call came to on each meter that may have held something for it.
-pub(super) fn settled(messages: i64, spend: i64) -> [(&'static str, i64); 3] {
+pub(super) fn settled(messages: i64, spend: i64) -> [(&'static str, i64); 4] {
     [
         (METER_MESSAGES, messages),
         (METER_SPEND, spend),
         (METER_SPEND_SHARE, spend),
+        (METER_KEY_BUDGET, spend),
     ]
 }
 
@@ -196,14 +223,19 @@ impl Chat {
         &self,
         unit: &mut dyn UnitOfWork,
         id: ReservationId,
-        who: &LiveSession,
+        who: &Principal,
         access: &Access,
         request: &ChatRequest,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
-        let owner = Owner::account(who.user.id);
+        if !who.allows(&request.model) {
+            return Err(CallRefused::ModelNotInKey {
+                model: request.model.clone(),
+            });
+        }
+        let owner = Owner::account(who.user().id);
         let prompt_least = request.prompt_estimate / 2;
-        let mut holds = Vec::with_capacity(3);
+        let mut holds = Vec::with_capacity(4);
         let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
         holds.push(Hold {
             key: QuotaKey {
@@ -220,12 +252,13 @@ impl Chat {
             .capped(&request.model, request.worst_case(self.options.max_output_tokens));
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
+            holds.extend(key_hold(who, worst, now));
         }
         let reservation = Reservation {
             id,
             request_id: RequestId(self.ids.uuid()),
             owner,
-            session_id: who.session.id,
+            used_with: who.used_with(),
             model: request.model.clone(),
             at_least: TokenUsage {
                 prompt_tokens: prompt_least,
@@ -242,7 +275,7 @@ impl Chat {
                 reservation_id: reservation.id,
                 model: reservation.model,
                 owner,
-                session_id: who.session.id,
+                who: who.clone(),
                 prompt_least,
                 started: Instant::now(),
                 first_token_ms: None,
@@ -255,9 +288,23 @@ impl Chat {
                 limit,
                 ..
             } => {
-                warn!(event = "quota.spend_share.reached", user_id = %who.user.id, share_nano_usd = limit);
+                warn!(event = "quota.spend_share.reached", user_id = %who.user().id, share_nano_usd = limit);
                 Err(CallRefused::SpendShareReached {
                     resets_at: Window::Day.end(now),
+                })
+            }
+            Reserved::Denied {
+                meter: METER_KEY_BUDGET,
+                level,
+                limit,
+            } => {
+                let key = who.key();
+                info!(event = "quota.denied", user_id = %who.user().id, meter = METER_KEY_BUDGET, limit, api_key_id = key.map(|k| k.id.to_string()));
+                Err(CallRefused::KeyBudgetReached {
+                    limit: NanoUsd(limit),
+                    used: NanoUsd(level.used + level.reserved),
+                    needed: worst,
+                    resets_at: key.and_then(|k| k.budget?.window.end(now)),
                 })
             }
             Reserved::Denied { meter: METER_SPEND, .. } => {
@@ -270,7 +317,7 @@ impl Chat {
                 })
             }
             Reserved::Denied { meter, level, limit } => {
-                info!(event = "quota.denied", user_id = %who.user.id, meter, limit);
+                info!(event = "quota.denied", user_id = %who.user().id, meter, limit);
                 Err(CallRefused::QuotaExceeded {
                     meter,
                     limit,
@@ -316,7 +363,7 @@ impl Chat {
         let event = UsageEvent {
             request_id: call.request_id,
             owner: call.owner,
-            session_id: call.session_id,
+            used_with: call.who.used_with(),
             model: call.model.clone(),
             usage,
             exact,
@@ -341,8 +388,24 @@ impl Chat {
         tokio::time::sleep_until((call.started + self.options.total_timeout).into())
     }
 
-    /// Returns when the session is no longer live. While the store is away nobody can say, so the call goes on.
-    pub(super) async fn session_ended(self: Arc<Self>, id: SessionId) {
-        self.sessions.wait_until_ended(id).await;
+    /// Returns when the session, or the key, no longer opens this. While the store is away nobody can say, so the call
+    /// goes on.
+    pub(super) async fn session_ended(self: Arc<Self>, who: Principal, model: String) {
+        self.access.wait_until_ended(&who, &model).await;
     }
+}
+
+/// What a call that costs holds of the budget of the key that it is made with.
+fn key_hold(who: &Principal, worst: NanoUsd, now: Timestamp) -> Option<Hold> {
+    let key = who.key()?;
+    let budget = key.budget?;
+    Some(Hold {
+        key: QuotaKey {
+            owner: Owner::api_key(key.id),
+            meter: METER_KEY_BUDGET,
+            window_start: budget.window.start(now),
+        },
+        amount: worst.0,
+        limit: Some(budget.limit.0),
+    })
 }

@@ -15,7 +15,7 @@ use tracing::{Instrument as _, warn};
 use super::Chat;
 use super::call::{Call, CallRefused};
 use super::incoming::Incoming;
-use crate::sessions::LiveSession;
+use crate::access::Principal;
 
 /// What the caller gets.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Chat {
     /// Relays a completion. `gone` is cancelled when the client has gone away.
     pub async fn complete_chat(
         self: &Arc<Self>,
-        who: &LiveSession,
+        who: &Principal,
         body: &[u8],
         gone: CancellationToken,
     ) -> Result<ChatAnswer, ChatError> {

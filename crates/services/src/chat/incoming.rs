@@ -37,7 +37,7 @@ impl Chat {
         tokio::select! {
             biased;
             () = gone.cancelled() => Err(ChatError::ClientGone),
-            () = Arc::clone(self).session_ended(call.session_id) => Err(ChatError::SessionEnded),
+            () = Arc::clone(self).session_ended(call.who.clone(), call.model.clone()) => Err(ChatError::SessionEnded),
             done = wait => done,
         }
     }
@@ -55,7 +55,8 @@ impl Chat {
             Ok((first, stream))
         };
         let (first, stream) = self.while_wanted(call, gone, opening).await?;
-        let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(Arc::clone(self).session_ended(call.session_id));
+        let ended = Arc::clone(self).session_ended(call.who.clone(), call.model.clone());
+        let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(ended);
         Ok(Incoming {
             first: Some(first),
             events: stream.events,

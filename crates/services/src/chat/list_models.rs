@@ -7,21 +7,21 @@ use anteroom_domain::billing::Access;
 use anteroom_ports::chat::{OfferedModel, ProviderError};
 
 use super::Chat;
-use crate::sessions::LiveSession;
+use crate::access::Principal;
 
 /// For how long the provider's own list is taken for granted.
 const LIST_FRESH: Duration = Duration::from_secs(300);
 
 impl Chat {
-    /// The models the caller's plan may use, in the operator's order.
-    pub async fn list_models(&self, who: &LiveSession) -> Result<Vec<OfferedModel>, ProviderError> {
+    /// The models the caller's plan, and key, may use, in the operator's order.
+    pub async fn list_models(&self, who: &Principal) -> Result<Vec<OfferedModel>, ProviderError> {
         let offered = self.offered().await?;
         let names: Vec<String> = offered.iter().map(|m| m.id.clone()).collect();
         let access = self.access_of(who);
         let granted = access.plan.models.select(&names);
         Ok(offered
             .iter()
-            .filter(|m| granted.contains(&m.id.as_str()))
+            .filter(|m| granted.contains(&m.id.as_str()) && who.allows(&m.id))
             .cloned()
             .collect())
     }
@@ -65,7 +65,7 @@ impl Chat {
         }
     }
 
-    pub(super) fn access_of(&self, who: &LiveSession) -> Access {
-        self.billing.access(who.subscription.as_ref())
+    pub(super) fn access_of(&self, who: &Principal) -> Access {
+        self.billing.access(who.subscription())
     }
 }

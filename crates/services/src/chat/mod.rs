@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::ops::Leases;
-use crate::{Billing, Sessions};
+use crate::{Access, Billing};
 
 /// What the operator can set.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub struct Chat {
     provider: Arc<dyn ChatModel>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    sessions: Arc<Sessions>,
+    access: Arc<Access>,
     billing: Arc<Billing>,
     options: ChatOptions,
     /// The provider's own list, when it was last asked.
@@ -79,7 +79,7 @@ impl Chat {
         provider: Arc<dyn ChatModel>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-        sessions: Arc<Sessions>,
+        access: Arc<Access>,
         billing: Arc<Billing>,
         options: ChatOptions,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Chat {
             provider,
             clock,
             ids,
-            sessions,
+            access,
             billing,
             options,
             listed: Mutex::new(None),

@@ -18,8 +18,8 @@ use super::Chat;
 use super::call::{Call, CallRefused};
 use super::complete_chat::{CHANNEL, ChatError, LAST_WORD};
 use super::incoming::Incoming;
+use crate::access::Principal;
 use crate::accounts::FieldFault;
-use crate::sessions::LiveSession;
 
 /// What the user says.
 #[derive(Debug)]
@@ -96,15 +96,15 @@ impl Chat {
     /// Stores what the user says, asks the model, and stores the answer in every ending.
     pub async fn send_message(
         self: &Arc<Self>,
-        who: &LiveSession,
+        who: &Principal,
         ask: SendMessage,
         gone: CancellationToken,
     ) -> Result<MessageAnswer, SendMessageError> {
         self.check_content(&ask.content)?;
-        let user = who.user.id;
+        let user = who.user().id;
         let (conversation, turns) = self.recall_turns(user, &ask).await?;
         let access = self.access_of(who);
-        let model = self.model_of(&conversation, &access).await?;
+        let model = self.model_of(who, &conversation, &access).await?;
         self.check_model(&access, &model).await?;
         let request = compose(&conversation, &model, &turns)?;
 
@@ -207,9 +207,10 @@ impl Chat {
         Ok((conversation, recall(now.chain(past), self.options.memory_tokens)))
     }
 
-    /// The conversation's model, else the first of the plan's.
+    /// The conversation's model, else the first of the plan's that what the user asks with allows.
     async fn model_of(
         &self,
+        who: &Principal,
         conversation: &Conversation,
         access: &anteroom_domain::billing::Access,
     ) -> Result<String, SendMessageError> {
@@ -221,7 +222,8 @@ impl Chat {
             .plan
             .models
             .select(&offered)
-            .first()
+            .iter()
+            .find(|model| who.allows(model))
             .map(|m| (*m).to_owned())
             .ok_or(SendMessageError::NoModel)
     }

@@ -40,7 +40,7 @@ impl Chat {
             let event = UsageEvent {
                 request_id: reservation.request_id,
                 owner: reservation.owner,
-                session_id: reservation.session_id,
+                used_with: reservation.used_with,
                 model: reservation.model.clone(),
                 usage,
                 exact: false,

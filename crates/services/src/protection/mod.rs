@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anteroom_domain::UserId;
+use anteroom_domain::access::ApiKey;
 use anteroom_domain::protection::{Limit, LockoutPolicy, Verdict, counted_address};
 use anteroom_ports::{Clock, RateLimiter, Secrets, Store};
 
@@ -114,5 +115,24 @@ impl Protection {
         let mut buffer = uuid::Uuid::encode_buffer();
         let key: &str = user.0.simple().encode_lower(&mut buffer);
         Some((limit, self.limiter.check(limit, key)))
+    }
+
+    /// Counts an act that is done with an API key: as one of its owner's, and by the key's own rate, where it has one.
+    /// Of the two, what is nearer to its end is answered.
+    pub fn count_key(&self, act: Act, key: &ApiKey) -> Option<(Limit, Verdict)> {
+        let (owners, verdict) = self.count_user(act, key.user_id)?;
+        let Some(per_minute) = key.requests_per_minute.filter(|_| verdict.allowed) else {
+            return Some((owners, verdict));
+        };
+        let own = Limit {
+            name: "api_key",
+            per_minute,
+        };
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let counted = self.limiter.check(own, key.id.0.simple().encode_lower(&mut buffer));
+        if counted.allowed && verdict.remaining < counted.remaining {
+            return Some((owners, verdict));
+        }
+        Some((own, counted))
     }
 }

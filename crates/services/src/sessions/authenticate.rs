@@ -1,14 +1,12 @@
 //! Who is asking? The hottest path of all: answered from memory when the same was asked moments ago.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use anteroom_domain::SessionId;
 use anteroom_domain::billing::Owner;
 use anteroom_ports::{StoreError, TokenRefusal};
 
-use super::{CachedState, LiveSession, STATE_FRESH, Sessions, VerifiedToken};
+use super::{CachedState, LiveSession, Sessions, VerifiedToken};
 
 /// What a client presents.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +67,7 @@ impl Sessions {
         if let Some(state) = self.cached_state(id) {
             return Ok(state);
         }
-        let (epoch, read_at) = (self.epoch.load(Ordering::SeqCst), Instant::now());
+        let mark = self.mark();
         let mut reads = self.store.read().await?;
         let (session, user) = reads.session(id).await?.ok_or(AuthenticateError::Unauthenticated)?;
         let session = self.as_last_seen(session);
@@ -86,8 +84,7 @@ impl Sessions {
         self.states.insert(
             id,
             Arc::new(CachedState {
-                epoch,
-                read_at,
+                mark,
                 state: Arc::clone(&state),
             }),
         );
@@ -103,14 +100,7 @@ impl Sessions {
     fn cached_state(&self, id: SessionId) -> Option<Arc<LiveSession>> {
         let cached = self.states.get(&id)?;
         let session = &cached.state.session;
-        // No floor is above the epoch, so that mostly there is nothing to look up.
-        let unchanged = || {
-            let floor = self.floor.load(Ordering::SeqCst);
-            let floor = self.floors.get(&session.user_id).map_or(floor, |own| own.max(floor));
-            cached.epoch >= floor
-        };
-        let unchanged = cached.epoch >= self.epoch.load(Ordering::SeqCst) || unchanged();
-        let current = unchanged && (cached.read_at.elapsed() < STATE_FRESH || self.link.stands());
+        let current = self.current(cached.mark, session.user_id);
         (current && session.live_at(self.clock.now())).then(|| Arc::clone(&cached.state))
     }
 

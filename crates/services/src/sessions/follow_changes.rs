@@ -20,7 +20,7 @@ const RELIED_ON: Duration = Duration::from_millis(600);
 const READ_EVERY: Duration = Duration::from_millis(450);
 
 /// How often a stream looks whether its session is live, if nothing wakes it.
-const WATCH: Duration = Duration::from_millis(300);
+pub(crate) const WATCH: Duration = Duration::from_millis(300);
 
 /// The longest pause between two tries to listen again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -111,7 +111,7 @@ impl Sessions {
 
     /// Returns when the session is no longer live. While the store is away nobody can say, so it goes on waiting.
     pub async fn wait_until_ended(&self, id: SessionId) {
-        let mut changes = self.changes.subscribe();
+        let mut changes = self.changes();
         loop {
             let _ = tokio::time::timeout(WATCH, changes.changed()).await;
             let live = self.live_session(id).await;

@@ -16,6 +16,8 @@ mod rotate_signing_keys;
 mod start_session;
 mod tend_sessions;
 
+pub(crate) use follow_changes::WATCH;
+
 pub use authenticate::{AuthenticateError, Credential};
 pub use end_sessions_of_user::EndSessionsError;
 pub use hold_signing_keys::HoldKeysError;
@@ -111,17 +113,23 @@ pub enum GrantedCredential {
 const STATE_FRESH: Duration = Duration::from_millis(450);
 
 /// For how long it is while this node hears what others change.
-const STATE_KEPT: Duration = Duration::from_secs(30);
+pub(crate) const STATE_KEPT: Duration = Duration::from_secs(30);
 
 /// Entries per cache; what is beyond is looked up again. About 1 kB each.
-const CACHE_ENTRIES: u64 = 20_000;
+pub(crate) const CACHE_ENTRIES: u64 = 20_000;
 
 struct CachedState {
+    mark: Mark,
+    state: Arc<LiveSession>,
+}
+
+/// When something was read of a user, against what may have changed of them since.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
     /// The number of changes that were known when reading it began.
     epoch: u64,
     /// When that was.
     read_at: Instant,
-    state: Arc<LiveSession>,
 }
 
 /// What an access token that was verified says, and under which generation of the signing keys that was.
@@ -238,6 +246,31 @@ impl Sessions {
         let changes = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
         self.floors.insert(id, changes);
         self.changes.send_replace(());
+    }
+
+    /// To be taken before something is read of a user that is kept in memory.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            epoch: self.epoch.load(Ordering::SeqCst),
+            read_at: Instant::now(),
+        }
+    }
+
+    /// Whether what was read of a user then may still be taken for granted.
+    pub(crate) fn current(&self, mark: Mark, user: UserId) -> bool {
+        // No floor is above the epoch, so that mostly there is nothing to look up.
+        let unchanged = || {
+            let floor = self.floor.load(Ordering::SeqCst);
+            let floor = self.floors.get(&user).map_or(floor, |own| own.max(floor));
+            mark.epoch >= floor
+        };
+        let unchanged = mark.epoch >= self.epoch.load(Ordering::SeqCst) || unchanged();
+        unchanged && (mark.read_at.elapsed() < STATE_FRESH || self.link.stands())
+    }
+
+    /// Wakes whoever waits for the end of what somebody asks with.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The public keys that access tokens are checked with, now or soon.

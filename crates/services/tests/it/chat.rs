@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, NanoUsd, Owner, SubscriptionStatus};
 use anteroom_domain::chat::{Message, MessageStatus, Outcome, TokenUsage, UsageEvent};
 use anteroom_domain::{ConversationId, RequestId};
 use anteroom_ports::chat::{ChatCall, ProviderErrorKind};
 use anteroom_ports::{Clock as _, Durability, Ids as _};
 use anteroom_services::Client;
+use anteroom_services::access::Principal;
 use anteroom_services::chat::{
     CallRefused, ChangeConversation, ChatAnswer, ChatError, ConversationError, MessageAnswer, MessageEvent,
     NewConversation, Relayed, SendMessage, SendMessageError,
@@ -32,10 +34,15 @@ fn body(model: &str, stream: bool) -> String {
     format!(r#"{{"model":"{model}","stream":{stream},"max_tokens":100,"messages":[{{"role":"user","content":"hi"}}]}}"#)
 }
 
+/// Somebody who asks with a session.
+fn by(who: &LiveSession) -> Principal {
+    who.clone().into()
+}
+
 async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAnswer, ChatError> {
     house
         .chat
-        .complete_chat(who, body.as_bytes(), CancellationToken::new())
+        .complete_chat(&by(who), body.as_bytes(), CancellationToken::new())
         .await
 }
 
@@ -67,7 +74,7 @@ async fn booked(house: &House, call: &ChatCall, who: &LiveSession) -> bool {
     let event = UsageEvent {
         request_id: call.request_id,
         owner: Owner::account(who.user.id),
-        session_id: who.session.id,
+        used_with: UsedWith::Session(who.session.id),
         model: "x".into(),
         usage: USAGE,
         exact: true,
@@ -88,8 +95,12 @@ async fn of_64_at_once_exactly_the_limit_get_through() {
     let tries = (0..64).map(|i| {
         let (chat, who) = (house.chat.clone(), who.clone());
         tokio::spawn(async move {
-            chat.complete_chat(&who, body("small", i % 2 == 0).as_bytes(), CancellationToken::new())
-                .await
+            chat.complete_chat(
+                &by(&who),
+                body("small", i % 2 == 0).as_bytes(),
+                CancellationToken::new(),
+            )
+            .await
         })
     });
     let (mut through, mut denied) = (Vec::new(), 0);
@@ -212,7 +223,7 @@ async fn a_client_that_leaves_ends_the_call() {
         let number = house.model.calls().len();
         let (chat, who, leaving) = (house.chat.clone(), who.clone(), gone.clone());
         let call = tokio::spawn(async move {
-            chat.complete_chat(&who, body("small", stream).as_bytes(), leaving)
+            chat.complete_chat(&by(&who), body("small", stream).as_bytes(), leaving)
                 .await
         });
         while house.model.calls().len() == number {
@@ -291,8 +302,8 @@ async fn plans_decide_which_models_answer() {
     ));
     let payer = house.payer("bob@example.com", SubscriptionStatus::Active).await;
     assert!(complete(&house, &payer, &body("large", false)).await.is_ok());
-    assert_eq!(house.chat.list_models(&payer).await.unwrap().len(), 2);
-    assert_eq!(house.chat.list_models(&free).await.unwrap().len(), 1);
+    assert_eq!(house.chat.list_models(&by(&payer)).await.unwrap().len(), 2);
+    assert_eq!(house.chat.list_models(&by(&free)).await.unwrap().len(), 1);
     let house = House::new().await;
     let lapsed = house.payer("bob@example.com", SubscriptionStatus::Canceled).await;
     let refusal = refused(complete(&house, &lapsed, &body("large", false)).await);
@@ -367,9 +378,9 @@ async fn the_providers_list_is_asked_once_and_outlives_its_absence() {
         .model
         .set_models(Err(provider_error(ProviderErrorKind::Transport)));
     let who = house.somebody("ada@example.com").await;
-    assert!(house.chat.list_models(&who).await.is_err());
+    assert!(house.chat.list_models(&by(&who)).await.is_err());
     house.model.set_models(Ok(&["a", "b"]));
-    assert_eq!(house.chat.list_models(&who).await.unwrap()[0].id, "a");
+    assert_eq!(house.chat.list_models(&by(&who)).await.unwrap()[0].id, "a");
     house
         .model
         .set_models(Err(provider_error(ProviderErrorKind::Transport)));
@@ -420,7 +431,7 @@ async fn begin_answer(house: &House, who: &LiveSession, id: ConversationId, cont
         content: content.into(),
         stream: true,
     };
-    let sent = house.chat.send_message(who, ask, CancellationToken::new()).await;
+    let sent = house.chat.send_message(&by(who), ask, CancellationToken::new()).await;
     let Ok(MessageAnswer::Stream(mut events)) = sent else {
         panic!("{sent:?}")
     };
@@ -554,7 +565,7 @@ async fn talk(
         content: content.into(),
         stream: false,
     };
-    match house.chat.send_message(who, ask, CancellationToken::new()).await? {
+    match house.chat.send_message(&by(who), ask, CancellationToken::new()).await? {
         MessageAnswer::Whole(message) => Ok(message),
         MessageAnswer::Stream(_) => panic!("a stream"),
     }
@@ -641,7 +652,7 @@ async fn an_answer_is_stored_in_every_ending() {
     };
     let MessageAnswer::Stream(mut events) = house
         .chat
-        .send_message(&who, ask, CancellationToken::new())
+        .send_message(&by(&who), ask, CancellationToken::new())
         .await
         .unwrap()
     else {
@@ -696,7 +707,7 @@ async fn a_streamed_answer_ends_with_the_stored_message() {
     };
     let MessageAnswer::Stream(mut events) = house
         .chat
-        .send_message(&who, ask, CancellationToken::new())
+        .send_message(&by(&who), ask, CancellationToken::new())
         .await
         .unwrap()
     else {
@@ -727,7 +738,7 @@ async fn a_streamed_answer_ends_with_the_stored_message() {
     };
     let MessageAnswer::Stream(mut events) = house
         .chat
-        .send_message(&who, ask, CancellationToken::new())
+        .send_message(&by(&who), ask, CancellationToken::new())
         .await
         .unwrap()
     else {

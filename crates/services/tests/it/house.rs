@@ -15,13 +15,14 @@ use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
+use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
 use anteroom_services::chat::ChatOptions;
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
-use anteroom_services::{Accounts, Audit, Billing, Chat, Client, Ops, Protection, Sessions, Webhooks};
+use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Client, Ops, Protection, Sessions, Webhooks};
 use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
@@ -36,6 +37,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Messages a day on the free plan.
 pub const FREE_LIMIT: i64 = 10;
+/// API keys that an account may have.
+pub const MAX_KEYS: usize = 5;
 /// A password that is accepted.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -72,6 +75,7 @@ pub struct House {
     pub mailer: Arc<RecordingMailer>,
     pub model: Arc<ScriptedModel>,
     pub payments: Arc<FakePayments>,
+    pub access: Arc<Access>,
     pub accounts: Arc<Accounts>,
     pub sessions: Arc<Sessions>,
     pub sessions_options: SessionsOptions,
@@ -278,6 +282,16 @@ impl House {
             sessions_options,
         ));
         sessions.prepare_signing_keys().await.unwrap();
+        let access = Arc::new(Access::new(
+            store.clone(),
+            Arc::new(FakeSecrets),
+            clock.clone(),
+            ids.clone(),
+            sessions.clone(),
+            webhooks.clone(),
+            audit.clone(),
+            AccessOptions { max_keys: MAX_KEYS },
+        ));
         let options = ProtectionOptions {
             enabled: true,
             signup_per_minute: 10,
@@ -333,7 +347,7 @@ impl House {
             hasher.clone(),
             clock.clone(),
             ids.clone(),
-            sessions.clone(),
+            access.clone(),
             billing.clone(),
             webhooks.clone(),
             audit.clone(),
@@ -381,6 +395,7 @@ impl House {
             mailer,
             model,
             payments,
+            access,
             accounts,
             sessions,
             sessions_options,

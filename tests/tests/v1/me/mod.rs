@@ -2,6 +2,7 @@
 
 mod account;
 mod activity;
+pub mod api_keys;
 mod entitlements;
 mod sessions;
 mod subscription;

@@ -3,8 +3,8 @@
 use anteroom_domain::Timestamp;
 
 use super::words::{Words, time_parts};
-use super::{Links, plain};
-use crate::webhooks::Letter;
+use super::{Links, plain, shown_key};
+use crate::webhooks::{KeyAct, Letter};
 
 const MONTHS: [&str; 12] = [
     "Januar",
@@ -328,5 +328,84 @@ pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words 
             ],
             ..Words::default()
         },
+        Letter::ApiKey {
+            did,
+            name,
+            hint,
+            address,
+            at,
+        } => {
+            let named = [
+                plain::fact(name).map(|name| ("Name", name)),
+                Some(("Schlüssel", shown_key(hint))),
+            ];
+            Words {
+                facts: named
+                    .into_iter()
+                    .flatten()
+                    .chain(facts(None, *address, None, *at))
+                    .collect(),
+                ..api_key(*did, *at, product)
+            }
+        }
+    }
+}
+
+fn api_key(did: KeyAct, at: Timestamp, product: &str) -> Words {
+    let (title, said, preheader) = match did {
+        KeyAct::Created => (
+            "Neuer API-Schlüssel",
+            format!(
+                "Für Ihr Konto bei {product} wurde ein API-Schlüssel angelegt. Programme, die ihn haben, können Ihr \
+                 Konto benutzen, soweit der Schlüssel reicht."
+            ),
+            "Waren Sie das?",
+        ),
+        KeyAct::Changed => (
+            "API-Schlüssel geändert",
+            format!("Was ein API-Schlüssel Ihres Kontos bei {product} darf, wurde geändert."),
+            "Waren Sie das?",
+        ),
+        KeyAct::Rotated { until } => {
+            let old = if until > at {
+                format!("Das alte gilt noch bis {}.", time(until))
+            } else {
+                "Das alte gilt nicht mehr.".to_owned()
+            };
+            (
+                "API-Schlüssel erneuert",
+                format!("Ein API-Schlüssel Ihres Kontos bei {product} hat ein neues Geheimnis bekommen. {old}"),
+                "Waren Sie das?",
+            )
+        }
+        KeyAct::Deleted => (
+            "API-Schlüssel gelöscht",
+            format!(
+                "Ein API-Schlüssel Ihres Kontos bei {product} wurde gelöscht. Programme, die ihn benutzen, werden nicht \
+                 mehr eingelassen."
+            ),
+            "Programme, die ihn benutzen, werden nicht mehr eingelassen.",
+        ),
+        KeyAct::DeletedByAdmin => (
+            "API-Schlüssel gelöscht",
+            format!(
+                "Die Betreiber von {product} haben einen API-Schlüssel Ihres Kontos gelöscht. Programme, die ihn \
+                 benutzen, werden nicht mehr eingelassen."
+            ),
+            "Programme, die ihn benutzen, werden nicht mehr eingelassen.",
+        ),
+    };
+    let doubt = "Wenn Sie es nicht waren, setzen Sie Ihr Passwort über die Anmeldeseite zurück und löschen Sie dann die \
+                 API-Schlüssel, die Sie nicht kennen: Jemand war in Ihrem Konto.";
+    Words {
+        subject: format!("{title}: {product}"),
+        preheader: preheader.to_owned(),
+        title: title.to_owned(),
+        before: vec![said],
+        after: match did {
+            KeyAct::DeletedByAdmin => vec!["Fragen Sie dort nach, wenn Sie den Grund nicht kennen.".to_owned()],
+            _ => vec![doubt.to_owned()],
+        },
+        ..Words::default()
     }
 }

@@ -3,8 +3,8 @@
 use anteroom_domain::Timestamp;
 
 use super::words::{Words, time_parts};
-use super::{Links, plain};
-use crate::webhooks::Letter;
+use super::{Links, plain, shown_key};
+use crate::webhooks::{KeyAct, Letter};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -310,5 +310,83 @@ pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words 
             ],
             ..Words::default()
         },
+        Letter::ApiKey {
+            did,
+            name,
+            hint,
+            address,
+            at,
+        } => {
+            let named = [
+                plain::fact(name).map(|name| ("Name", name)),
+                Some(("Key", shown_key(hint))),
+            ];
+            Words {
+                facts: named
+                    .into_iter()
+                    .flatten()
+                    .chain(facts(None, *address, None, *at))
+                    .collect(),
+                ..api_key(*did, *at, product)
+            }
+        }
+    }
+}
+
+fn api_key(did: KeyAct, at: Timestamp, product: &str) -> Words {
+    let (title, said, preheader) = match did {
+        KeyAct::Created => (
+            "A new API key",
+            format!(
+                "An API key has been made for your account at {product}. Programs that have it can use your account, \
+                 as far as the key goes."
+            ),
+            "Was that you?",
+        ),
+        KeyAct::Changed => (
+            "An API key was changed",
+            format!("What an API key of your account at {product} may do has been changed."),
+            "Was that you?",
+        ),
+        KeyAct::Rotated { until } => {
+            let old = if until > at {
+                format!("The old one works until {}.", time(until))
+            } else {
+                "The old one works no more.".to_owned()
+            };
+            (
+                "An API key was rotated",
+                format!("An API key of your account at {product} has got a new secret. {old}"),
+                "Was that you?",
+            )
+        }
+        KeyAct::Deleted => (
+            "An API key was deleted",
+            format!(
+                "An API key of your account at {product} has been deleted. Programs that use it are let in no more."
+            ),
+            "Programs that use it are let in no more.",
+        ),
+        KeyAct::DeletedByAdmin => (
+            "An API key was deleted",
+            format!(
+                "The people who run {product} have deleted an API key of your account. Programs that use it are let in \
+                 no more."
+            ),
+            "Programs that use it are let in no more.",
+        ),
+    };
+    let doubt = "If it was not you, reset your password from the login page, then delete the API keys that you do not \
+                 know: somebody has been in your account.";
+    Words {
+        subject: format!("{title} at {product}"),
+        preheader: preheader.to_owned(),
+        title: title.to_owned(),
+        before: vec![said],
+        after: match did {
+            KeyAct::DeletedByAdmin => vec!["Ask them, if you do not know why.".to_owned()],
+            _ => vec![doubt.to_owned()],
+        },
+        ..Words::default()
     }
 }

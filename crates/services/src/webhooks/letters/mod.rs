@@ -14,6 +14,7 @@ mod words;
 use std::fmt::Write as _;
 
 use anteroom_domain::Timestamp;
+use anteroom_domain::access::{API_KEY_PREFIX, ApiKey};
 use anteroom_domain::accounts::Email;
 use anteroom_ports::webhooks::Mail;
 use askama::Template;
@@ -22,6 +23,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::Webhooks;
+use crate::Client;
 use words::{Language, Words, wrapped};
 
 /// How letters look, and where their links lead.
@@ -151,6 +153,47 @@ pub(crate) enum Letter<'a> {
         token: &'a SecretString,
         expires_minutes: i64,
     },
+    /// Something was done to an API key.
+    ApiKey {
+        did: KeyAct,
+        name: &'a str,
+        hint: &'a str,
+        address: Option<&'a str>,
+        at: Timestamp,
+    },
+}
+
+/// What was done to an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyAct {
+    /// Its owner made it.
+    Created,
+    /// It may do other things than before.
+    Changed,
+    /// It got a new secret; the one before works until then.
+    Rotated { until: Timestamp },
+    /// Its owner deleted it.
+    Deleted,
+    /// An admin deleted it.
+    DeletedByAdmin,
+}
+
+impl<'a> Letter<'a> {
+    /// Of something that was done to an API key. From where an admin acts is not told.
+    pub(crate) fn of_api_key(did: KeyAct, key: &'a ApiKey, client: &'a Client, at: Timestamp) -> Self {
+        Self::ApiKey {
+            did,
+            name: &key.name,
+            hint: &key.hint,
+            address: client.address.as_deref().filter(|_| did != KeyAct::DeletedByAdmin),
+            at,
+        }
+    }
+}
+
+/// A key as it is shown once its secret is no longer known.
+fn shown_key(hint: &str) -> String {
+    format!("{API_KEY_PREFIX}…{hint}")
 }
 
 impl Letter<'_> {

@@ -35,7 +35,21 @@ fn at() -> Timestamp {
 /// Every letter, with the page that it links to.
 fn letters<'a>(token: &'a SecretString, said: &'a str) -> Vec<(Letter<'a>, Option<&'static str>)> {
     let (device, address, country) = (said, Some("2001:db8::1"), Some(said));
+    let key = |did| Letter::ApiKey {
+        did,
+        name: said,
+        hint: "Ab12",
+        address,
+        at: at(),
+    };
+    let later = at() + jiff::SignedDuration::from_hours(24);
     vec![
+        (key(KeyAct::Created), None),
+        (key(KeyAct::Changed), None),
+        (key(KeyAct::Rotated { until: later }), None),
+        (key(KeyAct::Rotated { until: at() }), None),
+        (key(KeyAct::Deleted), None),
+        (key(KeyAct::DeletedByAdmin), None),
         (
             Letter::VerifyEmail {
                 token,
