@@ -149,6 +149,7 @@ macro_rules! store_contract {
             }
             migrations {
                 the_schema_goes_up_down_and_up, a_newer_versions_schema_is_refused,
+                what_was_used_with_keys_stays_when_they_are_taken_back,
                 nodes_that_start_together_migrate_once, asking_for_the_status_changes_nothing,
             }
         );

@@ -45,7 +45,7 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/me/api-keys"                 => access::create_api_key::handle, Sensitive;
         get    "/v1/me/api-keys"                 => access::list_api_keys::handle;
         get    "/v1/me/api-keys/{id}"            => access::get_api_key::handle;
-        patch  "/v1/me/api-keys/{id}"            => access::change_api_key::handle;
+        patch  "/v1/me/api-keys/{id}"            => access::change_api_key::handle, Sensitive;
         delete "/v1/me/api-keys/{id}"            => access::delete_api_key::handle;
         post   "/v1/me/api-keys/{id}/rotate"     => access::rotate_api_key::handle, Sensitive;
         get    "/v1/plans"                       => billing::list_plans::handle;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anteroom_domain::access::UsedWith;
+use anteroom_domain::billing::{METER_KEY_BUDGET, METER_MESSAGES, Owner, QuotaKey};
+use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_ports::StoreError;
 use anteroom_ports::migrations::SchemaStatus;
 use tokio::task::JoinSet;
 
-use super::samples::stored_user;
-use super::{TestDatabase, ready};
+use super::samples::{api_key, at, counter, digest, hold, reservation, stored_user};
+use super::{TestDatabase, begin, ready};
 
 /// The tables that every database's migrations make, as [`TestDatabase::shape`] tells of them.
 const SHAPE: &str = include_str!("shape.txt");
@@ -63,6 +66,61 @@ pub async fn the_schema_goes_up_down_and_up(database: &dyn TestDatabase) {
     assert_eq!(store.migrate_up().await.unwrap(), taken_back);
     assert_eq!(database.shape().await, shape);
     stored_user(&store).await;
+}
+
+/// A release may be refused and taken back while there are calls that were made with API keys.
+pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let owner = stored_user(&store).await;
+    let key = api_key(&owner);
+    let budget = QuotaKey {
+        owner: Owner::api_key(key.id),
+        meter: METER_KEY_BUDGET,
+        window_start: at(0),
+    };
+    let by_session = reservation(vec![hold(&counter(), 1, None)]);
+    let mut by_key = reservation(vec![hold(&counter(), 1, None), hold(&budget, 5, Some(9))]);
+    by_key.used_with = UsedWith::ApiKey(key.id);
+    let mut unit = begin(&store).await;
+    unit.insert_api_key(&key, &digest()).await.unwrap();
+    for call in [&by_session, &by_key] {
+        unit.reserve_quota(call).await.unwrap();
+        let event = UsageEvent {
+            request_id: call.request_id,
+            owner: call.owner,
+            used_with: call.used_with,
+            model: call.model.clone(),
+            usage: call.at_least,
+            exact: false,
+            cost: None,
+            first_token_ms: None,
+            total_ms: 1,
+            outcome: Outcome::Lost,
+            created_at: at(1),
+        };
+        assert!(unit.insert_usage(&event).await.unwrap());
+    }
+    unit.commit().await.unwrap();
+
+    let is = async |count: i64, of: &str| {
+        let sql = format!(
+            "CREATE TABLE proof (n INTEGER NOT NULL CHECK (n = {count})); \
+             INSERT INTO proof SELECT count(*) FROM {of}; DROP TABLE proof"
+        );
+        database.execute(&sql).await;
+    };
+    while !store.migrate_down().await.unwrap().unwrap().ends_with("000016") {}
+    is(2, "usage_events WHERE session_id IS NOT NULL").await;
+    is(2, "reservations WHERE session_id IS NOT NULL AND meter = 'messages'").await;
+    is(0, "reservations WHERE meter = 'key_budget'").await;
+    is(2, "quota_windows WHERE reserved = 1").await;
+    is(0, "quota_windows WHERE owner_kind = 'api_key'").await;
+    store.migrate_up().await.unwrap();
+    is(2, "usage_events").await;
+    let mut unit = begin(&store).await;
+    let open = unit.expired_reservations(at(100), 9).await.unwrap();
+    assert!(open.contains(&by_session), "{open:?}");
+    assert!(unit.settle_quota(by_key.id, &[(METER_MESSAGES, 1)]).await.unwrap());
 }
 
 /// An old binary must not write into what it does not understand.

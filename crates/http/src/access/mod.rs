@@ -117,9 +117,32 @@ pub struct CreatedApiKeyResponse {
     /// shown again.
     #[schema(example = "ar_", pattern = "^ar_[0-9A-Za-z]{49}$")]
     key: String,
-    /// What is shown of it later.
-    #[serde(flatten)]
-    shown: ApiKeyResponse,
+    /// UUIDv7; stays the same when the key is rotated.
+    id: uuid::Uuid,
+    /// For the list.
+    #[schema(example = "nightly report")]
+    name: String,
+    /// How the newest secret begins and ends.
+    #[schema(example = "ar_…x7Qd")]
+    hint: String,
+    /// What it may be used for: `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read`.
+    scopes: Vec<&'static str>,
+    /// The models it may be used with, of those that the plan has; `null` for all of them.
+    models: Option<Vec<String>>,
+    /// What may be spent with it; `null` for no limit of its own.
+    budget: Option<BudgetResponse>,
+    /// How often it may be used in a minute; `null` for no limit of its own.
+    requests_per_minute: Option<u32>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it ends by itself; `null` for never.
+    expires_at: Option<Timestamp>,
+    /// When it was last used, to about two minutes; `null` for never.
+    last_used_at: Option<Timestamp>,
+    /// When its secret was last exchanged.
+    rotated_at: Option<Timestamp>,
+    /// Until when the secret before works, or did.
+    previous_until: Option<Timestamp>,
 }
 
 impl From<KeyState> for ApiKeyResponse {
@@ -155,9 +178,21 @@ impl ApiKeyResponse {
 
 impl From<CreatedKey> for CreatedApiKeyResponse {
     fn from(made: CreatedKey) -> Self {
+        let shown = ApiKeyResponse::from(made.state);
         Self {
             key: made.text.expose_secret().to_owned(),
-            shown: made.state.into(),
+            id: shown.id,
+            name: shown.name,
+            hint: shown.hint,
+            scopes: shown.scopes,
+            models: shown.models,
+            budget: shown.budget,
+            requests_per_minute: shown.requests_per_minute,
+            created_at: shown.created_at,
+            expires_at: shown.expires_at,
+            last_used_at: shown.last_used_at,
+            rotated_at: shown.rotated_at,
+            previous_until: shown.previous_until,
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum Act {
     SignUp,
     /// Logging in, by address.
     LogIn,
-    /// Changing a password or address and proving oneself again, by user.
+    /// Changing a password, an address or an API key and proving oneself again, by user.
     Sensitive,
     /// Asking for mailed links and presenting their tokens, by address.
     Recover,
@@ -43,7 +43,7 @@ pub struct ProtectionOptions {
     pub signup_per_minute: u32,
     /// Logins per address.
     pub login_per_minute: u32,
-    /// Changes of password or address and re-authentications, per user.
+    /// Changes of password, address or API keys and re-authentications, per user.
     pub sensitive_per_minute: u32,
     /// Links asked for and tokens presented, per address.
     pub recover_per_minute: u32,

@@ -347,7 +347,7 @@ impl House {
             hasher.clone(),
             clock.clone(),
             ids.clone(),
-            access.clone(),
+            sessions.clone(),
             billing.clone(),
             webhooks.clone(),
             audit.clone(),
@@ -376,7 +376,7 @@ impl House {
             model.clone(),
             clock.clone(),
             ids.clone(),
-            sessions.clone(),
+            access.clone(),
             billing.clone(),
             options,
         ));
@@ -458,6 +458,23 @@ impl House {
             self.webhooks.clone(),
             self.sessions_options,
         ))
+    }
+
+    /// The API keys of another node, which hears nothing of what others do.
+    pub fn another_access(&self) -> Access {
+        let (sessions, _) = self.another_node(None);
+        let ids = Arc::new(SeededIds::new(NODES.fetch_add(1, Ordering::Relaxed)));
+        let secrets = Arc::new(FakeSecrets);
+        Access::new(
+            self.store.clone(),
+            secrets.clone(),
+            self.clock.clone(),
+            ids.clone(),
+            sessions,
+            self.webhooks.clone(),
+            Arc::new(Audit::new(self.store.clone(), self.clock.clone(), ids, secrets)),
+            AccessOptions { max_keys: MAX_KEYS },
+        )
     }
 
     pub async fn sign_up(&self, email: &str, transport: Transport) -> Grant {

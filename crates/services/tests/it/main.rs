@@ -8,6 +8,7 @@
     reason = "this binary is tests from end to end"
 )]
 
+mod access;
 mod accounts;
 mod billing;
 mod caches;

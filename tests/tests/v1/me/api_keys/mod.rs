@@ -1,7 +1,7 @@
 //! `/v1/me/api-keys`
 
 mod ending;
-mod use_;
+mod limits;
 
 use std::time::Duration;
 

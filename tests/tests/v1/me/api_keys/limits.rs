@@ -14,6 +14,7 @@ use super::{listed, made, models, path, secret};
 
 on_every_store![
     opens_what_its_scope_says_on_every_route,
+    costs_no_query_once_it_is_known,
     a4_a_key_never_exceeds_its_owner,
     asks_the_models_that_it_names,
     talks_in_conversations,
@@ -115,6 +116,24 @@ async fn opens_what_its_scope_says_on_every_route(setup: &Setup) {
         .await
         .refused(401, "invalid_refresh_token");
     assert_eq!(listed(&app, &admin).await.len(), Scope::ALL.len() + 1);
+}
+
+/// As a session's check: it is answered from memory.
+async fn costs_no_query_once_it_is_known(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = setup.app_with(&upstream.settings("m")).await;
+    let user = app.user().await;
+    let key = made(&app, &user, &json!({ "name": "x" })).await;
+    // The link has to stand for what is known to be relied on for more than a moment.
+    eventually_asking("what is known is relied on", async || {
+        models(&app, secret(&key)).await.is(200);
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let answer = models(&app, secret(&key)).await.is(200);
+        let line = eventually("its line", || request_line(&answer.request_id())).await;
+        assert_eq!(line.fields["api_key_id"], key["id"].as_str().unwrap());
+        (line.fields["queries"] == "0").then_some(())
+    })
+    .await;
 }
 
 /// Security case A 4 (CVE-2026-47101): there, a key kept whatever its maker had claimed for it.
@@ -271,13 +290,12 @@ async fn talks_in_conversations(setup: &Setup) {
 }
 
 /// Settings under which a call of 100 tokens costs a cent at most.
-fn priced<'a>(upstream: &'a Upstream, settings: &mut Vec<(&'static str, &'a str)>) {
+fn priced<'a>(upstream: &Upstream, settings: &mut Vec<(&'a str, &'a str)>) {
     settings.push((
         "ai.prices",
         r#"[{ model = "m", input_usd_per_million = 0.0, output_usd_per_million = 100.0 }, { model = "gift", input_usd_per_million = 0.0, output_usd_per_million = 0.0 }]"#,
     ));
     settings.push(("ai.daily_spend_cap_usd", "100"));
-    settings.push(("server.public_url", "http://anteroom.example.test"));
     upstream.on(
         "m",
         Script::json(r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":40}}"#),
@@ -294,9 +312,9 @@ async fn spends_what_its_budget_says_at_64_at_once(setup: &Setup) {
     let upstream = Upstream::start().await;
     let mut settings = upstream.settings("m,gift").to_vec();
     priced(&upstream, &mut settings);
+    settings.push(("server.public_url", "http://anteroom.example.test"));
     let nodes = [setup.app_with(&settings).await, setup.app_with(&settings).await];
     let user = nodes[0].user().await;
-    nodes[0].buy(&user, "pro").await;
     let budget = json!({ "name": "x", "budget": { "limit_usd": 0.055, "window": "total" } });
     let key = made(&nodes[0], &user, &budget).await;
     // While they run they hold what they may cost at most.
@@ -346,7 +364,7 @@ async fn has_a_budget_of_its_own(setup: &Setup) {
     let budget = |limit: f64, window: &str| json!({ "name": "x", "budget": { "limit_usd": limit, "window": window } });
     let (key, other) = (
         made(&app, &user, &budget(0.012, "day")).await,
-        made(&app, &user, &budget(0.012, "month")).await,
+        made(&app, &user, &budget(0.02, "month")).await,
     );
     // 40 tokens are 0.4 cents; what was held beyond is given back when the call is booked.
     let used = async |key: &Value| app.get(&path(key)).by(&user).await.is(200).json()["budget"]["used_usd"].clone();
