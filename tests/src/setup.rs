@@ -131,7 +131,11 @@ impl Setup {
         keys.extend_from_slice(set);
         keys.into_iter()
             .map(|(key, value)| {
-                let name = format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__"));
+                // What is no key is a variable that a key names.
+                let name = match key.contains('.') {
+                    true => format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__")),
+                    false => key.to_owned(),
+                };
                 (name, value.to_owned())
             })
             .collect()

@@ -200,9 +200,11 @@ impl Upstream {
         (address.to_string(), Held(Box::new((listener, queue))))
     }
 
-    /// What a server is told, so that it calls this one: `models` are offered.
-    pub fn settings<'a>(&'a self, models: &'a str) -> [(&'a str, &'a str); 3] {
+    /// What a server is told, so that it calls this one: `models` are offered, and each call is tried once.
+    pub fn settings<'a>(&'a self, models: &'a str) -> [(&'a str, &'a str); 5] {
         [
+            ("ai.retries", "0"),
+            ("ai.breaker_failures", "0"),
             ("ai.openai_base_url", &self.url),
             ("ai.openai_api_key", KEY),
             ("ai.models", models),

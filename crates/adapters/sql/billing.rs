@@ -94,6 +94,8 @@ struct UsageRow {
     total_ms: i64,
     outcome: &'static str,
     created_at: At,
+    provider: Option<String>,
+    upstream_model: Option<String>,
 }
 
 impl From<&Subscription> for SubscriptionRow {
@@ -512,6 +514,8 @@ impl BillingWrite for Unit {
             total_ms: event.total_ms,
             outcome: event.outcome.as_str(),
             created_at: At(event.created_at),
+            provider: event.served_by.as_ref().map(|by| text(&by.provider)),
+            upstream_model: event.served_by.as_ref().map(|by| text(&by.model)),
         };
         let booked = diesel::insert_into(usage_events::table)
             .values(row)

@@ -218,6 +218,8 @@ diesel::table! {
         total_ms -> BigInt,
         outcome -> Text,
         created_at -> SqlTime,
+        provider -> Nullable<Text>,
+        upstream_model -> Nullable<Text>,
     }
 }
 

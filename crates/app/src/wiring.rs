@@ -11,6 +11,7 @@ use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
+use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
 use anteroom_governor::MemoryLimiter;
@@ -24,7 +25,7 @@ use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::ChatOptions;
+use anteroom_services::chat::{ChatOptions, Provider, RoutingOptions};
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -37,8 +38,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::{
-    DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, PaymentProviderName,
-    PlanModels, PlanSettings, Settings, SigningAlgorithmName, Signup, WhenFullName,
+    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
+    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, ProviderSettings, Settings, SigningAlgorithmName,
+    Signup, WhenFullName,
 };
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -105,7 +107,7 @@ pub struct Adapters {
     /// Mail, if it can leave.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Models.
-    pub models: Arc<dyn ChatModel>,
+    pub providers: Vec<Provider>,
     /// Payment, if anything is sold.
     pub payments: Option<Arc<dyn PaymentProvider>>,
     /// Rate limits.
@@ -156,7 +158,7 @@ impl Adapters {
             },
             signer: Arc::new(KeyRing::new(&keys, ring)?),
             mailer: mailer(settings, &clock)?,
-            models: models(settings, &clock)?,
+            providers: providers(settings, &clock)?,
             payments: payments(settings, &keys, local)?,
             secrets: Arc::new(keys),
             clock,
@@ -204,24 +206,38 @@ pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Res
     }
 }
 
-/// The model provider that the settings name. Connects to nothing yet.
-pub(crate) fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn ChatModel>> {
-    let Some((base_url, api_key)) = settings.model_provider() else {
-        return Ok(Arc::new(Echo::new(Arc::clone(clock))));
+/// The model providers that the settings name. Connects to nothing yet.
+pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Provider>> {
+    let provider = |provider: &ProviderSettings| {
+        let made = models(settings, provider, clock);
+        Ok(Provider {
+            name: provider.name.clone(),
+            models: made.with_context(|| format!("the model provider `{}` cannot be used", provider.name))?,
+        })
     };
+    settings.model_providers().iter().map(provider).collect()
+}
+
+fn models(
+    settings: &Settings,
+    provider: &ProviderSettings,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn ChatModel>> {
     let ms = |n: u32| Duration::from_millis(n.into());
     let ai = &settings.ai;
-    let provider = OpenAiCompatible::new(OpenAiOptions {
-        base_url,
-        api_key: api_key.unwrap_or_else(|| SecretString::from("")),
-        connect_timeout: ms(ai.connect_timeout_ms),
-        first_token_timeout: ms(ai.first_token_timeout_ms),
-        idle_timeout: ms(ai.idle_timeout_ms),
-        total_timeout: ms(ai.total_timeout_ms),
-    });
-    Ok(Arc::new(
-        provider.context("the model provider's settings cannot be used")?,
-    ))
+    let base_url = |own: &str| provider.base_url.clone().map_or_else(|| Url::parse(own), Ok);
+    let api_key = || provider.api_key.clone().unwrap_or_else(|| SecretString::from(""));
+    Ok(match provider.kind {
+        ProviderKind::Echo => Arc::new(Echo::new(Arc::clone(clock))),
+        ProviderKind::OpenAi => Arc::new(OpenAiCompatible::new(OpenAiOptions {
+            base_url: base_url("https://api.openai.com/v1")?,
+            api_key: api_key(),
+            connect_timeout: ms(ai.connect_timeout_ms),
+            first_token_timeout: ms(ai.first_token_timeout_ms),
+            idle_timeout: ms(ai.idle_timeout_ms),
+            total_timeout: ms(ai.total_timeout_ms),
+        })?),
+    })
 }
 
 fn payments(
@@ -350,7 +366,7 @@ impl Services {
         );
         let chat = Chat::new(
             store(),
-            Arc::clone(&a.models),
+            a.providers.clone(),
             clock(),
             ids(),
             Arc::clone(&access),
@@ -467,9 +483,14 @@ fn webhooks_options(settings: &Settings) -> WebhooksOptions {
 fn chat_options(settings: &Settings) -> ChatOptions {
     let (ai, usd) = (&settings.ai, NanoUsd::from_usd);
     let mut prices: HashMap<String, ModelPrice> = HashMap::new();
-    let mut models = ai.models.clone();
-    if settings.model_provider().is_none() {
-        models = vec![ECHO_MODEL.to_owned()];
+    let first = settings.model_providers().remove(0);
+    let named = ai.aliases.iter().map(AliasSettings::alias);
+    let plain = ai.models.iter().map(|model| ModelAlias::plain(&first.name, model));
+    let mut models: Vec<Arc<ModelAlias>> = named.chain(plain).map(Arc::new).collect();
+    if ai.aliases.is_empty() && first.kind == ProviderKind::Echo {
+        models = vec![Arc::new(ModelAlias::plain(&first.name, ECHO_MODEL))];
+    }
+    if settings.model_providers().iter().any(|p| p.kind == ProviderKind::Echo) {
         prices.insert(ECHO_MODEL.to_owned(), ModelPrice::FREE);
     }
     for p in &ai.prices {
@@ -488,7 +509,15 @@ fn chat_options(settings: &Settings) -> ChatOptions {
         output: usd(ai.assumed_output_usd_per_million),
     };
     ChatOptions {
-        models,
+        models: models.into(),
+        routing: RoutingOptions {
+            breaker: BreakerPolicy {
+                failures: ai.breaker_failures,
+                open_for: SignedDuration::from_secs(ai.breaker_open_seconds.into()),
+            },
+            retries: ai.retries,
+            retry_pause: Duration::from_millis(ai.retry_pause_ms.into()),
+        },
         prices: PriceBook::new(prices, assumed),
         daily_spend_cap: usd(ai.daily_spend_cap_usd),
         spend_cap_share_percent: ai.spend_cap_share_percent,

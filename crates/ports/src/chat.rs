@@ -220,6 +220,11 @@ pub enum ProviderErrorKind {
         /// Its Retry-After.
         retry_after: Option<Duration>,
     },
+    /// It was not asked: it has failed lately and is left alone for now.
+    Resting {
+        /// When it will be asked again.
+        retry_after: Duration,
+    },
     /// The provider failed (5xx).
     Upstream {
         /// Its status.

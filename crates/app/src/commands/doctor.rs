@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anteroom_crypto::DeploymentKeys;
-use anteroom_ports::{ChatModel, Clock, Store};
+use anteroom_ports::{Clock, Store};
 use anteroom_services::Ops;
+use anteroom_services::chat::Provider;
 use jiff::SignedDuration;
 
 use super::{read, runtime, say};
-use crate::config::{DatabaseTarget, MailTransport, Settings};
+use crate::config::{DatabaseTarget, MailTransport, ProviderKind, Settings};
 use crate::logging::{self, Output};
 use crate::secret_file::existing_secret_key;
 use crate::system::{SystemClock, SystemIds};
-use crate::wiring::{breached_passwords, mailer, models, open_store};
+use crate::wiring::{breached_passwords, mailer, open_store, providers};
 
 struct Findings {
     bad: bool,
@@ -71,14 +72,21 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         Err(e) => findings.bad("breached passwords", &format!("{e:#}")),
     }
     look_at_mail(settings, findings).await;
-    if settings.model_provider().is_none() {
-        Findings::good("models", "the built-in `echo`");
-        return;
-    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    match models(settings, &clock) {
+    match providers(settings, &clock) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
-        Ok(provider) => look_at_models(settings, &*provider, findings).await,
+        Ok(providers) => {
+            if settings
+                .model_providers()
+                .iter()
+                .all(|provider| provider.kind == ProviderKind::Echo)
+            {
+                return Findings::good("models", "the built-in `echo`");
+            }
+            for (i, provider) in providers.iter().enumerate() {
+                look_at_models(settings, provider, i == 0, findings).await;
+            }
+        }
     }
 }
 
@@ -105,26 +113,23 @@ async fn look_at_mail(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-async fn look_at_models(settings: &Settings, provider: &dyn ChatModel, findings: &mut Findings) {
-    let offered = match provider.models().await {
+async fn look_at_models(settings: &Settings, provider: &Provider, is_first: bool, findings: &mut Findings) {
+    let (name, ai) = (&provider.name, &settings.ai);
+    let offered = match provider.models.models().await {
         Ok(offered) => offered,
-        Err(e) => return findings.bad("models", &format!("{}: {}", provider.name(), e.detail)),
+        Err(e) => return findings.bad("models", &format!("{name}: {}", e.detail)),
     };
-    let is_missing = |name: &&String| !offered.iter().any(|o| o.id == **name);
-    let missing: Vec<&str> = settings
-        .ai
-        .models
-        .iter()
-        .filter(is_missing)
-        .map(String::as_str)
-        .collect();
+    let targets = ai.aliases.iter().flat_map(|alias| &alias.targets);
+    let wanted = targets
+        .filter(|target| target.provider == *name)
+        .map(|target| &target.model);
+    let wanted = wanted.chain(ai.models.iter().filter(|_| is_first && name != "echo"));
+    let is_missing = |model: &&String| !offered.iter().any(|o| o.id == **model);
+    let missing: Vec<&str> = wanted.filter(is_missing).map(String::as_str).collect();
     if missing.is_empty() {
-        Findings::good("models", &format!("{} lists {}", provider.name(), offered.len()));
+        Findings::good("models", &format!("{name} lists {}", offered.len()));
     } else {
-        findings.bad(
-            "models",
-            &format!("{} does not list {}", provider.name(), missing.join(", ")),
-        );
+        findings.bad("models", &format!("{name} does not list {}", missing.join(", ")));
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{runtime, say};
-use crate::config::{Loaded, LogFormat, Settings};
+use crate::config::{Loaded, LogFormat, ProviderKind, ProviderSettings, Settings};
 use crate::server::{Running, serve};
 
 /// Serves until SIGTERM or Ctrl-C.
@@ -48,16 +48,7 @@ fn raise_descriptor_limit() {
 fn greeting(settings: &Settings, running: &Running) -> String {
     let p = &running.parts;
     let url = running.public_url.as_str().trim_end_matches('/');
-    let models = match settings.model_provider() {
-        None => "the built-in `echo`, which repeats what it is told".to_owned(),
-        Some((url, _)) => {
-            let offered = match settings.ai.models.as_slice() {
-                [] => "every model that it lists".to_owned(),
-                some => some.join(", "),
-            };
-            format!("{offered}, at {url}")
-        }
-    };
+    let models = models(settings);
     let payments = match p.payments {
         "none" => "none: nothing can be bought",
         "stripe-stub" => "stripe-stub, which takes no money",
@@ -101,4 +92,26 @@ fn greeting(settings: &Settings, running: &Running) -> String {
         "\nEvery setting: `anteroom config dump`. The first admin: `anteroom admin create --email you@example.com`.\n",
     );
     text
+}
+
+/// What is offered, and where it comes from.
+fn models(settings: &Settings) -> String {
+    let providers = settings.model_providers();
+    let place = |provider: &ProviderSettings| match (&provider.base_url, provider.kind) {
+        (_, ProviderKind::Echo) => "the built-in `echo`".to_owned(),
+        (Some(url), _) => url.to_string(),
+        (None, _) => provider.name.clone(),
+    };
+    let aliases = settings.ai.aliases.iter().map(|alias| alias.name.as_str());
+    let offered: Vec<&str> = aliases.chain(settings.ai.models.iter().map(String::as_str)).collect();
+    match (providers.as_slice(), offered.as_slice()) {
+        ([only], []) if only.kind == ProviderKind::Echo => {
+            "the built-in `echo`, which repeats what it is told".to_owned()
+        }
+        ([first, ..], []) => format!("every model that it lists, at {}", place(first)),
+        (all, some) => {
+            let places: Vec<String> = all.iter().map(place).collect();
+            format!("{}, at {}", some.join(", "), places.join(", "))
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The settings of the model provider and of conversations.
 
+use anteroom_domain::billing::{ModelPrice, NanoUsd};
+use anteroom_domain::chat::{MaxTokensParameter, ModelAlias, Target};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -18,6 +20,18 @@ pub struct AiSettings {
     pub openai_api_key: Option<SecretString>,
     /// Models to offer; empty means all that the server lists.
     pub models: Vec<String>,
+    /// More servers.
+    pub providers: Vec<ProviderSettings>,
+    /// Names under which models are offered.
+    pub aliases: Vec<AliasSettings>,
+    /// How often all targets of a model are tried once more.
+    pub retries: u32,
+    /// Milliseconds before that, doubled each time.
+    pub retry_pause_ms: u32,
+    /// Failures in a row after which a target is left alone; 0: never.
+    pub breaker_failures: u32,
+    /// Seconds for which it is.
+    pub breaker_open_seconds: u32,
     /// Milliseconds to connect.
     pub connect_timeout_ms: u32,
     /// Milliseconds until the first word.
@@ -52,6 +66,102 @@ pub struct ModelPriceSettings {
     pub cached_input_usd_per_million: Option<f64>,
     /// Tokens that come out.
     pub output_usd_per_million: f64,
+}
+
+/// `[[ai.providers]]`: a server that answers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// What targets call it.
+    pub name: String,
+    /// What it speaks.
+    pub kind: ProviderKind,
+    /// Where it is; `None`: where its kind is at home.
+    pub base_url: Option<Url>,
+    /// The variable that holds its key.
+    pub api_key_variable: Option<String>,
+    /// What that variable holds; a file never does.
+    #[serde(skip)]
+    pub api_key: Option<SecretString>,
+}
+
+/// What a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// OpenAI's API.
+    OpenAi,
+    /// Nothing: it repeats what it is told.
+    Echo,
+}
+
+/// `[[ai.aliases]]`: a name under which models are offered.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasSettings {
+    /// The name.
+    pub name: String,
+    /// What answers, in the order in which it is fallen back to.
+    pub targets: Vec<TargetSettings>,
+    /// The plans whose holders may use it; all when absent.
+    pub plans: Option<Vec<String>>,
+    /// Tokens in and out together.
+    pub context_window: Option<i64>,
+    /// The most tokens out.
+    pub max_output_tokens: Option<i64>,
+    /// By which parameter a target is told.
+    #[serde(default)]
+    pub max_tokens_parameter: MaxTokensParameter,
+}
+
+/// A target of an alias.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSettings {
+    /// The provider's name.
+    pub provider: String,
+    /// The model, as the provider spells it.
+    pub model: String,
+    /// Its share of the first tries.
+    pub weight: Option<u32>,
+    /// US dollars per million tokens that go in.
+    pub input_usd_per_million: Option<f64>,
+    /// The same for cached ones; as `input_usd_per_million` when absent.
+    pub cached_input_usd_per_million: Option<f64>,
+    /// The same for tokens that come out.
+    pub output_usd_per_million: Option<f64>,
+}
+
+impl TargetSettings {
+    /// Its price, where both halves of one are given.
+    pub fn price(&self) -> Option<ModelPrice> {
+        let (input, output) = (self.input_usd_per_million?, self.output_usd_per_million?);
+        Some(ModelPrice {
+            input: NanoUsd::from_usd(input),
+            cached_input: NanoUsd::from_usd(self.cached_input_usd_per_million.unwrap_or(input)),
+            output: NanoUsd::from_usd(output),
+        })
+    }
+}
+
+impl AliasSettings {
+    /// The alias itself.
+    pub fn alias(&self) -> ModelAlias {
+        let target = |target: &TargetSettings| Target {
+            provider: target.provider.clone(),
+            model: target.model.clone(),
+            weight: target.weight,
+            price: target.price(),
+        };
+        ModelAlias {
+            name: self.name.clone(),
+            targets: self.targets.iter().map(target).collect(),
+            plans: self.plans.clone(),
+            context_window: self.context_window,
+            max_output_tokens: self.max_output_tokens,
+            max_tokens_parameter: self.max_tokens_parameter,
+        }
+    }
 }
 
 /// `[chat]`: conversations.

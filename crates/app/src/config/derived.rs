@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use anteroom_mail_smtp::SmtpTarget;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
+use super::ai::{ProviderKind, ProviderSettings};
 use super::database_target::DatabaseTarget;
 use super::layers::Layers;
 use super::settings::{CookieSecure, Environment, MailTransport, Settings};
@@ -91,10 +92,30 @@ impl Settings {
         self.database.url.clone()
     }
 
-    /// The model provider's address and key; `None` means the built-in `echo` model.
-    pub fn model_provider(&self) -> Option<(Url, Option<SecretString>)> {
-        let url = self.ai.openai_base_url.clone()?;
-        Some((url, self.ai.openai_api_key.clone()))
+    /// Whatever may answer, at least one: the server of `OPENAI_BASE_URL` and `OPENAI_API_KEY`, where one is set and
+    /// none of `ai.providers` has its name, then those; the built-in `echo` where there is nothing else.
+    pub fn model_providers(&self) -> Vec<ProviderSettings> {
+        let named = |name: &str, kind| ProviderSettings {
+            name: name.to_owned(),
+            kind,
+            base_url: None,
+            api_key_variable: None,
+            api_key: None,
+        };
+        let mut providers = self.ai.providers.clone();
+        let taken = providers.iter().any(|provider| provider.name == "openai");
+        if let Some(url) = self.ai.openai_base_url.clone().filter(|_| !taken) {
+            let provider = ProviderSettings {
+                base_url: Some(url),
+                api_key: self.ai.openai_api_key.clone(),
+                ..named("openai", ProviderKind::OpenAi)
+            };
+            providers.insert(0, provider);
+        }
+        if providers.is_empty() {
+            providers.push(named("echo", ProviderKind::Echo));
+        }
+        providers
     }
 
     /// The mail server, if mails go to one.

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use toml::Table;
 
 pub use ai::*;
@@ -106,7 +107,7 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
     derived::fill(&mut layers);
 
     let tree = layers.tree();
-    let settings: Settings = match tree.clone().try_into() {
+    let mut settings: Settings = match tree.clone().try_into() {
         Ok(settings) => settings,
         Err(error) => {
             // Every value was checked before, so what is left is a fault of the checks.
@@ -121,6 +122,11 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
         .collect();
     let mut warnings = layers.warnings;
     let mut problems = layers.problems;
+    for provider in &mut settings.ai.providers {
+        let name = provider.api_key_variable.as_deref();
+        let value = name.and_then(|name| env.get(name).or_else(|| dotenv.get(name)));
+        provider.api_key = value.filter(|key| !key.is_empty()).cloned().map(SecretString::from);
+    }
     match settings.validate() {
         Ok(more) => warnings.extend(more),
         Err(errors) => problems.extend(with_sources(errors, &problems, &sources)),

@@ -1,7 +1,8 @@
-//! The shapes of the keys that hold tables: prices and plans. Checked here rather than left to serde, so
+//! The shapes of the keys that hold tables: providers, models, prices and plans. Checked here rather than left to serde, so
 //! that every mistake is named at once, with its place.
 
 use toml::{Table, Value};
+use url::Url;
 
 use super::schema::nearest;
 
@@ -30,6 +31,10 @@ pub(super) enum FieldKind {
     Scalar,
     /// Three small letters.
     Currency,
+    /// An address, http or https.
+    Url,
+    /// A list of texts, none of them empty.
+    Texts,
     Tables(&'static [Field]),
 }
 
@@ -54,6 +59,34 @@ const MODEL_PRICES: &[Field] = &[
     required("input_usd_per_million", FieldKind::Price),
     optional("cached_input_usd_per_million", FieldKind::Price),
     required("output_usd_per_million", FieldKind::Price),
+];
+
+const PROVIDERS: &[Field] = &[
+    required("name", FieldKind::Text),
+    required("kind", FieldKind::OneOf(&["openai", "echo"])),
+    optional("base_url", FieldKind::Url),
+    optional("api_key_variable", FieldKind::Text),
+];
+
+const ALIASES: &[Field] = &[
+    required("name", FieldKind::Text),
+    required("targets", FieldKind::Tables(TARGETS)),
+    optional("plans", FieldKind::Texts),
+    optional("context_window", FieldKind::Integer(i64::MAX)),
+    optional("max_output_tokens", FieldKind::Integer(i64::MAX)),
+    optional(
+        "max_tokens_parameter",
+        FieldKind::OneOf(&["max_tokens", "max_completion_tokens"]),
+    ),
+];
+
+const TARGETS: &[Field] = &[
+    required("provider", FieldKind::Text),
+    required("model", FieldKind::Text),
+    optional("weight", FieldKind::Integer(1_000_000)),
+    optional("input_usd_per_million", FieldKind::Price),
+    optional("cached_input_usd_per_million", FieldKind::Price),
+    optional("output_usd_per_million", FieldKind::Price),
 ];
 
 const PLANS: &[Field] = &[
@@ -83,7 +116,9 @@ const ENTITLEMENTS: &[Field] = &[
 /// The shape of the key at this path, if it holds tables.
 pub(super) fn of(path: &str) -> Option<&'static [Field]> {
     match path {
+        "ai.aliases" => Some(ALIASES),
         "ai.prices" => Some(MODEL_PRICES),
+        "ai.providers" => Some(PROVIDERS),
         "billing.plans" => Some(PLANS),
         _ => None,
     }
@@ -138,6 +173,8 @@ fn check_field(place: &str, value: &Value, kind: &FieldKind) -> Vec<String> {
         FieldKind::Models => r#""first", "all" or a list of model names"#.to_owned(),
         FieldKind::Scalar => "a boolean, a number or a text".to_owned(),
         FieldKind::Currency => "a currency as three small letters".to_owned(),
+        FieldKind::Url => "an address that begins with http:// or https://".to_owned(),
+        FieldKind::Texts => "a list of texts".to_owned(),
     };
     if fits(value, kind) {
         return Vec::new();
@@ -163,6 +200,13 @@ fn fits(value: &Value, kind: &FieldKind) -> bool {
         (FieldKind::Scalar, Value::Integer(_) | Value::String(_))
         | (FieldKind::Bool | FieldKind::Scalar, Value::Boolean(_)) => true,
         (FieldKind::Scalar, Value::Float(number)) => number.is_finite(),
+        (FieldKind::Url, Value::String(text)) => {
+            Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        }
+        (FieldKind::Texts, Value::Array(texts)) => {
+            let is_text = |text: &Value| text.as_str().is_some_and(|text| !text.trim().is_empty());
+            texts.iter().all(is_text)
+        }
         _ => false,
     }
 }

@@ -189,7 +189,8 @@ impl Settings {
 
     fn check_ai(&self, findings: &mut Findings) {
         let ai = &self.ai;
-        if !ai.models.is_empty() && ai.openai_base_url.is_none() {
+        self.check_models(findings);
+        if !ai.models.is_empty() && ai.openai_base_url.is_none() && ai.providers.is_empty() {
             findings.warn(
                 "ai.models is set without a provider (OPENAI_API_KEY or OPENAI_BASE_URL): only `echo` is offered",
             );
@@ -213,6 +214,52 @@ impl Settings {
         }
         if self.chat.max_message_bytes > self.server.max_body_bytes {
             findings.refuse("chat.max_message_bytes", "more than server.max_body_bytes lets through");
+        }
+    }
+
+    fn check_models(&self, findings: &mut Findings) {
+        let ai = &self.ai;
+        if let Some(name) = repeated(ai.providers.iter().map(|provider| &provider.name)) {
+            findings.refuse("ai.providers", format!("two providers are called `{name}`"));
+        }
+        for provider in &ai.providers {
+            let name = &provider.name;
+            if let (Some(variable), None) = (&provider.api_key_variable, &provider.api_key) {
+                findings.refuse("ai.providers", format!("`{name}`: the variable {variable} is not set"));
+            }
+            let is_http = provider.base_url.as_ref().is_some_and(|url| url.scheme() == "http");
+            if self.is_production() && provider.api_key.is_some() && is_http {
+                findings.warn(format!("ai.providers: `{name}` is http: its key travels in the clear"));
+            }
+        }
+        if let Some(name) = repeated(ai.aliases.iter().map(|alias| &alias.name).chain(&ai.models)) {
+            findings.refuse(
+                "ai.aliases",
+                format!("`{name}` is there twice, or in ai.models as well"),
+            );
+        }
+        let providers = self.model_providers();
+        let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+        for alias in &ai.aliases {
+            if let Err(e) = alias.alias().check(&names) {
+                findings.refuse("ai.aliases", e.to_string());
+            }
+            let is_unknown = |key: &&String| !self.billing.plans.iter().any(|plan| plan.key == **key);
+            for key in alias.plans.iter().flatten().filter(is_unknown) {
+                findings.refuse("ai.aliases", format!("`{}`: there is no plan `{key}`", alias.name));
+            }
+            for target in &alias.targets {
+                let half = target.input_usd_per_million.is_some() != target.output_usd_per_million.is_some();
+                if half || (target.cached_input_usd_per_million.is_some() && target.price().is_none()) {
+                    findings.refuse(
+                        "ai.aliases",
+                        format!(
+                            "`{}`: a price is input_usd_per_million and output_usd_per_million",
+                            alias.name
+                        ),
+                    );
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::{Catalogue, Plan, Subscription, SubscriptionStatus};
 use crate::Timestamp;
+use crate::chat::ModelAlias;
 
 /// Why access is as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,12 +148,13 @@ pub enum ModelAccess {
 }
 
 /// Decides whether `model` is open to the holder of `access`, where `offered` are the deployment's models.
-pub fn model_access(access: &Access, offered: &[String], model: &str) -> ModelAccess {
-    if access.plan.models.select(offered).contains(&model) {
+pub fn model_access(access: &Access, offered: &[Arc<ModelAlias>], model: &str) -> ModelAccess {
+    let includes = |plan: &Plan| plan.models_of(offered).iter().any(|alias| alias.name == model);
+    if includes(&access.plan) {
         return ModelAccess::Granted;
     }
     match &access.lapsed {
-        Some(plan) if plan.models.select(offered).contains(&model) => ModelAccess::Lapsed,
+        Some(plan) if includes(plan) => ModelAccess::Lapsed,
         _ => ModelAccess::NotInPlan,
     }
 }
@@ -161,7 +163,7 @@ pub fn model_access(access: &Access, offered: &[String], model: &str) -> ModelAc
 mod tests {
     use uuid::Uuid;
 
-    use super::super::plan::tests::catalogue;
+    use super::super::plan::tests::{catalogue, offered};
     use super::*;
     use crate::UserId;
     use crate::billing::Owner;
@@ -233,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_model_of_a_lapsed_plan_is_told_from_one_that_was_never_in_it() {
-        let offered = ["small".to_owned(), "large".to_owned()];
+        let offered = offered(&["small", "large"]);
         let check = |sub: Option<&Subscription>, model: &str| {
             model_access(&access(&catalogue(), sub, at(1), GRACE), &offered, model)
         };

@@ -36,7 +36,8 @@ impl NanoUsd {
 }
 
 /// What a model's tokens cost, per million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelPrice {
     /// Prompt tokens.
     pub input: NanoUsd,
@@ -77,14 +78,14 @@ impl PriceBook {
         Self { prices, assumed }
     }
 
-    /// The cost of a call as it is booked: unknown without a price.
-    pub fn cost(&self, model: &str, usage: TokenUsage) -> Option<NanoUsd> {
-        self.prices.get(model).map(|p| p.of(usage))
+    /// The stated price of a model, by its provider's name for it.
+    pub fn price(&self, model: &str) -> Option<ModelPrice> {
+        self.prices.get(model).copied()
     }
 
-    /// The cost of a call as it counts against the spend cap.
-    pub fn capped(&self, model: &str, usage: TokenUsage) -> NanoUsd {
-        self.prices.get(model).unwrap_or(&self.assumed).of(usage)
+    /// What a model without a price counts as against the spend cap.
+    pub fn assumed(&self) -> ModelPrice {
+        self.assumed
     }
 }
 
@@ -131,20 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_price_is_unknown_but_still_counts_against_the_cap() {
+    fn an_unknown_price_is_unknown() {
         let assumed = ModelPrice {
             input: NanoUsd(1_000_000),
-            cached_input: NanoUsd(1_000_000),
-            output: NanoUsd(1_000_000),
+            ..ModelPrice::FREE
         };
         let book = PriceBook::new(HashMap::from([("free".into(), ModelPrice::FREE)]), assumed);
-        let usage = TokenUsage {
-            prompt_tokens: 3,
-            ..TokenUsage::default()
-        };
-        assert_eq!(book.cost("unknown", usage), None);
-        assert_eq!(book.capped("unknown", usage), NanoUsd(3));
-        assert_eq!(book.cost("free", usage), Some(NanoUsd(0)));
-        assert_eq!(book.capped("free", usage), NanoUsd(0));
+        assert_eq!(book.price("unknown"), None);
+        assert_eq!(book.price("free"), Some(ModelPrice::FREE));
+        assert_eq!(book.assumed(), assumed);
     }
 }

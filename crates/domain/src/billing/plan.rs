@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Window;
+use crate::chat::ModelAlias;
 
 /// Which of the offered models a plan includes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,21 +16,6 @@ pub enum ModelRule {
     First,
     /// These, where they are offered.
     Named(Vec<String>),
-}
-
-impl ModelRule {
-    /// The models of `offered` (in the operator's order) that the rule includes.
-    pub fn select<'a>(&self, offered: &'a [String]) -> Vec<&'a str> {
-        match self {
-            Self::All => offered.iter().map(String::as_str).collect(),
-            Self::First => offered.first().map(String::as_str).into_iter().collect(),
-            Self::Named(names) => offered
-                .iter()
-                .filter(|m| names.contains(m))
-                .map(String::as_str)
-                .collect(),
-        }
-    }
 }
 
 /// What a plan costs.
@@ -88,6 +74,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The models of `offered` (in the operator's order) that the plan includes.
+    pub fn models_of<'a>(&self, offered: &'a [Arc<ModelAlias>]) -> Vec<&'a Arc<ModelAlias>> {
+        let mut open = offered.iter().filter(|alias| alias.open_to(&self.key));
+        match &self.models {
+            ModelRule::All => open.collect(),
+            ModelRule::First => open.next().into_iter().collect(),
+            ModelRule::Named(names) => open.filter(|alias| names.contains(&alias.name)).collect(),
+        }
+    }
+
     /// Whether it can be bought through checkout.
     pub fn for_sale(&self) -> bool {
         !self.by_agreement && !self.prices.is_empty()
@@ -196,16 +192,30 @@ pub(crate) mod tests {
         .unwrap()
     }
 
+    pub(crate) fn offered(names: &[&str]) -> Vec<Arc<ModelAlias>> {
+        let alias = |name: &&str| Arc::new(ModelAlias::plain("p", name));
+        names.iter().map(alias).collect()
+    }
+
     #[test]
-    fn a_rule_selects_among_the_offered_models_in_their_order() {
-        let offered = ["small".to_owned(), "large".to_owned()];
-        assert_eq!(ModelRule::All.select(&offered), ["small", "large"]);
-        assert_eq!(ModelRule::First.select(&offered), ["small"]);
-        assert_eq!(
-            ModelRule::Named(vec!["large".into(), "gone".into()]).select(&offered),
-            ["large"]
-        );
-        assert!(ModelRule::First.select(&[]).is_empty());
+    fn a_plan_includes_what_its_rule_and_the_models_say_in_the_operators_order() {
+        let mut offered = offered(&["small", "large"]);
+        let models = |rule: ModelRule, offered: &[Arc<ModelAlias>]| {
+            let plan = plan("free", rule, None);
+            let models = plan.models_of(offered).into_iter();
+            models.map(|alias| alias.name.clone()).collect::<Vec<_>>()
+        };
+        let named = || ModelRule::Named(vec!["large".into(), "gone".into()]);
+        assert_eq!(models(ModelRule::All, &offered), ["small", "large"]);
+        assert_eq!(models(ModelRule::First, &offered), ["small"]);
+        assert_eq!(models(named(), &offered), ["large"]);
+        assert!(models(ModelRule::First, &[]).is_empty());
+        offered[0] = Arc::new(ModelAlias {
+            plans: Some(vec!["pro".into()]),
+            ..ModelAlias::plain("p", "small")
+        });
+        assert_eq!(models(ModelRule::All, &offered), ["large"]);
+        assert_eq!(models(ModelRule::First, &offered), ["large"]);
     }
 
     #[test]

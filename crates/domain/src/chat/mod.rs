@@ -1,9 +1,13 @@
 //! Models, calls to them, conversations and their short-term memory.
 
+mod alias;
+mod breaker;
 mod memory;
 mod raw;
 mod request;
 
+pub use alias::{InvalidAlias, MaxTokensParameter, ModelAlias, Target};
+pub use breaker::{Breaker, BreakerPolicy};
 pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};
@@ -70,6 +74,15 @@ impl Outcome {
     }
 }
 
+/// Which target a call went to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedBy {
+    /// The provider, by the operator's name for it.
+    pub provider: String,
+    /// The model, as that provider spells it.
+    pub model: String,
+}
+
 /// What one call used; booked once under its request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageEvent {
@@ -81,6 +94,8 @@ pub struct UsageEvent {
     pub used_with: UsedWith,
     /// The model that was asked for.
     pub model: String,
+    /// What answered, or was asked last; `None` where nobody knows.
+    pub served_by: Option<ServedBy>,
     /// Tokens, as the provider counted them, or as estimated where it did not.
     pub usage: TokenUsage,
     /// Whether the tokens are the provider's own count.

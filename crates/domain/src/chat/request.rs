@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{InvalidObject, RawObject, TokenUsage, estimate_tokens};
+use super::{InvalidObject, ModelAlias, RawObject, Target, TokenUsage, estimate_tokens};
 
 /// A chat completion request: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -141,28 +141,58 @@ impl ChatRequest {
         })
     }
 
-    /// The bytes for the provider: the same, but for asking a stream for its usage.
-    pub fn upstream_body(&self) -> Vec<u8> {
-        if !self.stream || self.include_usage {
+    /// The bytes for a target: the same, but for its own name of the model, the most that it may answer with, and asking a
+    /// stream for its usage.
+    pub fn upstream_body(&self, alias: &ModelAlias, target: &Target) -> Vec<u8> {
+        let asks_usage = self.stream && !self.include_usage;
+        if target.model == self.model && !asks_usage && alias.max_output_tokens.is_none() {
             return self.body.to_vec();
         }
         let mut body = self.body.clone();
-        let mut options = body
-            .get("stream_options")
-            .and_then(|raw| RawObject::parse(raw.get().as_bytes()).ok())
-            .unwrap_or_default();
-        let set = options
-            .set("include_usage", &true)
-            .and_then(|()| body.set("stream_options", &options));
-        debug_assert!(set.is_ok(), "a bool and a raw object always serialise");
+        let set = self.rewrite(&mut body, alias, target, asks_usage);
+        debug_assert!(set.is_ok(), "texts, numbers and raw objects always serialise");
         body.to_vec()
     }
 
-    /// What the call may use at most, as it is reserved; `assumed_output` where the client named no maximum.
-    pub fn worst_case(&self, assumed_output: i64) -> TokenUsage {
+    fn rewrite(
+        &self,
+        body: &mut RawObject,
+        alias: &ModelAlias,
+        target: &Target,
+        asks_usage: bool,
+    ) -> Result<(), InvalidObject> {
+        if target.model != self.model {
+            body.set("model", &target.model)?;
+        }
+        if let Some(most) = alias.max_output_tokens {
+            for key in ["max_tokens", "max_completion_tokens"] {
+                if body.read::<i64>(key)?.is_some_and(|asked| asked > most) {
+                    body.set(key, &most)?;
+                }
+            }
+            if self.max_tokens.is_none() {
+                body.set(alias.max_tokens_parameter.as_str(), &most)?;
+            }
+        }
+        if asks_usage {
+            let mut options = body
+                .get("stream_options")
+                .and_then(|raw| RawObject::parse(raw.get().as_bytes()).ok())
+                .unwrap_or_default();
+            options.set("include_usage", &true)?;
+            body.set("stream_options", &options)?;
+        }
+        Ok(())
+    }
+
+    /// What the call may use at most, as it is reserved; `assumed_output` where neither the client nor the model names a
+    /// maximum.
+    pub fn worst_case(&self, alias: &ModelAlias, assumed_output: i64) -> TokenUsage {
+        let asked = self.max_tokens.or(alias.max_output_tokens).unwrap_or(assumed_output);
+        let answer = asked.min(alias.max_output_tokens.unwrap_or(i64::MAX));
         TokenUsage {
             prompt_tokens: self.prompt_estimate,
-            completion_tokens: self.max_tokens.unwrap_or(assumed_output).saturating_mul(self.choices),
+            completion_tokens: answer.saturating_mul(self.choices),
             ..TokenUsage::default()
         }
     }
@@ -171,9 +201,24 @@ impl ChatRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::MaxTokensParameter;
 
     fn parse(text: &str) -> Result<ChatRequest, InvalidRequest> {
         ChatRequest::parse(text.as_bytes())
+    }
+
+    /// What a provider that has the model under its own name is sent.
+    fn sent(request: &ChatRequest) -> String {
+        let alias = ModelAlias::plain("p", &request.model);
+        String::from_utf8(request.upstream_body(&alias, &alias.targets[0])).unwrap()
+    }
+
+    fn worst_output(text: &str, most: Option<i64>) -> i64 {
+        let alias = ModelAlias {
+            max_output_tokens: most,
+            ..ModelAlias::plain("p", "m")
+        };
+        parse(text).unwrap().worst_case(&alias, 4096).completion_tokens
     }
 
     #[test]
@@ -185,27 +230,22 @@ mod tests {
             (request.model.as_str(), request.stream, request.choices),
             ("m", false, 1)
         );
-        assert_eq!(request.upstream_body(), text.as_bytes());
+        assert_eq!(sent(&request), text);
     }
 
     #[test]
     fn a_stream_is_asked_for_its_usage() {
         let request = parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"x":1.0}}"#).unwrap();
         assert!(!request.include_usage);
-        let body = String::from_utf8(request.upstream_body()).unwrap();
         assert_eq!(
-            body,
+            sent(&request),
             r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"x":1.0,"include_usage":true}}"#
         );
         let request =
             parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":{"include_usage":true}}"#).unwrap();
         assert!(request.include_usage);
         let request = parse(r#"{"model":"m","messages":[1],"stream":true,"stream_options":null}"#).unwrap();
-        assert!(
-            String::from_utf8(request.upstream_body())
-                .unwrap()
-                .ends_with(r#""stream_options":{"include_usage":true}}"#)
-        );
+        assert!(sent(&request).ends_with(r#""stream_options":{"include_usage":true}}"#));
     }
 
     #[test]
@@ -236,14 +276,51 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_case_multiplies_choices() {
-        let request =
-            parse(r#"{"model":"m","messages":[1],"n":3,"max_tokens":10,"max_completion_tokens":20}"#).unwrap();
-        assert_eq!(request.worst_case(4096).completion_tokens, 60);
-        let request = parse(r#"{"model":"m","messages":[1],"max_tokens":1000,"max_completion_tokens":1}"#).unwrap();
-        assert_eq!(request.worst_case(4096).completion_tokens, 1000);
-        let request = parse(r#"{"model":"m","messages":[1]}"#).unwrap();
-        assert_eq!(request.worst_case(4096).completion_tokens, 4096);
-        assert!(request.worst_case(4096).prompt_tokens > 0);
+    fn the_worst_case_multiplies_choices_and_knows_the_models_own_maximum() {
+        let both = r#"{"model":"m","messages":[1],"n":3,"max_tokens":10,"max_completion_tokens":20}"#;
+        assert_eq!(worst_output(both, None), 60);
+        assert_eq!(worst_output(both, Some(15)), 45);
+        let text = r#"{"model":"m","messages":[1],"max_tokens":1000,"max_completion_tokens":1}"#;
+        assert_eq!(worst_output(text, None), 1000);
+        let none = r#"{"model":"m","messages":[1]}"#;
+        assert_eq!(worst_output(none, None), 4096);
+        assert_eq!(worst_output(none, Some(9000)), 9000);
+        let request = parse(none).unwrap();
+        assert!(request.worst_case(&ModelAlias::plain("p", "m"), 1).prompt_tokens > 0);
+    }
+
+    #[test]
+    fn only_the_model_and_the_maximum_are_rewritten() {
+        let alias = ModelAlias {
+            max_output_tokens: Some(100),
+            ..ModelAlias::plain("p", "large-2")
+        };
+        let sent = |text: &str, alias: &ModelAlias| {
+            let bytes = parse(text).unwrap().upstream_body(alias, &alias.targets[0]);
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(
+            sent(
+                r#"{"top_k":1.0,"model":"fast","max_tokens":5000,"messages":[ 1 ]}"#,
+                &alias
+            ),
+            r#"{"top_k":1.0,"model":"large-2","max_tokens":100,"messages":[ 1 ]}"#
+        );
+        assert_eq!(
+            sent(r#"{"model":"fast","max_completion_tokens":5,"messages":[1]}"#, &alias),
+            r#"{"model":"large-2","max_completion_tokens":5,"messages":[1]}"#
+        );
+        assert_eq!(
+            sent(r#"{"model":"fast","messages":[1]}"#, &alias),
+            r#"{"model":"large-2","messages":[1],"max_tokens":100}"#
+        );
+        let newer = ModelAlias {
+            max_tokens_parameter: MaxTokensParameter::MaxCompletionTokens,
+            ..alias
+        };
+        assert_eq!(
+            sent(r#"{"model":"fast","messages":[1],"max_tokens":null}"#, &newer),
+            r#"{"model":"large-2","messages":[1],"max_tokens":null,"max_completion_tokens":100}"#
+        );
     }
 }

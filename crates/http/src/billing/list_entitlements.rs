@@ -17,7 +17,7 @@ pub async fn handle(caller: Known, api: web::Data<Api>) -> Result<web::Json<List
     let (billing, chat, id) = (Arc::clone(&api.billing), Arc::clone(&api.chat), caller.who.user().id);
     let states = api
         .run(async move {
-            let offered = chat.offered_names().await.ok();
+            let offered = chat.offered().await.ok();
             billing.list_entitlements(id, offered.as_deref()).await
         })
         .await?;

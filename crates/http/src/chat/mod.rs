@@ -205,6 +205,11 @@ impl From<ProviderError> for Problem {
                 )
                 .retry_after(seconds)
             }
+            ProviderErrorKind::Resting { retry_after } => Self::unavailable(
+                "upstream_unavailable",
+                "whatever answers for this model has failed lately; it is tried again in a moment",
+                retry_after.as_secs().max(1),
+            ),
             ProviderErrorKind::Upstream { .. } => bad_gateway("upstream_error", "the model provider failed"),
             ProviderErrorKind::Timeout(stage) => {
                 let what = match stage {

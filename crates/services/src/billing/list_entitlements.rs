@@ -1,6 +1,9 @@
 //! Reading everything a plan grants, with what is left of it, so that a frontend never guesses.
 
+use std::sync::Arc;
+
 use anteroom_domain::billing::{EntitlementKind, Owner, QuotaKey, Window};
+use anteroom_domain::chat::ModelAlias;
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::StoreResult;
 use serde_json::Value;
@@ -41,14 +44,17 @@ impl Billing {
     pub async fn list_entitlements(
         &self,
         user: UserId,
-        offered: Option<&[String]>,
+        offered: Option<&[Arc<ModelAlias>]>,
     ) -> StoreResult<Vec<EntitlementState>> {
         let mut reads = self.store.read().await?;
         let owner = Owner::account(user);
         let subscription = reads.subscription_of(owner).await?;
         let now = self.clock.now();
         let access = self.access_at(subscription.as_ref(), now);
-        let models = offered.map_or(Value::Null, |offered| access.plan.models.select(offered).into());
+        let models = offered.map_or(Value::Null, |offered| {
+            let models = access.plan.models_of(offered).into_iter();
+            models.map(|alias| Value::from(alias.name.as_str())).collect()
+        });
         let mut states = vec![EntitlementState {
             key: "models".into(),
             grant: GrantState::Static(models),

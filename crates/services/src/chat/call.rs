@@ -1,13 +1,13 @@
 //! One call to a model: what is held before it, watched during it and booked after it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, NanoUsd, Owner,
-    QuotaKey, Window, model_access,
+    Access, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, ModelPrice, NanoUsd,
+    Owner, QuotaKey, Window, model_access,
 };
-use anteroom_domain::chat::{ChatRequest, Outcome, TokenUsage, UsageEvent, least_tokens};
+use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::chat::ProviderError;
@@ -110,6 +110,8 @@ pub(super) struct Call {
     pub(super) request_id: RequestId,
     pub(super) reservation_id: ReservationId,
     pub(super) model: String,
+    pub(super) alias: Arc<ModelAlias>,
+    served_by: Mutex<Option<ServedBy>>,
     owner: Owner,
     pub(super) who: Principal,
     prompt_least: i64,
@@ -122,6 +124,20 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Notes whom it is asked of now.
+    pub(super) fn goes_to(&self, target: ServedBy) {
+        *self.served_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    fn served_by(&self) -> Option<ServedBy> {
+        self.served_by.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When it began.
+    pub(super) fn begun(&self) -> Instant {
+        self.started
+    }
+
     /// Notes what a chunk or a whole answer brought.
     pub(super) fn note(&mut self, output_bytes: usize, usage: Option<TokenUsage>) {
         if output_bytes > 0 && self.first_token_ms.is_none() {
@@ -159,9 +175,12 @@ impl Call {
             used_with.session().map(|id| id.to_string()),
             used_with.api_key().map(|id| id.to_string()),
         );
+        let served_by = self.served_by();
+        let provider = served_by.as_ref().map(|target| target.provider.as_str());
+        let upstream_model = served_by.as_ref().map(|target| target.model.as_str());
         info!(
             event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id, api_key_id,
-            model = %self.model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
+            model = %self.model, provider, upstream_model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
             first_token_ms = self.first_token_ms, total_ms = elapsed_ms(self.started),
         );
     }
@@ -202,15 +221,16 @@ impl Record {
 
 impl Chat {
     /// Refuses a model that the caller's plan does not have.
-    pub(super) async fn check_model(&self, access: &Access, model: &str) -> Result<(), CallRefused> {
-        let offered = self.offered_names().await?;
-        match model_access(access, &offered, model) {
-            ModelAccess::Granted => Ok(()),
-            ModelAccess::NotInPlan => Err(CallRefused::ModelNotInPlan {
+    pub(super) async fn check_model(&self, access: &Access, model: &str) -> Result<Arc<ModelAlias>, CallRefused> {
+        let offered = self.offered().await?;
+        let alias = offered.iter().find(|alias| alias.name == model);
+        match (model_access(access, &offered, model), alias) {
+            (ModelAccess::Granted, Some(alias)) => Ok(Arc::clone(alias)),
+            (ModelAccess::NotInPlan | ModelAccess::Granted, _) => Err(CallRefused::ModelNotInPlan {
                 model: model.to_owned(),
                 plan: access.plan.key.clone(),
             }),
-            ModelAccess::Lapsed => Err(CallRefused::SubscriptionInactive {
+            (ModelAccess::Lapsed, _) => Err(CallRefused::SubscriptionInactive {
                 model: model.to_owned(),
                 plan: access.lapsed.as_ref().map(|p| p.key.clone()).unwrap_or_default(),
                 status: access.status.clone(),
@@ -225,6 +245,7 @@ impl Chat {
         id: ReservationId,
         who: &Principal,
         access: &Access,
+        alias: &Arc<ModelAlias>,
         request: &ChatRequest,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
@@ -246,10 +267,13 @@ impl Chat {
             amount: 1,
             limit,
         });
-        let worst = self
-            .options
-            .prices
-            .capped(&request.model, request.worst_case(self.options.max_output_tokens));
+        let worst = request.worst_case(alias, self.options.max_output_tokens);
+        // Whichever of its targets answers.
+        let prices = alias
+            .targets
+            .iter()
+            .map(|target| self.capped(self.price(target)).of(worst));
+        let worst = prices.max().unwrap_or_default();
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
             holds.extend(key_hold(who, worst, now));
@@ -274,6 +298,8 @@ impl Chat {
                 request_id: reservation.request_id,
                 reservation_id: reservation.id,
                 model: reservation.model,
+                alias: Arc::clone(alias),
+                served_by: Mutex::default(),
                 owner,
                 who: who.clone(),
                 prompt_least,
@@ -352,6 +378,16 @@ impl Chat {
             .collect()
     }
 
+    /// The price of a target, if it is known.
+    pub(super) fn price(&self, target: &Target) -> Option<ModelPrice> {
+        target.price.or_else(|| self.options.prices.price(&target.model))
+    }
+
+    /// A price as it counts against what may be spent.
+    pub(super) fn capped(&self, price: Option<ModelPrice>) -> ModelPrice {
+        price.unwrap_or_else(|| self.options.prices.assumed())
+    }
+
     /// What is to be written down of a call that has ended.
     pub(super) fn record(&self, call: &Call, outcome: Outcome) -> Record {
         let spared = outcome == Outcome::Failed && !call.delivered();
@@ -360,20 +396,33 @@ impl Chat {
         } else {
             call.usage()
         };
+        let served_by = call.served_by();
+        let is_it = |target: &&Target| {
+            served_by
+                .as_ref()
+                .is_some_and(|by| by.provider == target.provider && by.model == target.model)
+        };
+        let price = call
+            .alias
+            .targets
+            .iter()
+            .find(is_it)
+            .and_then(|target| self.price(target));
         let event = UsageEvent {
             request_id: call.request_id,
             owner: call.owner,
             used_with: call.who.used_with(),
             model: call.model.clone(),
+            served_by,
             usage,
             exact,
-            cost: self.options.prices.cost(&call.model, usage),
+            cost: price.map(|price| price.of(usage)),
             first_token_ms: call.first_token_ms,
             total_ms: elapsed_ms(call.started),
             outcome,
             created_at: self.clock.now(),
         };
-        let spend = self.options.prices.capped(&call.model, usage).0;
+        let spend = self.capped(price).of(usage).0;
         Record {
             reservation: call.reservation_id,
             messages: i64::from(!spared),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
+use anteroom_ports::ChatModel;
 use anteroom_ports::Durability;
-use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatReply, ProviderError};
+use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, ProviderError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -86,17 +87,12 @@ impl Chat {
     ) -> Result<ChatAnswer, ChatError> {
         let request = ChatRequest::parse(body)?;
         let access = self.access_of(who);
-        self.check_model(&access, &request.model).await?;
+        let alias = self.check_model(&access, &request.model).await?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
+        let call = self.reserve(&mut *unit, id, who, &access, &alias, &request).await?;
         unit.commit().await.map_err(CallRefused::from)?;
 
-        let outgoing = ChatCall {
-            request_id: call.request_id,
-            model: request.model.clone(),
-            body: request.upstream_body().into(),
-        };
         // From here on the call has to be booked whatever happens, so it has a task of its own.
         let driver = Driver {
             chat: Arc::clone(self),
@@ -106,13 +102,13 @@ impl Chat {
         if request.stream {
             let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = tokio::sync::oneshot::channel();
-            let run = driver.stream(outgoing, request.include_usage, out, ready);
+            let run = driver.stream(request, out, ready);
             self.calls.spawn(run.in_current_span());
             let dropped = begun.await.unwrap_or(Err(ChatError::ClientGone))?;
             return Ok(ChatAnswer::Stream { events, dropped });
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.calls.spawn(driver.whole(outgoing, reply).in_current_span());
+        self.calls.spawn(driver.whole(request, reply).in_current_span());
         let ChatReply { body, dropped, .. } = answer.await.unwrap_or(Err(ChatError::ClientGone))?;
         Ok(ChatAnswer::Whole { body, dropped })
     }
@@ -126,9 +122,9 @@ struct Driver {
 }
 
 impl Driver {
-    async fn whole(mut self, outgoing: ChatCall, reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>) {
-        let provider = Arc::clone(&self.chat.provider);
-        let complete = async { Ok(provider.complete(outgoing).await?) };
+    async fn whole(mut self, request: ChatRequest, reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>) {
+        let ask = |provider: Arc<dyn ChatModel>, outgoing| async move { provider.complete(outgoing).await };
+        let complete = async { Ok(self.chat.ask_targets(&self.call, &request, ask).await?) };
         let answer = self.chat.while_wanted(&self.call, &self.gone, complete).await;
         let (outcome, answer) = match answer {
             Ok(answer) => {
@@ -144,13 +140,16 @@ impl Driver {
 
     async fn stream(
         mut self,
-        outgoing: ChatCall,
-        include_usage: bool,
+        request: ChatRequest,
         out: mpsc::Sender<Relayed>,
         ready: tokio::sync::oneshot::Sender<Result<Vec<String>, ChatError>>,
     ) {
         // Until the first chunk an error still has a status of its own, so nothing is answered before it.
-        let outcome = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
+        let opened = self.chat.open_stream(&self.call, &self.gone, &request).await;
+        let include_usage = request.include_usage;
+        // It may be large, and the answer may take long.
+        drop(request);
+        let outcome = match opened {
             Err(e) => {
                 let outcome = self.outcome_of(&e);
                 let _ = ready.send(Err(e));

@@ -4,7 +4,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anteroom_ports::chat::{ChatCall, ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
+use anteroom_domain::chat::ChatRequest;
+use anteroom_ports::ChatModel;
+use anteroom_ports::chat::{ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
 use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::{Future, StreamExt as _};
 use tokio::sync::mpsc;
@@ -47,13 +49,14 @@ impl Chat {
         self: &Arc<Self>,
         call: &Call,
         gone: &CancellationToken,
-        outgoing: ChatCall,
+        request: &ChatRequest,
     ) -> Result<Incoming, ChatError> {
-        let opening = async {
-            let mut stream = self.provider.stream(outgoing).await?;
+        let ask = |provider: Arc<dyn ChatModel>, outgoing| async move {
+            let mut stream = provider.stream(outgoing).await?;
             let first = stream.events.next().await.ok_or_else(cut)??;
             Ok((first, stream))
         };
+        let opening = async { Ok(self.ask_targets(call, request, ask).await?) };
         let (first, stream) = self.while_wanted(call, gone, opening).await?;
         let ended = Arc::clone(self).session_ended(call.who.clone(), call.model.clone());
         let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(ended);

@@ -8,32 +8,38 @@ mod list_models;
 mod send_message;
 mod settle_calls;
 mod sweep_calls;
+mod targets;
 mod tend_calls;
 
 pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
+pub use targets::{Provider, RoutingOptions};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
-use anteroom_ports::chat::OfferedModel;
-use anteroom_ports::{ChatModel, Clock, Ids, Store};
+use anteroom_domain::chat::ModelAlias;
+use anteroom_ports::{Clock, Ids, Store};
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::ops::Leases;
 use crate::{Access, Billing};
+use list_models::Listed;
+use targets::Targets;
 
 /// What the operator can set.
 #[derive(Debug, Clone)]
 pub struct ChatOptions {
-    /// The models to offer, in order; empty: those the provider lists.
-    pub models: Vec<String>,
+    /// The models to offer, in order; empty: those the first provider lists.
+    pub models: Arc<[Arc<ModelAlias>]>,
+    /// How failures of what answers are dealt with.
+    pub routing: RoutingOptions,
     /// Prices, and what a model without one counts as.
     pub prices: PriceBook,
     /// The most that all calls of a UTC day may cost.
@@ -55,14 +61,14 @@ pub struct ChatOptions {
 /// The use cases of chat.
 pub struct Chat {
     store: Arc<dyn Store>,
-    provider: Arc<dyn ChatModel>,
+    targets: Targets,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     access: Arc<Access>,
     billing: Arc<Billing>,
     options: ChatOptions,
-    /// The provider's own list, when it was last asked.
-    listed: Mutex<Option<(Instant, Arc<Vec<OfferedModel>>)>>,
+    /// The first provider's own list, as it was when that was last asked.
+    listed: Mutex<Option<Listed>>,
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     settlements: settle_calls::Settlements,
@@ -73,10 +79,10 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Puts the context together.
+    /// Puts the context together. There is at least one provider; every target names one of them.
     pub fn new(
         store: Arc<dyn Store>,
-        provider: Arc<dyn ChatModel>,
+        providers: Vec<Provider>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         access: Arc<Access>,
@@ -86,7 +92,7 @@ impl Chat {
         Self {
             leases: Leases::of(options.lease),
             store,
-            provider,
+            targets: Targets::new(providers),
             clock,
             ids,
             access,

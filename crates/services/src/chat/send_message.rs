@@ -7,7 +7,7 @@ use anteroom_domain::chat::{
     ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall,
 };
 use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
-use anteroom_ports::chat::{ChatCall, ChatEvent};
+use anteroom_ports::chat::ChatEvent;
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -105,7 +105,7 @@ impl Chat {
         let (conversation, turns) = self.recall_turns(user, &ask).await?;
         let access = self.access_of(who);
         let model = self.model_of(who, &conversation, &access).await?;
-        self.check_model(&access, &model).await?;
+        let alias = self.check_model(&access, &model).await?;
         let request = compose(&conversation, &model, &turns)?;
 
         let now = self.clock.now();
@@ -136,16 +136,11 @@ impl Chat {
         {
             return Err(SendMessageError::Busy);
         }
-        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
+        let call = self.reserve(&mut *unit, id, who, &access, &alias, &request).await?;
         unit.insert_message(&question).await?;
         unit.insert_message(&answer).await?;
         unit.commit().await?;
 
-        let outgoing = ChatCall {
-            request_id: call.request_id,
-            model: request.model.clone(),
-            body: request.upstream_body().into(),
-        };
         let answering = Answering {
             chat: Arc::clone(self),
             call,
@@ -156,12 +151,12 @@ impl Chat {
             let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = oneshot::channel();
             self.calls
-                .spawn(answering.stream(outgoing, out, ready).in_current_span());
+                .spawn(answering.stream(request, out, ready).in_current_span());
             begun.await.unwrap_or(Err(ChatError::ClientGone))?;
             return Ok(MessageAnswer::Stream(events));
         }
         let (reply, answered) = oneshot::channel();
-        self.calls.spawn(answering.whole(outgoing, reply).in_current_span());
+        self.calls.spawn(answering.whole(request, reply).in_current_span());
         Ok(MessageAnswer::Whole(
             answered.await.unwrap_or(Err(ChatError::ClientGone))?,
         ))
@@ -217,14 +212,12 @@ impl Chat {
         if let Some(model) = &conversation.model {
             return Ok(model.clone());
         }
-        let offered = self.offered_names().await.map_err(ChatError::from)?;
-        access
-            .plan
-            .models
-            .select(&offered)
+        let offered = self.offered().await.map_err(ChatError::from)?;
+        let models = access.plan.models_of(&offered);
+        models
             .iter()
-            .find(|model| who.allows(model))
-            .map(|m| (*m).to_owned())
+            .find(|alias| who.allows(&alias.name))
+            .map(|alias| alias.name.clone())
             .ok_or(SendMessageError::NoModel)
     }
 }
@@ -258,8 +251,10 @@ struct Answering {
 }
 
 impl Answering {
-    async fn whole(mut self, outgoing: ChatCall, reply: oneshot::Sender<Result<Message, ChatError>>) {
-        let ended = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
+    async fn whole(mut self, request: ChatRequest, reply: oneshot::Sender<Result<Message, ChatError>>) {
+        let opened = self.chat.open_stream(&self.call, &self.gone, &request).await;
+        drop(request);
+        let ended = match opened {
             Ok(incoming) => self.collect(incoming, None).await,
             Err(e) => Err(e),
         };
@@ -269,11 +264,13 @@ impl Answering {
 
     async fn stream(
         mut self,
-        outgoing: ChatCall,
+        request: ChatRequest,
         out: mpsc::Sender<MessageEvent>,
         ready: oneshot::Sender<Result<(), ChatError>>,
     ) {
-        let incoming = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
+        let opened = self.chat.open_stream(&self.call, &self.gone, &request).await;
+        drop(request);
+        let incoming = match opened {
             Ok(incoming) => incoming,
             Err(e) => {
                 let ended = Err(e);

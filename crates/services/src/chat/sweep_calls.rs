@@ -24,6 +24,8 @@ impl Chat {
             return self.store.ping().await.map(|()| 0);
         }
         let now = self.clock.now();
+        // A provider that is away does not keep calls from being booked.
+        let offered = self.offered().await.unwrap_or_default();
         let mut unit = self.store.begin(Durability::Full).await?;
         let lost = unit.expired_reservations(self.leases.dead_before(now), 100).await?;
         // Conversations before reservations, as a call that ends takes them.
@@ -32,7 +34,10 @@ impl Chat {
         }
         for reservation in &lost {
             let usage = reservation.at_least;
-            let spend = self.options.prices.capped(&reservation.model, usage).0;
+            // Nobody is left to say which target it was; the first is the likeliest.
+            let price = offered.iter().find(|alias| alias.name == reservation.model);
+            let price = price.and_then(|alias| self.price(alias.targets.first()?));
+            let spend = self.capped(price).of(usage).0;
             if !unit.settle_quota(reservation.id, &settled(1, spend)).await? {
                 continue;
             }
@@ -42,9 +47,10 @@ impl Chat {
                 owner: reservation.owner,
                 used_with: reservation.used_with,
                 model: reservation.model.clone(),
+                served_by: None,
                 usage,
                 exact: false,
-                cost: self.options.prices.cost(&reservation.model, usage),
+                cost: price.map(|price| price.of(usage)),
                 first_token_ms: None,
                 total_ms: i64::try_from(total).unwrap_or(i64::MAX),
                 outcome: Outcome::Lost,

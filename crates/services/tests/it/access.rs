@@ -221,7 +221,7 @@ async fn a_call_ends_when_its_key_may_no_longer_make_it() {
             .complete_chat(&who, BODY.as_bytes(), CancellationToken::new())
             .await
             .unwrap();
-        let anteroom_services::chat::ChatAnswer::Stream(mut events) = answer else {
+        let anteroom_services::chat::ChatAnswer::Stream { mut events, .. } = answer else {
             panic!("not a stream")
         };
         events.recv().await.unwrap();

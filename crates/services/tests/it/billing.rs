@@ -1,6 +1,9 @@
 //! Plans, checkout, the provider's events.
 
+use std::sync::Arc;
+
 use anteroom_domain::billing::{Owner, Subscription, SubscriptionStatus};
+use anteroom_domain::chat::ModelAlias;
 use anteroom_domain::sessions::Transport;
 use anteroom_ports::billing::{PaymentError, ProviderEvent, WebhookRejected};
 use anteroom_services::billing::{Applied, ApplyWebhookError, CheckoutAsk, GrantState, OpenCheckoutError};
@@ -175,7 +178,7 @@ async fn a_checkout_is_for_a_plan_that_is_sold_and_not_held() {
 async fn entitlements_say_everything_that_is_granted() {
     let house = House::new().await;
     let user = house.sign_up("ada@example.com", Transport::Token).await.user.id;
-    let offered = ["small".to_owned(), "large".to_owned()];
+    let offered = ["small", "large"].map(|model| Arc::new(ModelAlias::plain("main", model)));
     let states = house.billing.list_entitlements(user, Some(&offered)).await.unwrap();
     let grants: Vec<_> = states.iter().map(|s| (s.key.as_str(), &s.grant)).collect();
     assert_eq!(grants[0], ("models", &GrantState::Static(serde_json::json!(["small"]))));

@@ -76,6 +76,7 @@ async fn booked(house: &House, call: &ChatCall, who: &LiveSession) -> bool {
         owner: Owner::account(who.user.id),
         used_with: UsedWith::Session(who.session.id),
         model: "x".into(),
+        served_by: None,
         usage: USAGE,
         exact: true,
         cost: None,
@@ -384,7 +385,11 @@ async fn the_providers_list_is_asked_once_and_outlives_its_absence() {
     house
         .model
         .set_models(Err(provider_error(ProviderErrorKind::Transport)));
-    assert_eq!(house.chat.offered_names().await.unwrap(), ["a", "b"]);
+    let offered = house.chat.offered().await.unwrap();
+    assert_eq!(
+        offered.iter().map(|alias| alias.name.as_str()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window,
 };
+use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
@@ -18,7 +19,7 @@ use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::ChatOptions;
+use anteroom_services::chat::{ChatOptions, Provider, RoutingOptions};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -74,6 +75,7 @@ pub struct House {
     pub hasher: Arc<PlainHasher>,
     pub mailer: Arc<RecordingMailer>,
     pub model: Arc<ScriptedModel>,
+    pub backup: Arc<ScriptedModel>,
     pub payments: Arc<FakePayments>,
     pub access: Arc<Access>,
     pub accounts: Arc<Accounts>,
@@ -149,7 +151,46 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
     }
 }
 
+/// How models are routed, beside those that the provider has under their own names.
+pub struct Routed {
+    pub aliases: Vec<ModelAlias>,
+    pub options: RoutingOptions,
+}
+
+impl Default for Routed {
+    /// Each call is tried once.
+    fn default() -> Self {
+        Self {
+            aliases: Vec::new(),
+            options: RoutingOptions {
+                breaker: BreakerPolicy {
+                    failures: 0,
+                    open_for: SignedDuration::from_secs(30),
+                },
+                retries: 0,
+                retry_pause: std::time::Duration::from_millis(10),
+            },
+        }
+    }
+}
+
 impl House {
+    /// One with aliases over two providers, `main` and `backup`.
+    pub async fn routed(routed: Routed) -> Self {
+        let cap = NanoUsd::from_usd(1000.0);
+        Self::built(
+            Self::new_store().await,
+            true,
+            cap,
+            &[],
+            routed,
+            LOCKOUT,
+            false,
+            SESSIONS,
+        )
+        .await
+    }
+
     pub async fn new() -> Self {
         Self::with(true, NanoUsd::from_usd(1000.0), &["small", "large"]).await
     }
@@ -160,6 +201,7 @@ impl House {
             signup_open,
             daily_spend_cap,
             models,
+            Routed::default(),
             LOCKOUT,
             false,
             SESSIONS,
@@ -170,7 +212,17 @@ impl House {
     /// One where addresses are proven before anyone is signed in.
     pub async fn verifying() -> Self {
         let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
-        Self::built(Self::new_store().await, true, cap, models, LOCKOUT, true, SESSIONS).await
+        Self::built(
+            Self::new_store().await,
+            true,
+            cap,
+            models,
+            Routed::default(),
+            LOCKOUT,
+            true,
+            SESSIONS,
+        )
+        .await
     }
 
     /// One that locks an account after so many failures, and an address after 30.
@@ -180,7 +232,17 @@ impl House {
             ..LOCKOUT
         };
         let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
-        Self::built(Self::new_store().await, true, cap, models, lockout, false, SESSIONS).await
+        Self::built(
+            Self::new_store().await,
+            true,
+            cap,
+            models,
+            Routed::default(),
+            lockout,
+            false,
+            SESSIONS,
+        )
+        .await
     }
 
     async fn new_store() -> Arc<dyn Store> {
@@ -210,6 +272,7 @@ impl House {
             true,
             NanoUsd::from_usd(1000.0),
             &["small"],
+            Routed::default(),
             LOCKOUT,
             false,
             SESSIONS,
@@ -233,7 +296,17 @@ impl House {
 
     async fn with_rules(lockout: LockoutPolicy, sessions: SessionsOptions) -> Self {
         let (cap, models) = (NanoUsd::from_usd(1000.0), &["small", "large"]);
-        Self::built(Self::new_store().await, true, cap, models, lockout, false, sessions).await
+        Self::built(
+            Self::new_store().await,
+            true,
+            cap,
+            models,
+            Routed::default(),
+            lockout,
+            false,
+            sessions,
+        )
+        .await
     }
 
     async fn built(
@@ -241,6 +314,7 @@ impl House {
         signup_open: bool,
         daily_spend_cap: NanoUsd,
         models: &[&str],
+        routed: Routed,
         account_lockout: LockoutPolicy,
         require_verified_email: bool,
         sessions_options: SessionsOptions,
@@ -253,8 +327,9 @@ impl House {
             Arc::new(PlainHasher::new()),
             Arc::new(RecordingMailer::new()),
         );
-        let (model, payments) = (
+        let (model, backup, payments) = (
             Arc::new(ScriptedModel::new(&["small", "large"])),
+            Arc::new(ScriptedModel::new(&[])),
             Arc::new(FakePayments::new()),
         );
         let audit = Arc::new(Audit::new(
@@ -361,7 +436,13 @@ impl House {
             output: million,
         };
         let options = ChatOptions {
-            models: models.iter().map(|m| (*m).to_owned()).collect(),
+            models: routed
+                .aliases
+                .into_iter()
+                .chain(models.iter().map(|model| ModelAlias::plain("main", model)))
+                .map(Arc::new)
+                .collect(),
+            routing: routed.options,
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,
             spend_cap_share_percent: 60,
@@ -371,9 +452,13 @@ impl House {
             total_timeout: std::time::Duration::from_secs(2),
             lease: LEASE,
         };
+        let provider = |name: &str, models: &Arc<ScriptedModel>| Provider {
+            name: name.to_owned(),
+            models: models.clone(),
+        };
         let chat = Arc::new(Chat::new(
             store.clone(),
-            model.clone(),
+            vec![provider("main", &model), provider("backup", &backup)],
             clock.clone(),
             ids.clone(),
             access.clone(),
@@ -394,6 +479,7 @@ impl House {
             hasher,
             mailer,
             model,
+            backup,
             payments,
             access,
             accounts,

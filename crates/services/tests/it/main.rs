@@ -18,6 +18,7 @@ mod house;
 mod ops;
 mod protection;
 mod recovery;
+mod routing;
 mod sessions;
 mod signing_keys;
 mod webhooks;

@@ -146,9 +146,12 @@ fn lists_and_addresses_are_read() {
         ]
     );
     assert!(matches!(settings.database(), DatabaseTarget::Sqlite(path) if path == Path::new("/srv/a.db")));
-    let (url, key) = settings.model_provider().unwrap();
+    let provider = settings.model_providers().remove(0);
     assert_eq!(
-        (url.as_str(), key.unwrap().expose_secret()),
+        (
+            provider.base_url.unwrap().as_str(),
+            provider.api_key.unwrap().expose_secret()
+        ),
         ("https://api.openai.com/v1", "sk-not-a-key")
     );
 }
@@ -158,9 +161,9 @@ fn a_provider_without_a_key_is_one() {
     let settings = load_env(&[("OPENAI_BASE_URL", "http://localhost:11434/v1")])
         .unwrap()
         .settings;
-    let (url, key) = settings.model_provider().unwrap();
-    assert_eq!(url.as_str(), "http://localhost:11434/v1");
-    assert!(key.is_none());
+    let provider = settings.model_providers().remove(0);
+    assert_eq!(provider.base_url.unwrap().as_str(), "http://localhost:11434/v1");
+    assert!(provider.api_key.is_none());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is wrong is named, all of it, with its place and never with a secret.
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 #[test]
@@ -204,4 +206,75 @@ fn a_plan_that_lets_nobody_ask_a_model_is_warned_of() {
             .any(|w| w.contains("`free` has no entitlement `messages`")),
         "{warnings:?}"
     );
+}
+
+const PROVIDERS: &str =
+    r#"[{ name = "a", kind = "openai", base_url = "https://a.example/v1", api_key_variable = "A_KEY" }]"#;
+
+#[test]
+fn providers_and_aliases_are_read_with_their_keys() {
+    let aliases = r#"[{ name = "fast", targets = [{ provider = "a", model = "m", weight = 3, input_usd_per_million = 1, output_usd_per_million = 2 }, { provider = "openai", model = "n" }], plans = ["pro"], max_output_tokens = 50 }]"#;
+    let settings = load_env(&[
+        ("ANTEROOM__AI__PROVIDERS", PROVIDERS),
+        ("ANTEROOM__AI__ALIASES", aliases),
+        ("A_KEY", "sk-of-a"),
+        ("OPENAI_API_KEY", "sk-of-openai"),
+    ])
+    .unwrap()
+    .settings;
+    let providers = settings.model_providers();
+    let key = |i: usize| providers[i].api_key.as_ref().unwrap().expose_secret().to_owned();
+    assert_eq!(
+        (providers[0].name.as_str(), key(0)),
+        ("openai", "sk-of-openai".to_owned())
+    );
+    assert_eq!((providers[1].name.as_str(), key(1)), ("a", "sk-of-a".to_owned()));
+    let alias = settings.ai.aliases[0].alias();
+    assert_eq!(
+        (alias.max_output_tokens, alias.open_to("pro"), alias.open_to("free")),
+        (Some(50), true, false)
+    );
+    assert!(alias.targets[0].price.is_some() && alias.targets[1].price.is_none());
+    assert!(!format!("{settings:?}").contains("sk-of-a"));
+}
+
+#[test]
+fn providers_and_aliases_that_cannot_work_are_refused() {
+    let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", PROVIDERS)]));
+    assert!(said[0].contains("the variable A_KEY is not set"), "{said:?}");
+    for (aliases, part) in [
+        (
+            r#"[{ name = "x", targets = [{ provider = "b", model = "m" }] }]"#,
+            "`b`, which is not configured; there are: a",
+        ),
+        (r#"[{ name = "x", targets = [] }]"#, "1 to 16 targets"),
+        (
+            r#"[{ name = "x", plans = ["gold"], targets = [{ provider = "a", model = "m" }] }]"#,
+            "there is no plan `gold`",
+        ),
+        (
+            r#"[{ name = "x", targets = [{ provider = "a", model = "m", input_usd_per_million = 1 }] }]"#,
+            "a price is",
+        ),
+        (
+            r#"[{ name = "x", targets = [{ provider = "a", model = "m" }] }, { name = "x", targets = [{ provider = "a", model = "n" }] }]"#,
+            "`x` is there twice",
+        ),
+        (
+            r#"[{ name = "x", target = [] }]"#,
+            "unknown key `target`; the nearest known one is `targets`",
+        ),
+    ] {
+        let said = messages(load_env(&[
+            ("ANTEROOM__AI__PROVIDERS", PROVIDERS),
+            ("A_KEY", "sk-of-a"),
+            ("ANTEROOM__AI__ALIASES", aliases),
+        ]));
+        assert!(said.join("\n").contains(part), "{part} in {said:?}");
+    }
+    let odd = r#"[{ name = "a", kind = "oracle", base_url = "ftp://a" }]"#;
+    let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", odd)])).join("\n");
+    for part in ["one of openai, echo", "an address that begins with http:// or https://"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 }

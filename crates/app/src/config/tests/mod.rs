@@ -97,7 +97,8 @@ fn nothing_set_is_a_development_server_that_needs_nothing() {
     assert_eq!(settings.billing.provider, PaymentProviderName::StripeStub);
     assert_eq!(settings.mail.transport, MailTransport::Folder);
     assert_eq!(settings.log.format, LogFormat::Text);
-    assert!(settings.model_provider().is_none() && settings.secret.key.is_none());
+    assert_eq!(settings.model_providers()[0].kind, ProviderKind::Echo);
+    assert!(settings.secret.key.is_none());
     assert_eq!(warnings, [""; 0]);
     assert!(sources.values().all(|source| *source == Source::Default));
 }

@@ -219,6 +219,7 @@ async fn waits_no_longer_for_a_connection(setup: &Setup) {
         ("ai.openai_base_url", url.as_str()),
         ("ai.models", "m"),
         ("ai.connect_timeout_ms", "400"),
+        ("ai.retries", "0"),
     ];
     let app = setup.app_with(&settings).await;
     let user = app.user().await;
@@ -245,7 +246,7 @@ async fn starts_while_the_upstream_is_away(setup: &Setup) {
     let url = format!("http://{address}/v1");
     for models in ["m", ""] {
         let app = setup
-            .app_with(&[("ai.openai_base_url", &url), ("ai.models", models)])
+            .app_with(&[("ai.openai_base_url", &url), ("ai.models", models), ("ai.retries", "0")])
             .await;
         let user = app.user().await;
         let events = if models.is_empty() {

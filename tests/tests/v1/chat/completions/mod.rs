@@ -4,6 +4,7 @@ mod access;
 mod cancel;
 mod failures;
 mod relay;
+mod routing;
 
 use anteroom_tests::{Ask, TestApp, User};
 use serde_json::{Value, json};

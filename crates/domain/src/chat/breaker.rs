@@ -1,0 +1,176 @@
+//! When a target that fails is left alone, and when it is tried again.
+
+use jiff::SignedDuration;
+
+use crate::Timestamp;
+
+/// What the operator can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// So many failures in a row open it; 0: it never opens.
+    pub failures: u32,
+    /// For how long it stays open before one call may try.
+    pub open_for: SignedDuration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// Calls go through.
+    #[default]
+    Closed,
+    /// None does, until then.
+    Open(Timestamp),
+    /// One call tries, since then.
+    Probing(Timestamp),
+}
+
+/// A circuit breaker: closed, open after failures in a row, half open while one call tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Breaker {
+    failures: u32,
+    state: State,
+}
+
+impl Breaker {
+    /// Whether a call would be let through now.
+    pub fn available(&self, now: Timestamp, policy: BreakerPolicy) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::Open(until) => until <= now,
+            // One that never said how it went must not keep the others out for ever.
+            State::Probing(since) => now.duration_since(since) >= policy.open_for,
+        }
+    }
+
+    /// A call goes through, if it may.
+    pub fn admit(&mut self, now: Timestamp, policy: BreakerPolicy) -> bool {
+        let admitted = self.available(now, policy);
+        if admitted && self.state != State::Closed {
+            self.state = State::Probing(now);
+        }
+        admitted
+    }
+
+    /// A call was answered. Answers whether this closed it.
+    pub fn succeeded(&mut self) -> bool {
+        let closed = self.state != State::Closed;
+        *self = Self::default();
+        closed
+    }
+
+    /// A call failed. Answers whether this opened it.
+    pub fn failed(&mut self, now: Timestamp, policy: BreakerPolicy) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let probed = matches!(self.state, State::Probing(_));
+        let opens =
+            policy.failures > 0 && (probed || (self.state == State::Closed && self.failures >= policy.failures));
+        if opens {
+            self.state = State::Open(now.saturating_add(policy.open_for).unwrap_or(Timestamp::MAX));
+        }
+        opens
+    }
+
+    /// The provider asked to be left alone until then.
+    pub fn rest(&mut self, until: Timestamp) {
+        self.state = State::Open(until);
+    }
+
+    /// A call ended without saying anything about the target: its client went away.
+    pub fn let_go(&mut self, now: Timestamp) {
+        if matches!(self.state, State::Probing(_)) {
+            self.state = State::Open(now);
+        }
+    }
+
+    /// When a call may try, if none may now.
+    pub fn opens_at(&self, policy: BreakerPolicy) -> Option<Timestamp> {
+        match self.state {
+            State::Closed => None,
+            State::Open(until) => Some(until),
+            State::Probing(since) => since.saturating_add(policy.open_for).ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: BreakerPolicy = BreakerPolicy {
+        failures: 3,
+        open_for: SignedDuration::from_secs(30),
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.failed(at(0), POLICY));
+        assert!(!breaker.failed(at(0), POLICY));
+        assert!(breaker.failed(at(0), POLICY));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it() {
+        let mut breaker = Breaker::default();
+        breaker.failed(at(0), POLICY);
+        breaker.failed(at(0), POLICY);
+        assert!(!breaker.succeeded());
+        assert!(!breaker.failed(at(0), POLICY));
+        assert!(breaker.admit(at(0), POLICY));
+        assert!(!opened().admit(at(29), POLICY));
+    }
+
+    #[test]
+    fn then_one_call_tries_at_a_time() {
+        let mut breaker = opened();
+        assert!(breaker.admit(at(30), POLICY));
+        assert!(!breaker.admit(at(31), POLICY));
+        assert!(breaker.succeeded());
+        assert!(breaker.admit(at(31), POLICY) && breaker.admit(at(31), POLICY));
+    }
+
+    #[test]
+    fn a_try_that_fails_opens_it_again_at_once() {
+        let mut breaker = opened();
+        assert!(breaker.admit(at(30), POLICY));
+        assert!(breaker.failed(at(31), POLICY));
+        assert!(!breaker.admit(at(60), POLICY));
+        assert!(breaker.admit(at(61), POLICY));
+    }
+
+    #[test]
+    fn a_try_that_says_nothing_leaves_it_to_the_next() {
+        let mut breaker = opened();
+        assert!(breaker.admit(at(30), POLICY));
+        breaker.let_go(at(31));
+        assert!(breaker.admit(at(31), POLICY));
+        // Not even its end was heard of.
+        assert!(!breaker.available(at(60), POLICY));
+        assert!(breaker.available(at(61), POLICY));
+        let mut closed = Breaker::default();
+        closed.let_go(at(0));
+        assert_eq!(closed, Breaker::default());
+    }
+
+    #[test]
+    fn late_failures_do_not_prolong_it() {
+        let mut breaker = opened();
+        assert!(!breaker.failed(at(20), POLICY));
+        assert!(breaker.admit(at(30), POLICY));
+    }
+
+    #[test]
+    fn it_can_be_switched_off_and_asked_to_rest() {
+        let off = BreakerPolicy { failures: 0, ..POLICY };
+        let mut breaker = Breaker::default();
+        assert!((0..100).all(|_| !breaker.failed(at(0), off)));
+        assert!(breaker.available(at(0), off));
+        breaker.rest(at(7));
+        assert!(!breaker.available(at(6), off) && breaker.available(at(7), off));
+        assert_eq!(breaker.opens_at(off), Some(at(7)));
+    }
+}

@@ -1,0 +1,298 @@
+//! From a model's public name to an answer: the target that is asked, the ones that are asked in its place when it
+//! fails, and the ones that are left alone for a while. Nothing of it happens once the client has been sent anything.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anteroom_domain::Timestamp;
+use anteroom_domain::chat::{Breaker, BreakerPolicy, ChatRequest, ModelAlias, ServedBy, Target};
+use anteroom_ports::ChatModel;
+use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TimeoutStage};
+use jiff::SignedDuration;
+use tracing::{info, warn};
+
+use super::Chat;
+use super::call::Call;
+
+/// A configured provider.
+#[derive(Clone)]
+pub struct Provider {
+    /// The operator's name for it, which targets use.
+    pub name: String,
+    /// It.
+    pub models: Arc<dyn ChatModel>,
+}
+
+/// How failures of targets are dealt with.
+#[derive(Debug, Clone, Copy)]
+pub struct RoutingOptions {
+    /// When a target is left alone.
+    pub breaker: BreakerPolicy,
+    /// How often all targets of a model are tried once more.
+    pub retries: u32,
+    /// How long is waited before that, doubled each time; a random part of it is left off.
+    pub retry_pause: Duration,
+}
+
+/// No call waits longer than this for a target that asked for patience.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// A target that asked for patience without saying how much.
+const SHORT_REST: Duration = Duration::from_secs(1);
+
+/// A target that asks for more is tried sooner all the same.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// The providers, and how their models do.
+pub(super) struct Targets {
+    providers: Vec<Provider>,
+    breakers: Mutex<HashMap<(String, String), Breaker>>,
+}
+
+impl Targets {
+    pub(super) fn new(providers: Vec<Provider>) -> Self {
+        Self {
+            providers,
+            breakers: Mutex::default(),
+        }
+    }
+
+    /// The provider that lists its models where the operator does not.
+    pub(super) fn first(&self) -> &Provider {
+        &self.providers[0]
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, HashMap<(String, String), Breaker>> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, target: &Target, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let key = (target.provider.clone(), target.model.clone());
+        act(self.breakers().entry(key).or_default())
+    }
+}
+
+/// One try of one target. If it is dropped before it is said how it went, it says nothing about the target.
+struct Try<'a> {
+    chat: &'a Chat,
+    target: &'a Target,
+    said: bool,
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        if !self.said {
+            let now = self.chat.clock.now();
+            self.chat.targets.with(self.target, |breaker| breaker.let_go(now));
+        }
+    }
+}
+
+impl Try<'_> {
+    fn succeeded(mut self) {
+        self.said = true;
+        if self.chat.targets.with(self.target, Breaker::succeeded) {
+            info!(event = "chat.target.recovered", provider = %self.target.provider, model = %self.target.model);
+        }
+    }
+
+    fn failed(mut self, error: &ProviderError, call: &Call) {
+        self.said = true;
+        let (now, policy) = (self.chat.clock.now(), self.chat.options.routing.breaker);
+        let alone = call.alias.targets.len() == 1;
+        let opened = self.chat.targets.with(self.target, |breaker| match &error.kind {
+            // Others may still have room there, and nothing else could answer them.
+            ProviderErrorKind::RateLimited { .. } if alone => {
+                breaker.succeeded();
+                false
+            }
+            ProviderErrorKind::RateLimited { retry_after } => {
+                let rest = retry_after.unwrap_or(SHORT_REST).min(LONGEST_REST);
+                breaker.rest(after(now, rest));
+                false
+            }
+            // It answers; only this request is not for it.
+            ProviderErrorKind::BadRequest { .. } | ProviderErrorKind::Unsupported { .. } => {
+                breaker.succeeded();
+                false
+            }
+            _ => breaker.failed(now, policy),
+        });
+        if opened {
+            warn!(event = "chat.target.opened", provider = %self.target.provider, model = %self.target.model, seconds = policy.open_for.as_secs());
+        }
+    }
+}
+
+fn after(now: Timestamp, time: Duration) -> Timestamp {
+    let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+/// Whether another target may do better.
+fn another_may_help(kind: &ProviderErrorKind) -> bool {
+    match kind {
+        // The model, or the path to it, is not there; or the server is at odds with itself.
+        ProviderErrorKind::BadRequest { status, .. } => matches!(status, 404 | 408 | 409 | 421 | 425),
+        ProviderErrorKind::Timeout(TimeoutStage::Total) => false,
+        _ => true,
+    }
+}
+
+/// Whether the same target may do better in a moment.
+fn a_moment_may_help(kind: &ProviderErrorKind) -> bool {
+    matches!(
+        kind,
+        ProviderErrorKind::RateLimited { .. }
+            | ProviderErrorKind::Upstream { .. }
+            | ProviderErrorKind::Transport
+            | ProviderErrorKind::Resting { .. }
+            | ProviderErrorKind::Timeout(TimeoutStage::Connect)
+    )
+}
+
+impl Chat {
+    /// Asks the targets of the call's model until one answers. `ask` must not have handed anything on when it fails.
+    pub(super) async fn ask_targets<T, F>(
+        &self,
+        call: &Call,
+        request: &ChatRequest,
+        ask: impl Fn(Arc<dyn ChatModel>, ChatCall) -> F,
+    ) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, ProviderError>> + Send,
+    {
+        let (alias, routing) = (&*call.alias, self.options.routing);
+        // Targets that cannot serve this call, however often they are asked.
+        let mut hopeless: Vec<&Target> = Vec::new();
+        let mut round = 0;
+        loop {
+            let (failed, wait) = match self.ask_each(call, alias, request, &mut hopeless, &ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let pause = routing.retry_pause.saturating_mul(1 << round.min(10));
+            let jittered = pause.mul_f64(1.0 - 0.5 * self.fraction());
+            let pause = jittered.max(wait);
+            let in_time = call.begun().elapsed() + pause < self.options.total_timeout;
+            let again = round < routing.retries && a_moment_may_help(&failed.kind);
+            if !again || pause > LONGEST_WAIT || !in_time {
+                return Err(failed);
+            }
+            round += 1;
+            warn!(event = "chat.call.retried", call_id = %call.request_id, model = %call.model, reason = %failed, round, ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks each target once. The last one's failure, and how long it is until one may be asked again.
+    async fn ask_each<'a, T, F>(
+        &self,
+        call: &Call,
+        alias: &'a ModelAlias,
+        request: &ChatRequest,
+        hopeless: &mut Vec<&'a Target>,
+        ask: &impl Fn(Arc<dyn ChatModel>, ChatCall) -> F,
+    ) -> Result<T, (ProviderError, Duration)>
+    where
+        F: Future<Output = Result<T, ProviderError>> + Send,
+    {
+        let policy = self.options.routing.breaker;
+        let mut last: Option<(&Target, ProviderError)> = None;
+        let draw = self.draw();
+        for target in self.order(alias, hopeless, draw) {
+            let now = self.clock.now();
+            // Another call may have begun to try it meanwhile.
+            if !self.targets.with(target, |breaker| breaker.admit(now, policy)) {
+                continue;
+            }
+            let tried = Try {
+                chat: self,
+                target,
+                said: false,
+            };
+            let Some(provider) = self.targets.providers.iter().find(|p| p.name == target.provider) else {
+                hopeless.push(target);
+                continue;
+            };
+            // How the last of them fails is for the call to say.
+            if let Some((before, e)) = &last {
+                warn!(event = "chat.target.failed", call_id = %call.request_id, provider = %before.provider, model = %before.model, reason = %e);
+            }
+            call.goes_to(ServedBy {
+                provider: target.provider.clone(),
+                model: target.model.clone(),
+            });
+            let outgoing = ChatCall {
+                request_id: call.request_id,
+                model: target.model.clone(),
+                body: request.upstream_body(alias, target).into(),
+            };
+            match ask(Arc::clone(&provider.models), outgoing).await {
+                Ok(answer) => {
+                    tried.succeeded();
+                    return Ok(answer);
+                }
+                Err(e) => {
+                    tried.failed(&e, call);
+                    if !another_may_help(&e.kind) {
+                        return Err((e, Duration::ZERO));
+                    }
+                    if !a_moment_may_help(&e.kind) {
+                        hopeless.push(target);
+                    }
+                    last = Some((target, e));
+                }
+            }
+        }
+        let wait = self.shortest_rest(alias, hopeless);
+        Err((last.map_or_else(|| resting(wait), |(_, e)| e), wait))
+    }
+
+    fn order<'a>(&self, alias: &'a ModelAlias, hopeless: &[&Target], draw: u64) -> Vec<&'a Target> {
+        let (now, policy) = (self.clock.now(), self.options.routing.breaker);
+        let available = |target: &Target| {
+            !hopeless.contains(&target) && self.targets.with(target, |breaker| breaker.available(now, policy))
+        };
+        alias.order(available, draw)
+    }
+
+    /// How long it is until a target of the model may be asked.
+    fn shortest_rest(&self, alias: &ModelAlias, hopeless: &[&Target]) -> Duration {
+        let (now, policy) = (self.clock.now(), self.options.routing.breaker);
+        let rests = alias
+            .targets
+            .iter()
+            .filter(|target| !hopeless.contains(target))
+            .map(|target| {
+                let at = self.targets.with(target, |breaker| breaker.opens_at(policy));
+                at.and_then(|at| Duration::try_from(at.duration_since(now)).ok())
+                    .unwrap_or_default()
+            });
+        rests.min().unwrap_or_default()
+    }
+
+    /// A number below 2^62, evenly distributed.
+    fn draw(&self) -> u64 {
+        // The end of an identifier is random.
+        let bytes = self.ids.uuid().into_bytes();
+        let mut last = [0; 8];
+        last.copy_from_slice(&bytes[8..]);
+        // Its first two bits are the variant's.
+        u64::from_be_bytes(last) & (u64::MAX >> 2)
+    }
+
+    /// Anything from 0 to 1.
+    fn fraction(&self) -> f64 {
+        f64::from(u32::try_from(self.draw() >> 30).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+fn resting(wait: Duration) -> ProviderError {
+    ProviderError {
+        kind: ProviderErrorKind::Resting { retry_after: wait },
+        detail: "every target of the model has failed lately and is left alone for now".to_owned(),
+    }
+}

@@ -1,0 +1,194 @@
+//! Models that have several targets.
+
+use anteroom_tests::upstream::{chunk, completion, sse};
+use anteroom_tests::{Script, Setup, Step, Upstream, on_every_store};
+use serde_json::json;
+
+use super::{ask, question, streamed, used};
+
+on_every_store![
+    falls_back_while_nothing_has_been_sent,
+    leaves_a_target_alone_that_keeps_failing,
+    says_when_nothing_is_left_to_ask,
+    clamps_the_answer_to_the_models_maximum,
+    keeps_an_alias_to_its_plans,
+];
+
+/// Two providers, each with a key of its own, and what else is offered.
+fn settings(first: &Upstream, second: &Upstream, aliases: &str) -> Vec<(&'static str, String)> {
+    let providers = format!(
+        r#"[{{ name = "first", kind = "openai", base_url = "{}", api_key_variable = "FIRST_KEY" }}, {{ name = "second", kind = "openai", base_url = "{}", api_key_variable = "SECOND_KEY" }}]"#,
+        first.url, second.url
+    );
+    vec![
+        ("ai.providers", providers),
+        ("ai.aliases", aliases.to_owned()),
+        ("ai.retries", "0".to_owned()),
+        ("FIRST_KEY", "key-of-the-first-0123456789".to_owned()),
+        ("SECOND_KEY", "key-of-the-second-0123456789".to_owned()),
+    ]
+}
+
+const FAST: &str = r#"[{ name = "fast", targets = [{ provider = "first", model = "m1" }, { provider = "second", model = "m2", input_usd_per_million = 1.0, output_usd_per_million = 2.0 }] }]"#;
+
+fn pairs<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+async fn falls_back_while_nothing_has_been_sent(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let set = settings(&first, &second, FAST);
+    let app = setup.app_with(&pairs(&set)).await;
+    let user = app.user().await;
+    let models = app.get("/v1/models").by(&user).await.is(200).json();
+    assert_eq!(
+        (&models["data"][0]["id"], models["data"].as_array().unwrap().len()),
+        (&json!("fast"), 1)
+    );
+
+    first.on("m1", Script::answer(500, &[], ""));
+    second.on("m2", Script::json(&completion("from the second")));
+    let mut body = question("fast");
+    body["x_custom"] = json!({ "kept": 1.5 });
+    let answer = ask(&app, &user, &body)
+        .expect(200)
+        .events(&["chat.target.failed", "chat.call.ended"])
+        .await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "from the second");
+    let (theirs, ours) = (first.last(), second.last());
+    assert_eq!(
+        (&theirs.json()["model"], &ours.json()["model"]),
+        (&json!("m1"), &json!("m2"))
+    );
+    assert_eq!(ours.json()["x_custom"], body["x_custom"]);
+    // Each is shown its own key only.
+    assert_eq!(theirs.headers["authorization"], "Bearer key-of-the-first-0123456789");
+    assert_eq!(ours.headers["authorization"], "Bearer key-of-the-second-0123456789");
+
+    // A stream that breaks off is not begun again elsewhere.
+    first.on("m1", Script::stream(vec![sse(&chunk("Hel")), Step::Cut]));
+    let calls = second.calls().len();
+    let mut stream = ask(&app, &user, &streamed("fast")).stream().await;
+    let events = stream.rest().await;
+    assert_eq!(events[0].json()["choices"][0]["delta"]["content"], "Hel");
+    assert_eq!(events[1].json()["error"]["code"], "upstream_unreachable");
+    assert_eq!((events.len(), second.calls().len()), (2, calls));
+    stream.logged(&["chat.call.failed", "chat.call.ended"]).await;
+    assert_eq!(used(&app, &user).await, 2);
+}
+
+async fn leaves_a_target_alone_that_keeps_failing(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let mut set = settings(&first, &second, FAST);
+    set.push(("ai.breaker_failures", "2".to_owned()));
+    set.push(("ai.breaker_open_seconds", "2".to_owned()));
+    let app = setup.app_with(&pairs(&set)).await;
+    let user = app.user().await;
+    first.on("m1", Script::answer(503, &[], ""));
+    second.on("m2", Script::json(&completion("here")));
+    ask(&app, &user, &question("fast"))
+        .expect(200)
+        .events(&["chat.target.failed", "chat.call.ended"])
+        .await;
+    ask(&app, &user, &question("fast"))
+        .expect(200)
+        .events(&["chat.target.opened", "chat.target.failed", "chat.call.ended"])
+        .await;
+    for _ in 0..2 {
+        ask(&app, &user, &question("fast"))
+            .expect(200)
+            .events(&["chat.call.ended"])
+            .await;
+    }
+    assert_eq!((first.calls().len(), second.calls().len()), (2, 4));
+    first.on("m1", Script::json(&completion("well again")));
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    let answer = ask(&app, &user, &question("fast"))
+        .expect(200)
+        .events(&["chat.target.recovered", "chat.call.ended"])
+        .await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "well again");
+}
+
+async fn says_when_nothing_is_left_to_ask(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let mut set = settings(&first, &second, FAST);
+    set.push(("ai.breaker_failures", "1".to_owned()));
+    let app = setup.app_with(&pairs(&set)).await;
+    let user = app.user().await;
+    first.on("m1", Script::answer(500, &[], ""));
+    second.on("m2", Script::answer(500, &[], ""));
+    ask(&app, &user, &question("fast"))
+        .expect(502)
+        .code("upstream_error")
+        .events(&[
+            "chat.target.opened",
+            "chat.target.failed",
+            "chat.target.opened",
+            "chat.call.failed",
+            "chat.call.ended",
+            "request.failed",
+        ])
+        .await;
+    for body in [question("fast"), streamed("fast")] {
+        let answer = ask(&app, &user, &body)
+            .expect(503)
+            .code("upstream_unavailable")
+            .events(&["chat.call.failed", "chat.call.ended", "request.failed"])
+            .await;
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=30).contains(&seconds), "{seconds}");
+    }
+    assert_eq!(used(&app, &user).await, 0);
+}
+
+async fn clamps_the_answer_to_the_models_maximum(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let aliases = r#"[{ name = "short", max_output_tokens = 50, targets = [{ provider = "first", model = "m1" }] }]"#;
+    let set = settings(&first, &second, aliases);
+    let app = setup.app_with(&pairs(&set)).await;
+    let user = app.user().await;
+    first.on("m1", Script::json(&completion("short")));
+    for (asked, sent) in [(json!(4000), 50), (json!(20), 20), (json!(null), 50)] {
+        let mut body = question("short");
+        if !asked.is_null() {
+            body["max_tokens"] = asked;
+        }
+        ask(&app, &user, &body).expect(200).events(&["chat.call.ended"]).await;
+        assert_eq!(first.last().json()["max_tokens"], sent);
+    }
+}
+
+async fn keeps_an_alias_to_its_plans(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let aliases = r#"[{ name = "fine", plans = ["pro"], targets = [{ provider = "first", model = "m1" }] }, { name = "plain", targets = [{ provider = "second", model = "m2" }] }]"#;
+    let set = settings(&first, &second, aliases);
+    let app = setup.app_with(&pairs(&set)).await;
+    let user = app.user().await;
+    first.on("m1", Script::json(&completion("fine")));
+    second.on("m2", Script::json(&completion("plain")));
+    let offered = async || {
+        let models = app.get("/v1/models").by(&user).await.is(200).json();
+        let models = models["data"].as_array().unwrap();
+        models
+            .iter()
+            .map(|model| model["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // The first that is open to the plan is the free one's.
+    assert_eq!(offered().await, ["plain"]);
+    ask(&app, &user, &question("fine"))
+        .expect(403)
+        .code("model_not_in_plan")
+        .await;
+    ask(&app, &user, &question("plain"))
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await;
+    app.buy(&user, "pro").await;
+    assert_eq!(offered().await, ["fine", "plain"]);
+    ask(&app, &user, &question("fine"))
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await;
+}
