@@ -20,7 +20,13 @@ impl Contract {
 
     /// Of this document.
     pub fn new(mut document: Value) -> Self {
-        let errors = ["Problem", "OpenAiErrorBody", "OpenAiError"];
+        let errors = [
+            "Problem",
+            "OpenAiErrorBody",
+            "OpenAiError",
+            "AnthropicErrorBody",
+            "AnthropicError",
+        ];
         if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
             for (_, schema) in schemas.iter_mut().filter(|(name, _)| !errors.contains(&name.as_str())) {
                 close(schema);
@@ -55,6 +61,8 @@ impl Contract {
             }
             return if status >= 400 && kind == "application/problem+json" {
                 self.check_body("/components/schemas/Problem", body)
+            } else if status >= 400 && kind == "application/json" && path.starts_with("/v1/messages") {
+                self.check_body("/components/schemas/AnthropicErrorBody", body)
             } else if status >= 400 && kind == "application/json" {
                 self.check_body("/components/schemas/OpenAiErrorBody", body)
             } else {

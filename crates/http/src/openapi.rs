@@ -8,6 +8,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
+use crate::problem::Shape;
 use crate::{accounts, audit, billing, chat, ops, protection, sessions};
 
 #[derive(utoipa::OpenApi)]
@@ -15,7 +16,7 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
     info(
         title = "Anteroom",
         description = "Accounts, sessions, subscriptions and the relay to AI models.\n\nErrors are `application/problem+json` (RFC 9457) with a stable `code`; \
-            under `/v1/chat/completions` and `/v1/models` they have OpenAI's shape. Unknown members of a body are refused, except where OpenAI's requests are relayed. \
+            where OpenAI's or Anthropic's dialect is spoken they have the shape that its SDKs read. Unknown members of a body are refused, except where OpenAI's requests are relayed. \
             Creating requests take an `Idempotency-Key`.",
         license(name = "MIT OR Apache-2.0"),
     ),
@@ -58,6 +59,10 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
         billing::pay_checkout::handle,
         chat::list_models::handle,
         chat::complete::handle,
+        chat::complete_text::handle,
+        chat::create_response::handle,
+        chat::create_message::handle,
+        chat::count_tokens::handle,
         chat::create_conversation::handle,
         chat::list_conversations::handle,
         chat::get_conversation::handle,
@@ -74,6 +79,7 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
     components(schemas(
         crate::problem::ProblemBody,
         crate::problem::OpenAiErrorBody,
+        crate::problem::AnthropicErrorBody,
         // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
         crate::chat::send_message::MessageEventData,
         crate::chat::send_message::MessageDeltaEventData,
@@ -97,6 +103,11 @@ pub fn openapi() -> OpenApi {
         "The session cookie; `anteroom` on plain http.",
     ));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+    let key = ApiKey::Header(ApiKeyValue::with_description(
+        "x-api-key",
+        "The token, as Anthropic's SDKs send it.",
+    ));
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
 
     for route in crate::routes() {
         let Some(operation) = operation(&mut document, route.path, &route.method) else {
@@ -104,16 +115,19 @@ pub fn openapi() -> OpenApi {
         };
         if route.who != Who::Anonymous {
             let none: [&str; 0] = [];
-            operation.security = Some(vec![
+            let mut security = vec![
                 SecurityRequirement::new("bearer", none),
                 SecurityRequirement::new("cookie", none),
-            ]);
+            ];
+            if Shape::of(route.path) == Shape::Anthropic {
+                security.push(SecurityRequirement::new("api_key", none));
+            }
+            operation.security = Some(security);
         }
-        let openai = route.path == "/v1/chat/completions" || route.path == "/v1/models";
         operation
             .responses
             .responses
-            .insert("default".to_owned(), RefOr::T(error_answer(openai)));
+            .insert("default".to_owned(), RefOr::T(error_answer(Shape::of(route.path))));
         // An identifier that belongs to the operation, for generated clients: `post_v1_auth_signup`.
         let words: Vec<&str> = route
             .path
@@ -142,11 +156,11 @@ fn operation<'a>(
     }
 }
 
-fn error_answer(openai: bool) -> Response {
-    let (kind, schema) = if openai {
-        ("application/json", "OpenAiErrorBody")
-    } else {
-        ("application/problem+json", "Problem")
+fn error_answer(shape: Shape) -> Response {
+    let (kind, schema) = match shape {
+        Shape::OpenAi => ("application/json", "OpenAiErrorBody"),
+        Shape::Anthropic => ("application/json", "AnthropicErrorBody"),
+        Shape::Problem => ("application/problem+json", "Problem"),
     };
     let mut answer = Response::new("An error.");
     answer.content.insert(
