@@ -349,7 +349,8 @@ async fn refuses_in_anthropics_envelope(setup: &Setup) {
         "not_found_error",
     );
     let mut limited = ask(&app, &user, &json!({})).await;
-    for _ in 0..30 {
+    // It refills while the large body is sent.
+    for _ in 0..300 {
         if limited.status == 429 {
             break;
         }

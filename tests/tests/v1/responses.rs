@@ -294,9 +294,9 @@ async fn tells_of_a_failure_in_the_middle(setup: &Setup) {
     let upstream = Upstream::start().await;
     let app = setup.app_with(&upstream.settings("m")).await;
     let user = app.user().await;
-    let error = r#"{"error":{"message":"the model fell over","type":"server_error","code":"overloaded"}}"#;
+    let theirs = r#"{"error":{"message":"the model fell over","type":"server_error","code":"overloaded"}}"#;
     for (end, code) in [
-        (vec![sse(error), Step::End], "overloaded"),
+        (vec![sse(theirs), Step::End], "overloaded"),
         (vec![Step::Cut], "upstream_unreachable"),
     ] {
         let mut steps = vec![sse(&chunk("so ")), sse(&chunk("far"))];
@@ -305,11 +305,11 @@ async fn tells_of_a_failure_in_the_middle(setup: &Setup) {
         let mut stream = ask(&app, &user, &streamed("m")).stream().await;
         let events = stream.rest().await;
         assert_eq!(text(&events), "so far");
-        let [.., failed, last] = &events[..] else {
+        let [.., error, failed] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!(
-            (failed.name.as_deref(), last.name.as_deref()),
+            (failed.name.as_deref(), error.name.as_deref()),
             (Some("response.failed"), Some("error"))
         );
         let response = &failed.json()["response"];
@@ -318,7 +318,7 @@ async fn tells_of_a_failure_in_the_middle(setup: &Setup) {
             (&json!("failed"), &json!(code))
         );
         assert_eq!(response["output"][0]["content"][0]["text"], "so far");
-        assert_eq!(last.json()["error"]["code"], code);
+        assert_eq!(error.json()["error"]["code"], code);
         stream.logged(&["chat.call.failed", "chat.call.ended"]).await;
     }
     assert_eq!(used(&app, &user).await, 2, "what brought something counts");

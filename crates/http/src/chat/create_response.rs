@@ -14,7 +14,7 @@ use crate::problem::{OpenAiErrorBody, Problem};
 #[utoipa::path(post, path = "/v1/responses", tag = "chat",
     request_body(content = Object, content_type = "application/json", description = "OpenAI's request: `model`, `input`, `instructions`, `tools` (functions), `stream` and more; docs/API.md lists what is mapped, dropped and refused."),
     responses(
-        (status = 200, description = "OpenAI's response; with `stream`, its events. A stream that breaks off ends with `response.failed` and `error`.",
+        (status = 200, description = "OpenAI's response; with `stream`, its events. A stream that breaks off ends with `error` and `response.failed`.",
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("anteroom-dropped-parameters" = String, description = "What of the request was not passed on."))),
         (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = OpenAiErrorBody),

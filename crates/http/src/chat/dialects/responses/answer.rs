@@ -470,7 +470,8 @@ impl Dialect for Answer {
         self.state(&format!("response.{status}"), status, &Value::Null, out);
     }
 
-    /// The SDKs want `response.failed` for the response's sake, and raise what has an `error`.
+    /// What has an `error` is raised by the SDKs; `response.failed` is for those who read on, since every stream ends with
+    /// the response.
     fn failed(&mut self, problem: &Problem, out: &mut BytesMut) {
         self.begin(out);
         for item in &mut self.items {
@@ -480,13 +481,13 @@ impl Dialect for Answer {
         }
         let error = problem.openai_body(&self.stamp.id)["error"].clone();
         let (code, message) = (error["code"].clone(), error["message"].clone());
+        let members = json!({ "code": code, "message": message, "param": error["param"], "error": error });
+        self.event("error", members, out);
         self.state(
             "response.failed",
             "failed",
             &json!({ "code": code, "message": message }),
             out,
         );
-        let members = json!({ "code": code, "message": message, "param": error["param"], "error": error });
-        self.event("error", members, out);
     }
 }

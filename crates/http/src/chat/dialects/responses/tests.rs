@@ -385,7 +385,7 @@ fn a_stream_that_breaks_fails_and_says_why() {
     let chunk = json!({ "choices": [{ "delta": { "content": "a" } }] });
     for chunks in [&[chunk][..], &[]] {
         let events = stream(&mut answer(&json!({})), chunks, Some(&problem));
-        let [.., (failed, response), (name, error)] = &events[..] else {
+        let [.., (name, error), (failed, response)] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!((failed.as_str(), name.as_str()), ("response.failed", "error"));
