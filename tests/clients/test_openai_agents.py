@@ -1,6 +1,7 @@
 """OpenAI's agents against a running Anteroom: by the Responses API, which is their default, and by chat completions."""
 
 import asyncio
+import logging
 import time
 import unittest
 
@@ -11,6 +12,8 @@ from openai import AsyncOpenAI
 from support import ANTEROOM, sign_up, subscriber, upstream_left_at, used_up
 
 set_tracing_disabled(True)
+# What is raised is told twice otherwise.
+logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
 asked = []
 
 
@@ -33,6 +36,10 @@ class Agents(unittest.IsolatedAsyncioTestCase):
     @classmethod
     def setUpClass(cls):
         cls.token = subscriber()
+
+    async def asyncSetUp(self):
+        # unittest switches it on, and it tells of every task that takes long.
+        asyncio.get_running_loop().set_debug(False)
 
     def agent(self, speaker, model, token=None, tools=()):
         # Of its own: a client belongs to the loop that it was used in.

@@ -317,19 +317,23 @@ impl Problem {
         json!({ "type": "error", "error": error, "request_id": request_id })
     }
 
+    /// The body in this shape, and its content type.
+    pub(crate) fn shaped(&self, request_id: &str, shape: Shape) -> (&'static str, String) {
+        match shape {
+            Shape::Problem => ("application/problem+json", self.body(request_id).to_string()),
+            Shape::OpenAi => ("application/json", self.openai_body(request_id).to_string()),
+            Shape::Anthropic => ("application/json", self.anthropic_body(request_id).to_string()),
+        }
+    }
+
     /// The whole answer.
     pub(crate) fn response(&self, request_id: &str, shape: Shape) -> HttpResponse {
         let mut builder = HttpResponse::build(self.0.status);
         for (name, value) in &self.0.headers {
             builder.append_header((name.clone(), value.clone()));
         }
-        match shape {
-            Shape::OpenAi => builder.json(self.openai_body(request_id)),
-            Shape::Anthropic => builder.json(self.anthropic_body(request_id)),
-            Shape::Problem => builder
-                .content_type("application/problem+json")
-                .body(self.body(request_id).to_string()),
-        }
+        let (kind, body) = self.shaped(request_id, shape);
+        builder.content_type(kind).body(body)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anteroom_tests::client::raw;
 use anteroom_tests::upstream::{chunk, completion, sse, usage_chunk};
 use anteroom_tests::{
     Answer, Ask, Script, Setup, Sse, Step, TestApp, Upstream, User, eventually, logs, on_every_store,
@@ -276,7 +277,9 @@ async fn tells_what_was_not_passed_on(setup: &Setup) {
 }
 
 async fn refuses_in_anthropics_envelope(setup: &Setup) {
-    let app = setup.app_with(&[("protection.default_per_minute", "30")]).await;
+    let app = setup
+        .app_with(&[("protection.enabled", "true"), ("protection.default_per_minute", "30")])
+        .await;
     let user = app.user().await;
     let table = [
         (
@@ -347,6 +350,11 @@ async fn refuses_in_anthropics_envelope(setup: &Setup) {
             .await
             .refused(404, "no_such_route"),
         "not_found_error",
+    );
+    let broken = raw(&app, b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n").await;
+    assert!(
+        broken.contains(r#""type":"invalid_request_error""#) && broken.contains(r#""code":"malformed_request""#),
+        "{broken}"
     );
     let mut limited = ask(&app, &user, &json!({})).await;
     // It refills while the large body is sent.

@@ -348,6 +348,37 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_knows_every_parameter() {
+        let text = include_str!("../../../../../docs/API.md");
+        for (title, table) in [
+            ("### Anthropic's Messages", anthropic::PARAMETERS),
+            ("### OpenAI's Responses", responses::PARAMETERS),
+            ("### OpenAI's older completions", text::PARAMETERS),
+        ] {
+            let section = text.split(title).nth(1).unwrap().split("\n##").next().unwrap();
+            let documented = |fate: &str| -> Vec<&str> {
+                let list = section.split(&format!("\n- {fate}: ")).nth(1).unwrap();
+                let end = list.find("\n-").into_iter().chain(list.find("\n\n")).min().unwrap();
+                list[..end].split('`').skip(1).step_by(2).collect()
+            };
+            let of = |wanted: fn(&Fate) -> bool| -> Vec<&str> {
+                table
+                    .iter()
+                    .filter(|(_, fate)| wanted(fate))
+                    .map(|(name, _)| *name)
+                    .collect()
+            };
+            assert_eq!(documented("mapped"), of(|fate| *fate == Fate::Mapped), "{title}");
+            assert_eq!(documented("dropped"), of(|fate| *fate == Fate::Dropped), "{title}");
+            assert_eq!(
+                documented("refused"),
+                of(|fate| matches!(fate, Fate::Refused(_))),
+                "{title}"
+            );
+        }
+    }
+
+    #[test]
     fn a_header_repeats_only_names() {
         let mut dropped = Dropped::default();
         for name in ["a", "a", "b.c", "x\r\nset-cookie: y", "ü", "", &"l".repeat(65)] {

@@ -14,6 +14,9 @@ use super::PARAMETERS;
 /// What a picture or a document counts as where only an estimate is asked for; Anthropic's own largest picture.
 const TOKENS_OF_MEDIA: usize = 1600;
 
+/// The longest `user` that OpenAI takes, in bytes here.
+const LONGEST_USER: usize = 64;
+
 /// A request and what its answer has to be written with.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -82,14 +85,7 @@ impl Request {
         }
         tools(&root, &mut call)?;
         tool_choice(&root, &mut call)?;
-        if let Some(user) = root
-            .part("metadata")?
-            .map(|m| m.read::<String>("user_id", "a string"))
-            .transpose()?
-            .flatten()
-        {
-            call.set("user", &user);
-        }
+        user(&root, &mut call)?;
         let thinking = effort(&root, &mut call)?;
         if root.read("stream", "true or false")?.unwrap_or(false) {
             call.set("stream", &true);
@@ -292,6 +288,19 @@ impl Gathered {
         self.media = (self.media.0 + data.len(), self.media.1 + 1);
         Ok(data)
     }
+}
+
+/// Who asks, as the caller's own caller names them. OpenAI refuses longer names, which some of Anthropic's clients send.
+fn user(root: &Part, call: &mut Call) -> Result<(), Refusal> {
+    let Some(metadata) = root.part("metadata")? else {
+        return Ok(());
+    };
+    match metadata.read::<String>("user_id", "a string")? {
+        Some(user) if user.len() <= LONGEST_USER => call.set("user", &user),
+        Some(_) => call.dropped.note("metadata.user_id"),
+        None => {}
+    }
+    Ok(())
 }
 
 fn tools(root: &Part, call: &mut Call) -> Result<(), Refusal> {

@@ -42,6 +42,7 @@ fn each_parameter_is_said_in_its_way() {
         (json!({ "stop_sequences": ["a", "b"] }), json!({ "stop": ["a", "b"] })),
         (json!({ "metadata": { "user_id": "u" } }), json!({ "user": "u" })),
         (json!({ "metadata": {} }), json!({})),
+        (json!({ "metadata": { "user_id": "u".repeat(65) } }), json!({})),
         (
             json!({ "stream": true }),
             json!({ "stream": true, "stream_options": { "include_usage": true } }),
@@ -209,6 +210,10 @@ fn messages_become_messages() {
 fn what_cannot_be_said_is_named() {
     let dropped = |more: &Value| asked(&with(more)).call.dropped.header();
     assert_eq!(dropped(&json!({})), None);
+    assert_eq!(
+        dropped(&json!({ "metadata": { "user_id": "u".repeat(65) } })).as_deref(),
+        Some("metadata.user_id")
+    );
     let names = dropped(&json!({
         "top_k": 5, "service_tier": "auto", "x_new": 1, "system": [{ "type": "text", "text": "a", "cache_control": {} }],
         "tools": [{ "name": "f", "input_examples": [] }],
