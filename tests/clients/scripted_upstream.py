@@ -85,6 +85,9 @@ class Upstream(BaseHTTPRequestHandler):
             return self.send_json(401, error("Incorrect API key provided: " + self.headers.get("authorization", "")))
         if model == "slow":
             time.sleep(1)
+        if model == "agent":
+            # Asks for the weather, and talks when it was told.
+            model = "words" if request["messages"][-1]["role"] == "tool" else "tools"
         if model == "broken":
             return self.send_json(500, "<html>not even JSON</html>")
         if model == "picky":
@@ -95,6 +98,8 @@ class Upstream(BaseHTTPRequestHandler):
                 return self.send_json(200, whole(model, {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}, "tool_calls"))
             if model == "silent":
                 return self.hang(entry)
+            if model == "schema":
+                return self.send_json(200, whole(model, {"role": "assistant", "content": '{"city":"Graz"}'}))
             return self.send_json(200, whole(model))
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")

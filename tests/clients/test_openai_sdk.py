@@ -1,52 +1,14 @@
 """OpenAI's own SDK against a running Anteroom, as a user of a product would meet it."""
 
 import json
-import os
 import time
 import unittest
 import urllib.request
-import uuid
 
 import openai
 from openai import OpenAI
 
-ANTEROOM = os.environ["ANTEROOM_URL"]
-UPSTREAM = os.environ["UPSTREAM_URL"]
-UPSTREAM_KEY = os.environ["UPSTREAM_KEY"]
-# As in the configuration that `run` writes.
-FREE_LIMIT = 5
-HI = [{"role": "user", "content": "hi"}]
-
-
-def call(method, path, body=None, token=None):
-    headers = {"content-type": "application/json"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(ANTEROOM + path, json.dumps(body).encode() if body is not None else None, headers, method=method)
-    with urllib.request.urlopen(request) as answer:
-        text = answer.read()
-        return json.loads(text) if text else None
-
-
-def sign_up():
-    body = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
-    return call("POST", "/v1/auth/signup", body)["access_token"]
-
-
-def subscriber():
-    token = sign_up()
-    checkout = call("POST", "/v1/billing/checkout", {"plan": "pro"}, token)
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_):
-            return None
-
-    try:
-        urllib.request.build_opener(Stay).open(urllib.request.Request(checkout["url"], method="POST"))
-    except urllib.error.HTTPError as answer:
-        assert answer.code == 303, answer.code
-    assert call("GET", "/v1/me/subscription", token=token)["plan"] == "pro"
-    return token
+from support import ANTEROOM, FREE_LIMIT, HI, UPSTREAM_KEY, call, last_log, sign_up, subscriber, upstream_left_at
 
 
 def api_key(token, **fields):
@@ -55,11 +17,6 @@ def api_key(token, **fields):
 
 def client(token, retries=0):
     return OpenAI(base_url=ANTEROOM + "/v1", api_key=token, max_retries=retries)
-
-
-def last_log(model):
-    with urllib.request.urlopen(UPSTREAM + "/_log") as answer:
-        return [e for e in json.load(answer) if json.loads(e["body"])["model"] == model][-1]
 
 
 def text_of(stream):
@@ -227,10 +184,10 @@ class Relay(Errors, unittest.TestCase):
         next(iter(stream))
         left = time.time()
         stream.close()
-        self.assertLess(self.upstream_left_at() - left, 1.0 + 0.45, "the words that were still to come, and a second")
+        self.assertLess(upstream_left_at("silent") - left, 1.0 + 0.45, "the words that were still to come, and a second")
         with self.assertRaises(openai.APITimeoutError):
             self.ai.with_options(timeout=0.5).chat.completions.create(model="silent", messages=HI)
-        self.assertLess(self.upstream_left_at() - time.time(), 1.0)
+        self.assertLess(upstream_left_at("silent") - time.time(), 1.0)
 
     def test_a_client_that_leaves_ends_a_call_in_full_flow(self):
         stream = self.ai.chat.completions.create(model="endless", messages=HI, stream=True)
@@ -238,16 +195,7 @@ class Relay(Errors, unittest.TestCase):
             next(stream)
         left = time.time()
         stream.close()
-        self.assertLess(self.upstream_left_at("endless") - left, 1.0)
-
-    def upstream_left_at(self, model="silent"):
-        until = time.time() + 5
-        while time.time() < until:
-            left_at = last_log(model)["left_at"]
-            if left_at:
-                return left_at
-            time.sleep(0.02)
-        raise AssertionError("the upstream was never left")
+        self.assertLess(upstream_left_at("endless") - left, 1.0)
 
 
 class Doors(Errors, unittest.TestCase):

@@ -91,6 +91,8 @@ impl Ask {
         assert_eq!(response.status().as_u16(), 200, "{method} {path}");
         Stream {
             app,
+            own: path.starts_with("/v1/conversations"),
+            relayed: path == "/v1/chat/completions",
             request_id: text(response.headers(), "x-request-id").unwrap_or_default(),
             headers: response.headers().clone(),
             response,
@@ -253,6 +255,10 @@ impl Sse {
 /// An answer that is read as it comes. Dropping it hangs up.
 pub struct Stream {
     app: TestApp,
+    /// Whether its events are Anteroom's own; those of other dialects are their vendors' to document.
+    own: bool,
+    /// Whether they are chunks of a chat completion.
+    relayed: bool,
     /// The id under which the log speaks of the request.
     pub request_id: String,
     /// The headers.
@@ -269,8 +275,9 @@ impl Stream {
                 let event: Vec<u8> = self.held.drain(..end + 2).collect();
                 let event = read_event(&String::from_utf8(event).unwrap());
                 let verdict = match &event.name {
-                    Some(name) => self.app.contract().check_event(name, event.data.as_bytes()),
-                    None => self.app.contract().check_data(event.data.as_bytes()),
+                    Some(name) if self.own => self.app.contract().check_event(name, event.data.as_bytes()),
+                    None if self.relayed => self.app.contract().check_data(event.data.as_bytes()),
+                    _ => Ok(()),
                 };
                 assert_eq!(verdict, Ok(()), "not as documented: {event:?}");
                 return Some(event);

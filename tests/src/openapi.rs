@@ -30,6 +30,8 @@ impl Contract {
             "ChatCompletionChunk",
             "ChatChunkChoice",
             "ChatUsage",
+            "AnthropicErrorBody",
+            "AnthropicError",
         ];
         if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
             for (_, schema) in schemas.iter_mut().filter(|(name, _)| !open.contains(&name.as_str())) {
@@ -65,6 +67,8 @@ impl Contract {
             }
             return if status >= 400 && kind == "application/problem+json" {
                 self.check_body("/components/schemas/Problem", body)
+            } else if status >= 400 && kind == "application/json" && path.starts_with("/v1/messages") {
+                self.check_body("/components/schemas/AnthropicErrorBody", body)
             } else if status >= 400 && kind == "application/json" {
                 self.check_body("/components/schemas/OpenAiErrorBody", body)
             } else {

@@ -21,7 +21,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::Api;
 use crate::origin;
-use crate::problem::Problem;
+use crate::problem::{Problem, Shape};
 use crate::route::Matched;
 
 /// Who may call a route.
@@ -132,7 +132,7 @@ impl Presented {
 }
 
 /// Reads a request's credential. An `Authorization` header counts alone; a malformed, repeated or oversized
-/// credential is none.
+/// credential is none. Anthropic's SDKs send theirs as `x-api-key`, which is a bearer token on their paths.
 pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented> {
     let headers = request.headers();
     let mut authorizations = headers.get_all(header::AUTHORIZATION);
@@ -144,6 +144,13 @@ pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented
         let token = token.trim();
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .then(|| Presented::Bearer(token.to_owned()));
+    }
+    if Shape::of(request.path()) == Shape::Anthropic {
+        let mut keys = headers.get_all("x-api-key");
+        if let Some(value) = keys.next() {
+            let token = value.to_str().ok()?.trim();
+            return (keys.next().is_none() && !token.is_empty()).then(|| Presented::Bearer(token.to_owned()));
+        }
     }
     let mut found = None;
     for value in headers.get_all(header::COOKIE) {
@@ -415,6 +422,38 @@ mod tests {
             request = request.append_header((*name, *value));
         }
         presented(&request.to_http_request(), "__Host-anteroom")
+    }
+
+    #[test]
+    fn anthropics_key_is_a_credential_on_its_paths_only() {
+        let at = |path: &str, headers: &[(&str, &str)]| {
+            let request = headers
+                .iter()
+                .fold(TestRequest::with_uri(path), |request, (name, value)| {
+                    request.append_header((*name, *value))
+                });
+            presented(&request.to_http_request(), "__Host-anteroom")
+        };
+        let bearer = |v: &str| Some(Presented::Bearer(v.to_owned()));
+        let key = ("x-api-key", "abc");
+        assert_eq!(at("/v1/messages", &[key]), bearer("abc"));
+        assert_eq!(at("/v1/messages/count_tokens", &[key]), bearer("abc"));
+        for path in [
+            "/v1/chat/completions",
+            "/v1/me",
+            "/v1/messagesx",
+            "/v1/conversations/1/messages",
+        ] {
+            assert_eq!(at(path, &[key]), None, "{path}");
+        }
+        assert_eq!(at("/v1/messages", &[key, ("authorization", "Bearer d")]), bearer("d"));
+        assert_eq!(at("/v1/messages", &[key, ("authorization", "Basic d")]), None);
+        assert_eq!(at("/v1/messages", &[key, key]), None);
+        // A header that is there but empty does not fall back to the cookie.
+        assert_eq!(
+            at("/v1/messages", &[("x-api-key", " "), ("cookie", "__Host-anteroom=c")]),
+            None
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::caller::{Admitted, RequestInfo};
 use crate::origin;
-use crate::problem::Problem;
+use crate::problem::{Problem, Shape};
 use crate::route::Matched;
 use crate::{Api, HttpOptions};
 
@@ -300,7 +300,7 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
             "this origin is not among the allowed ones; set FRONTEND_URL",
         )
         .header(header::VARY, PREFLIGHT_VARIES)
-        .response(id, false);
+        .response(id, Shape::of(request.path()));
     }
     // An allowed page may send what headers it likes: SDKs in browsers add their own.
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
@@ -311,13 +311,6 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"))
         .insert_header((header::VARY, PREFLIGHT_VARIES))
         .finish()
-}
-
-/// Routes whose errors OpenAI's SDKs read.
-fn speaks_openai(path: &str) -> bool {
-    ["/v1/chat/completions", "/v1/embeddings", "/v1/models"]
-        .iter()
-        .any(|p| path == *p || path.strip_prefix(p).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// Gives an error its body. What actix itself refuses becomes a problem as well.
@@ -337,8 +330,8 @@ fn render_problem(answer: ServiceResponse, id: &str) -> ServiceResponse {
     if let Some(log) = problem.log() {
         error!(event = "request.failed", code = problem.code(), reason = log);
     }
-    let openai = speaks_openai(answer.request().path());
-    let body = problem.response(id, openai);
+    let shape = Shape::of(answer.request().path());
+    let body = problem.response(id, shape);
     answer.into_response(body)
 }
 
@@ -362,6 +355,10 @@ fn finish(
         }
     }
     if let Ok(value) = HeaderValue::from_str(id) {
+        if Shape::of(request.path()) == Shape::Anthropic {
+            // Where its SDKs look.
+            headers.insert(HeaderName::from_static("request-id"), value.clone());
+        }
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
     if let Some((limit, verdict)) = admitted.and_then(|a| a.count) {
@@ -383,7 +380,7 @@ fn finish(
         set(
             headers,
             "access-control-expose-headers",
-            "retry-after, ratelimit, ratelimit-policy, x-request-id, idempotency-replayed, \
+            "retry-after, ratelimit, ratelimit-policy, x-request-id, request-id, idempotency-replayed, \
              anteroom-dropped-parameters",
         );
     }
@@ -494,13 +491,5 @@ mod tests {
             let shown: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
             assert_eq!(got, Some(client.parse().unwrap()), "{peer} {shown:?}");
         }
-    }
-
-    #[test]
-    fn openai_shape_is_for_openai_routes() {
-        assert!(speaks_openai("/v1/chat/completions"));
-        assert!(speaks_openai("/v1/models/gpt"));
-        assert!(!speaks_openai("/v1/modelsx"));
-        assert!(!speaks_openai("/v1/conversations"));
     }
 }

@@ -8,6 +8,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
+use crate::problem::Shape;
 use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
 
 #[derive(utoipa::OpenApi)]
@@ -15,7 +16,7 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
     info(
         title = "Anteroom",
         description = "Accounts, sessions, subscriptions and the relay to AI models.\n\nErrors are `application/problem+json` (RFC 9457) with a stable `code`; \
-            under `/v1/chat/completions` and `/v1/models` they have OpenAI's shape. Unknown members of a body are refused, except where OpenAI's requests are relayed. \
+            where OpenAI's or Anthropic's dialect is spoken they have the shape that its SDKs read. Unknown members of a body are refused, except where OpenAI's requests are relayed. \
             Creating requests take an `Idempotency-Key`.",
         license(name = "MIT OR Apache-2.0"),
     ),
@@ -66,6 +67,10 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         billing::pay_checkout::handle,
         chat::list_models::handle,
         chat::complete::handle,
+        chat::complete_text::handle,
+        chat::create_response::handle,
+        chat::create_message::handle,
+        chat::count_tokens::handle,
         chat::create_conversation::handle,
         chat::list_conversations::handle,
         chat::get_conversation::handle,
@@ -82,6 +87,7 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
     components(schemas(
         crate::problem::ProblemBody,
         crate::problem::OpenAiErrorBody,
+        crate::problem::AnthropicErrorBody,
         // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
         crate::chat::complete::ChatCompletionChunkSchema,
         crate::chat::send_message::MessageEventData,
@@ -106,6 +112,11 @@ pub fn openapi() -> OpenApi {
         "The session cookie; `anteroom` on plain http.",
     ));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+    let key = ApiKey::Header(ApiKeyValue::with_description(
+        "x-api-key",
+        "The token, as Anthropic's SDKs send it.",
+    ));
+    components.add_security_scheme("x_api_key", SecurityScheme::ApiKey(key));
 
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -127,13 +138,15 @@ pub fn openapi() -> OpenApi {
                 SecurityRequirement::new("cookie", none),
             ];
             ways.extend(route.scope.map(|s| SecurityRequirement::new("api_key", [s.as_str()])));
+            if Shape::of(route.path) == Shape::Anthropic {
+                ways.push(SecurityRequirement::new("x_api_key", none));
+            }
             operation.security = Some(ways);
         }
-        let openai = route.path == "/v1/chat/completions" || route.path == "/v1/models";
         operation
             .responses
             .responses
-            .insert("default".to_owned(), RefOr::T(error_answer(openai)));
+            .insert("default".to_owned(), RefOr::T(error_answer(Shape::of(route.path))));
         // An identifier that belongs to the operation, for generated clients: `post_v1_auth_signup`.
         let words: Vec<&str> = route
             .path
@@ -162,11 +175,11 @@ fn operation<'a>(
     }
 }
 
-fn error_answer(openai: bool) -> Response {
-    let (kind, schema) = if openai {
-        ("application/json", "OpenAiErrorBody")
-    } else {
-        ("application/problem+json", "Problem")
+fn error_answer(shape: Shape) -> Response {
+    let (kind, schema) = match shape {
+        Shape::OpenAi => ("application/json", "OpenAiErrorBody"),
+        Shape::Anthropic => ("application/json", "AnthropicErrorBody"),
+        Shape::Problem => ("application/problem+json", "Problem"),
     };
     let mut answer = Response::new("An error.");
     answer.content.insert(

@@ -1,4 +1,4 @@
-//! Errors as clients see them: RFC 9457 problem details, and OpenAI's error object where its SDKs read it.
+//! Errors as clients see them: RFC 9457 problem details, and OpenAI's or Anthropic's error object where their SDKs read it.
 
 use std::fmt;
 
@@ -21,6 +21,35 @@ pub struct FieldError {
     pub code: String,
     /// What is wrong and what to do.
     pub detail: String,
+}
+
+/// In which shape a path's errors come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// RFC 9457.
+    Problem,
+    /// What OpenAI's SDKs read.
+    OpenAi,
+    /// What Anthropic's SDKs read.
+    Anthropic,
+}
+
+impl Shape {
+    const PATHS: [(&'static str, Self); 6] = [
+        ("/v1/chat/completions", Self::OpenAi),
+        ("/v1/completions", Self::OpenAi),
+        ("/v1/responses", Self::OpenAi),
+        ("/v1/embeddings", Self::OpenAi),
+        ("/v1/models", Self::OpenAi),
+        ("/v1/messages", Self::Anthropic),
+    ];
+
+    /// Of a path, and of everything below it.
+    pub(crate) fn of(path: &str) -> Self {
+        let below = |known: &str| path == known || path.strip_prefix(known).is_some_and(|rest| rest.starts_with('/'));
+        let found = Self::PATHS.iter().find(|(known, _)| below(known));
+        found.map_or(Self::Problem, |(_, shape)| *shape)
+    }
 }
 
 /// An error on its way to the client. Boxed: every endpoint's answer carries room for one.
@@ -268,19 +297,53 @@ impl Problem {
         json!({ "error": error })
     }
 
+    /// The body as Anthropic's SDKs read it, with our own code and details beside (<https://docs.anthropic.com/en/api/errors>).
+    pub(crate) fn anthropic_body(&self, request_id: &str) -> Value {
+        let kind = match self.0.status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 | 529 => "overloaded_error",
+            504 => "timeout_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        };
+        let mut error = json!({ "message": self.0.detail, "code": self.0.code });
+        if let Value::Object(error) = &mut error {
+            if let Some(param) = &self.0.param {
+                error.insert("param".into(), param.as_str().into());
+            }
+            error.extend(self.0.extra.clone());
+            if let Some(Value::Object(upstream)) = &self.0.upstream {
+                let told = upstream.iter().filter(|(_, v)| !v.is_null());
+                error.extend(told.map(|(k, v)| (k.clone(), v.clone())));
+            }
+            // Last: a provider's own word for the kind is none of Anthropic's.
+            error.insert("type".into(), kind.into());
+        }
+        json!({ "type": "error", "error": error, "request_id": request_id })
+    }
+
+    /// The body in this shape, and its content type.
+    pub(crate) fn shaped(&self, request_id: &str, shape: Shape) -> (&'static str, String) {
+        match shape {
+            Shape::Problem => ("application/problem+json", self.body(request_id).to_string()),
+            Shape::OpenAi => ("application/json", self.openai_body(request_id).to_string()),
+            Shape::Anthropic => ("application/json", self.anthropic_body(request_id).to_string()),
+        }
+    }
+
     /// The whole answer.
-    pub fn response(&self, request_id: &str, openai: bool) -> HttpResponse {
+    pub(crate) fn response(&self, request_id: &str, shape: Shape) -> HttpResponse {
         let mut builder = HttpResponse::build(self.0.status);
         for (name, value) in &self.0.headers {
             builder.append_header((name.clone(), value.clone()));
         }
-        if openai {
-            builder.json(self.openai_body(request_id))
-        } else {
-            builder
-                .content_type("application/problem+json")
-                .body(self.body(request_id).to_string())
-        }
+        let (kind, body) = self.shaped(request_id, shape);
+        builder.content_type(kind).body(body)
     }
 }
 
@@ -297,7 +360,7 @@ impl ResponseError for Problem {
 
     /// Only a fallback: the middleware `Edge` renders problems, since it knows the request id and the shape.
     fn error_response(&self) -> HttpResponse {
-        self.response("", false)
+        self.response("", Shape::Problem)
     }
 }
 
@@ -328,7 +391,7 @@ impl From<HashError> for Problem {
     }
 }
 
-/// The shape of every error outside the OpenAI-compatible routes (RFC 9457).
+/// The shape of every error outside the routes that speak OpenAI's or Anthropic's dialect (RFC 9457).
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
@@ -369,4 +432,96 @@ pub struct OpenAiError {
     pub param: Option<String>,
     /// Stable, for programs.
     pub code: Option<String>,
+}
+
+/// Anthropic's error object.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AnthropicErrorBody {
+    /// Always `error`.
+    #[schema(example = "error")]
+    pub r#type: String,
+    /// The error.
+    pub error: AnthropicError,
+    /// Under which the log has it.
+    pub request_id: String,
+}
+
+/// What Anthropic's SDKs read of an error, and what Anteroom says beside.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AnthropicError {
+    /// Anthropic's kind of error.
+    #[schema(example = "permission_error")]
+    pub r#type: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Stable, for programs.
+    #[schema(example = "model_not_in_plan")]
+    pub code: Option<String>,
+    /// The parameter at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_their_shape() {
+        for (path, shape) in [
+            ("/v1/chat/completions", Shape::OpenAi),
+            ("/v1/models/gpt", Shape::OpenAi),
+            ("/v1/completions", Shape::OpenAi),
+            ("/v1/responses", Shape::OpenAi),
+            ("/v1/responses/resp_1", Shape::OpenAi),
+            ("/v1/messages", Shape::Anthropic),
+            ("/v1/messages/count_tokens", Shape::Anthropic),
+            ("/v1/messagesx", Shape::Problem),
+            ("/v1/modelsx", Shape::Problem),
+            ("/v1/conversations", Shape::Problem),
+            ("/v1/conversations/x/messages", Shape::Problem),
+        ] {
+            assert_eq!(Shape::of(path), shape, "{path}");
+        }
+    }
+
+    #[test]
+    fn anthropics_errors_have_its_kinds_and_our_codes() {
+        let kind = |status: u16| {
+            let problem = Problem::new(StatusCode::from_u16(status).unwrap(), "a_code", "why");
+            problem.anthropic_body("r")["error"]["type"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        for (status, expected) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (402, "billing_error"),
+            (403, "permission_error"),
+            (404, "not_found_error"),
+            (409, "invalid_request_error"),
+            (413, "request_too_large"),
+            (415, "invalid_request_error"),
+            (429, "rate_limit_error"),
+            (500, "api_error"),
+            (502, "api_error"),
+            (503, "overloaded_error"),
+            (504, "timeout_error"),
+        ] {
+            assert_eq!(kind(status), expected, "{status}");
+        }
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "upstream_refused", "refused")
+            .with("limit", 3)
+            .upstream(Some(
+                json!({ "message": "too hot", "type": "bad", "code": "c", "param": null, "x": 1 }),
+            ));
+        assert_eq!(
+            problem.anthropic_body("r"),
+            json!({
+                "type": "error", "request_id": "r",
+                "error": { "type": "invalid_request_error", "message": "too hot", "code": "c", "limit": 3, "x": 1 },
+            })
+        );
+    }
 }

@@ -22,7 +22,7 @@ use tracing::{info, info_span};
 
 use crate::Api;
 use crate::edge::{Meters, fixed_headers};
-use crate::problem::Problem;
+use crate::problem::{Problem, Shape};
 
 /// How much of what a client sends is kept, to say where the fault is: request lines and the first headers are short.
 const KEPT: usize = 1024;
@@ -62,9 +62,9 @@ impl Refusals {
         let id = self.api.ops.request_id().to_string();
         let problem = problem(bare.status, sent);
         let status = problem.status();
-        let body = problem.body(&id).to_string();
+        let (kind, body) = problem.shaped(&id, shape(&sent.begin));
         let mut text = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\nx-request-id: {id}\r\n",
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\nx-request-id: {id}\r\n",
             body.len()
         );
         let date = (HeaderName::from_static("date"), bare.date);
@@ -184,6 +184,20 @@ fn fault(sent: &[u8]) -> Option<(String, String)> {
         }
     }
     None
+}
+
+/// In which shape the path's errors come, where the first line is one and says the path.
+fn shape(sent: &[u8]) -> Shape {
+    let text = sent.trim_ascii_start();
+    let line = text
+        .iter()
+        .position(|b| *b == b'\n')
+        .map(|end| text[..end].trim_ascii_end());
+    let path = line.filter(|line| is_request_line(line)).and_then(|line| {
+        let target = std::str::from_utf8(line.split(|b| *b == b' ').nth(1)?).ok()?;
+        target.split('?').next()
+    });
+    path.map_or(Shape::Problem, Shape::of)
 }
 
 fn is_request_line(line: &[u8]) -> bool {
@@ -362,6 +376,25 @@ mod tests {
             &BARE[1..],
         ] {
             assert_eq!(found(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_shape_is_the_paths_where_there_is_one() {
+        for (sent, expected) in [
+            ("POST /v1/messages HTTP/1.1\r\nbad header\r\n\r\n", Shape::Anthropic),
+            (
+                "POST /v1/messages?beta=true HTTP/1.1\r\nbad header\r\n\r\n",
+                Shape::Anthropic,
+            ),
+            ("\r\nPOST /v1/responses HTTP/1.0\n", Shape::OpenAi),
+            ("GET /v1/me HTTP/1.1\r\n", Shape::Problem),
+            ("POST /v1/messages HTTP/1.1", Shape::Problem),
+            ("POST /v1/messages HTTP/9.9\r\n", Shape::Problem),
+            ("hello\r\n", Shape::Problem),
+            ("", Shape::Problem),
+        ] {
+            assert_eq!(shape(sent.as_bytes()), expected, "{sent}");
         }
     }
 

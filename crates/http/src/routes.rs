@@ -57,6 +57,10 @@ pub fn routes() -> Vec<Route> {
         post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
         get    "/v1/models"                      => chat::list_models::handle, [Models];
         post   "/v1/chat/completions"            => chat::complete::handle, [Chat];
+        post   "/v1/completions"                 => chat::complete_text::handle, [Chat];
+        post   "/v1/responses"                   => chat::create_response::handle, [Chat];
+        post   "/v1/messages"                    => chat::create_message::handle, [Chat];
+        post   "/v1/messages/count_tokens"       => chat::count_tokens::handle, [Chat];
         post   "/v1/conversations"               => chat::create_conversation::handle, [Conversations];
         get    "/v1/conversations"               => chat::list_conversations::handle, [Conversations];
         get    "/v1/conversations/{id}"          => chat::get_conversation::handle, [Conversations];

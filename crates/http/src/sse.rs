@@ -1,7 +1,7 @@
 //! Server-sent events (WHATWG HTML, section 9.2).
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use serde::Serialize;
@@ -47,11 +47,57 @@ pub(crate) fn response<T: 'static>(
         let frame = render(receiver.recv().await?);
         Some((Ok::<_, actix_web::Error>(frame), (receiver, watch, render)))
     });
-    HttpResponse::Ok()
+    event_stream().streaming(frames)
+}
+
+/// The frames that one item of a channel becomes.
+pub(crate) struct Frames {
+    bytes: Bytes,
+    last: bool,
+}
+
+impl Frames {
+    /// These, which may be none, and more may follow.
+    pub(crate) fn more(bytes: Bytes) -> Self {
+        Self { bytes, last: false }
+    }
+
+    /// These, and the body ends.
+    pub(crate) fn last(bytes: Bytes) -> Self {
+        Self { bytes, last: true }
+    }
+}
+
+/// Like [`response`], where an item may become several frames or none, and the one who renders says when the body ends.
+pub(crate) fn translated<T: 'static>(
+    receiver: mpsc::Receiver<T>,
+    watch: WatchGuard,
+    render: impl FnMut(T) -> Frames + 'static,
+) -> HttpResponse {
+    let state = Some((receiver, watch, render));
+    let frames = stream::unfold(state, |state| async move {
+        let (mut receiver, watch, mut render) = state?;
+        loop {
+            let Frames { bytes, last } = render(receiver.recv().await?);
+            if last {
+                return Some((Ok::<_, actix_web::Error>(bytes), None));
+            }
+            // An empty chunk would end the body (RFC 9112 section 7.1).
+            if !bytes.is_empty() {
+                return Some((Ok(bytes), Some((receiver, watch, render))));
+            }
+        }
+    });
+    event_stream().streaming(frames)
+}
+
+fn event_stream() -> HttpResponseBuilder {
+    let mut builder = HttpResponse::Ok();
+    builder
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(frames)
+        .insert_header(("x-accel-buffering", "no"));
+    builder
 }
 
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 pub mod change_conversation;
 pub mod complete;
+pub mod complete_text;
+pub mod count_tokens;
 pub mod create_conversation;
+pub mod create_message;
+pub mod create_response;
 pub mod delete_conversation;
+mod dialects;
 pub mod get_conversation;
 pub mod list_conversations;
 pub mod list_messages;

@@ -1,3 +1,3 @@
 //! `/v1/chat`
 
-mod completions;
+pub mod completions;

@@ -27,14 +27,14 @@ fn ask(app: &TestApp, user: &User, body: &Value) -> Ask {
 }
 
 /// How many messages of today's are used up.
-async fn used(app: &TestApp, user: &User) -> i64 {
+pub async fn used(app: &TestApp, user: &User) -> i64 {
     let list = app.get("/v1/me/entitlements").by(user).await.is(200).json();
     let messages = list["data"].as_array().unwrap().iter().find(|e| e["key"] == "messages");
     messages.unwrap()["used"].as_i64().unwrap()
 }
 
 /// Plans as the tests of limits want them: so many messages a day for everybody.
-fn plans_with_limit(limit: i64) -> String {
+pub fn plans_with_limit(limit: i64) -> String {
     format!(
         r#"[{{ key = "free", name = "Free", version = 1, models = "first", entitlements = [{{ key = "messages", kind = "metered", limit = {limit}, window = "day" }}] }},
             {{ key = "pro", name = "Pro", version = 1, models = "all", prices = [{{ amount = 1900, currency = "usd", interval = "month" }}], entitlements = [{{ key = "messages", kind = "metered", window = "day" }}] }}]"#

@@ -1,0 +1,528 @@
+//! The Messages API, translated there and back.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::Dialect as _;
+use super::super::tests::{any_answer, stamp, stream};
+use super::{Answer, Request};
+use crate::problem::Problem;
+
+fn asked(body: &Value) -> Request {
+    Request::read(body.to_string().as_bytes(), false).unwrap()
+}
+
+/// The chat completion that a request becomes.
+fn sent(body: &Value) -> Value {
+    serde_json::from_slice(&asked(body).call.bytes()).unwrap()
+}
+
+/// A request with these members beside the necessary ones.
+fn with(more: &Value) -> Value {
+    let mut body = json!({ "model": "m", "max_tokens": 10, "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+fn said(messages: &Value) -> Value {
+    sent(&with(&json!({ "messages": messages })))["messages"].clone()
+}
+
+#[test]
+fn the_small_request() {
+    assert_eq!(
+        sent(&with(&json!({}))),
+        json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_completion_tokens": 10 })
+    );
+}
+
+#[test]
+fn each_parameter_is_said_in_its_way() {
+    let table = [
+        (json!({ "stop_sequences": ["a", "b"] }), json!({ "stop": ["a", "b"] })),
+        (json!({ "metadata": { "user_id": "u" } }), json!({ "user": "u" })),
+        (json!({ "metadata": {} }), json!({})),
+        (json!({ "metadata": { "user_id": "u".repeat(65) } }), json!({})),
+        (
+            json!({ "stream": true }),
+            json!({ "stream": true, "stream_options": { "include_usage": true } }),
+        ),
+        (json!({ "stream": false }), json!({})),
+        (
+            json!({ "tool_choice": { "type": "auto" } }),
+            json!({ "tool_choice": "auto" }),
+        ),
+        (
+            json!({ "tool_choice": { "type": "any" } }),
+            json!({ "tool_choice": "required" }),
+        ),
+        (
+            json!({ "tool_choice": { "type": "none" } }),
+            json!({ "tool_choice": "none" }),
+        ),
+        (
+            json!({ "tool_choice": { "type": "tool", "name": "f", "disable_parallel_tool_use": true } }),
+            json!({ "tool_choice": { "type": "function", "function": { "name": "f" } }, "parallel_tool_calls": false }),
+        ),
+        (
+            json!({ "tool_choice": { "type": "auto", "disable_parallel_tool_use": false } }),
+            json!({ "tool_choice": "auto" }),
+        ),
+        (
+            json!({ "tools": [{ "name": "f", "description": "d", "input_schema": { "type": "object" } }, { "type": "custom", "name": "g", "strict": true }] }),
+            json!({ "tools": [
+                { "type": "function", "function": { "name": "f", "description": "d", "parameters": { "type": "object" } } },
+                { "type": "function", "function": { "name": "g", "strict": true } },
+            ] }),
+        ),
+        (json!({ "tools": [] }), json!({})),
+        (json!({ "thinking": { "type": "disabled" } }), json!({})),
+        (json!({ "thinking": { "type": "adaptive" } }), json!({})),
+        (
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } }),
+            json!({ "reasoning_effort": "low" }),
+        ),
+        (
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 4096 } }),
+            json!({ "reasoning_effort": "medium" }),
+        ),
+        (
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 32000 } }),
+            json!({ "reasoning_effort": "high" }),
+        ),
+        (
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 }, "output_config": { "effort": "max" } }),
+            json!({ "reasoning_effort": "xhigh" }),
+        ),
+        (
+            json!({ "output_config": { "format": { "type": "json_schema", "schema": { "type": "object" } } } }),
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "answer", "schema": { "type": "object" }, "strict": true } } }),
+        ),
+        (json!({ "temperature": null, "tools": null, "system": null }), json!({})),
+    ];
+    for (more, expected) in table {
+        let mut body = sent(&with(&more));
+        let members = body.as_object_mut().unwrap();
+        for key in ["model", "messages", "max_completion_tokens"] {
+            members.remove(key);
+        }
+        assert_eq!(body, expected, "{more}");
+    }
+}
+
+#[test]
+fn numbers_and_schemas_keep_their_bytes() {
+    let body = r#"{"model":"m","max_tokens":10,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":{"z":1.50, "a":12345678901234567890123}}]}],
+        "temperature":0.50,"tools":[{"name":"f","input_schema":{"z":1.0,"a":[ 1 ]}}]}"#;
+    let request = Request::read(body.as_bytes(), false).unwrap();
+    let text = String::from_utf8(request.call.bytes()).unwrap();
+    for piece in [
+        r#""temperature":0.50"#,
+        r#""parameters":{"z":1.0,"a":[ 1 ]}"#,
+        r#""arguments":"{\"z\":1.50, \"a\":12345678901234567890123}""#,
+    ] {
+        assert!(text.contains(piece), "{piece} is not in {text}");
+    }
+}
+
+#[test]
+fn messages_become_messages() {
+    let image = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AAAA" } });
+    let shown = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } });
+    let table = [
+        (
+            json!([{ "role": "user", "content": [{ "type": "text", "text": "a" }] }]),
+            json!([{ "role": "user", "content": "a" }]),
+        ),
+        (
+            json!([{ "role": "user", "content": [{ "type": "text", "text": "a" }, image] }]),
+            json!([{ "role": "user", "content": [{ "type": "text", "text": "a" }, shown] }]),
+        ),
+        (
+            json!([{ "role": "user", "content": [{ "type": "image", "source": { "type": "url", "url": "https://x.test/i" } }] }]),
+            json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "https://x.test/i" } }] }]),
+        ),
+        (
+            json!([{ "role": "user", "content": [
+                { "type": "document", "source": { "type": "text", "media_type": "text/plain", "data": "t" } },
+                { "type": "document", "title": "d.pdf", "source": { "type": "base64", "media_type": "application/pdf", "data": "AA" } },
+            ] }]),
+            json!([{ "role": "user", "content": [
+                { "type": "text", "text": "t" },
+                { "type": "file", "file": { "filename": "d.pdf", "file_data": "data:application/pdf;base64,AA" } },
+            ] }]),
+        ),
+        (
+            json!([{ "role": "assistant", "content": [
+                { "type": "thinking", "thinking": "hm", "signature": "s" }, { "type": "text", "text": "a" },
+                { "type": "text", "text": "b" }, { "type": "tool_use", "id": "c", "name": "f", "input": {} },
+            ] }]),
+            json!([{ "role": "assistant", "content": "ab", "tool_calls": [{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } }] }]),
+        ),
+        (
+            json!([{ "role": "assistant", "content": [{ "type": "tool_use", "id": "c", "name": "f", "input": { "a": 1 } }] }]),
+            json!([{ "role": "assistant", "content": null, "tool_calls": [{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] }]),
+        ),
+        // The results come first, as they have to follow the calls.
+        (
+            json!([{ "role": "user", "content": [
+                { "type": "text", "text": "look" },
+                { "type": "tool_result", "tool_use_id": "c", "content": "rain" },
+                { "type": "tool_result", "tool_use_id": "d", "is_error": true, "content": [{ "type": "text", "text": "x" }, { "type": "text", "text": "y" }, image] },
+                { "type": "tool_result", "tool_use_id": "e" },
+            ] }]),
+            json!([
+                { "role": "tool", "tool_call_id": "c", "content": "rain" },
+                { "role": "tool", "tool_call_id": "d", "content": "x\ny" },
+                { "role": "tool", "tool_call_id": "e", "content": "" },
+                { "role": "user", "content": [{ "type": "text", "text": "look" }, shown] },
+            ]),
+        ),
+        (
+            json!([{ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "c", "content": "rain" }] }]),
+            json!([{ "role": "tool", "tool_call_id": "c", "content": "rain" }]),
+        ),
+        (
+            json!([{ "role": "user", "content": [] }]),
+            json!([{ "role": "user", "content": "" }]),
+        ),
+        (
+            json!([{ "role": "user", "content": "a" }, { "role": "system", "content": [{ "type": "text", "text": "b" }] }]),
+            json!([{ "role": "user", "content": "a" }, { "role": "system", "content": "b" }]),
+        ),
+    ];
+    for (messages, expected) in table {
+        assert_eq!(said(&messages), expected, "{messages}");
+    }
+    for (system, text) in [
+        (json!("be brief"), "be brief"),
+        (
+            json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b", "cache_control": { "type": "ephemeral" } }]),
+            "a\n\nb",
+        ),
+    ] {
+        let body = sent(&with(&json!({ "system": system })));
+        assert_eq!(body["messages"][0], json!({ "role": "system", "content": text }));
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_named() {
+    let dropped = |more: &Value| asked(&with(more)).call.dropped.header();
+    assert_eq!(dropped(&json!({})), None);
+    assert_eq!(
+        dropped(&json!({ "metadata": { "user_id": "u".repeat(65) } })).as_deref(),
+        Some("metadata.user_id")
+    );
+    let names = dropped(&json!({
+        "top_k": 5, "service_tier": "auto", "x_new": 1, "system": [{ "type": "text", "text": "a", "cache_control": {} }],
+        "tools": [{ "name": "f", "input_examples": [] }],
+        "messages": [
+            { "role": "assistant", "content": [{ "type": "redacted_thinking", "data": "x" }, { "type": "text", "text": "a", "citations": [] }] },
+            { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "c", "is_error": true }] },
+        ],
+    }));
+    let mut names: Vec<String> = names.unwrap().split(", ").map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "cache_control",
+            "citations",
+            "messages.content.is_error",
+            "messages.content.thinking",
+            "service_tier",
+            "tools.input_examples",
+            "top_k",
+            "x_new"
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_names_its_place() {
+    let table = [
+        (json!({ "max_tokens": null }), "invalid_request", "max_tokens"),
+        (json!({ "max_tokens": 0 }), "invalid_request", "max_tokens"),
+        (json!({ "model": 7 }), "invalid_request", "model"),
+        (json!({ "messages": [] }), "invalid_request", "messages"),
+        (json!({ "messages": "hi" }), "invalid_request", "messages"),
+        (json!({ "messages": [1] }), "invalid_request", "messages.0"),
+        (
+            json!({ "messages": [{ "role": "owner", "content": "x" }] }),
+            "invalid_request",
+            "messages.0.role",
+        ),
+        (
+            json!({ "messages": [{ "role": "user" }] }),
+            "invalid_request",
+            "messages.0.content",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{}] }] }),
+            "invalid_request",
+            "messages.0.content.0.type",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "text" }] }] }),
+            "invalid_request",
+            "messages.0.content.0.text",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "image", "source": { "type": "file", "file_id": "f" } }] }] }),
+            "unsupported_parameter",
+            "messages.0.content.0.source.type",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "container_upload", "file_id": "f" }] }] }),
+            "unsupported_parameter",
+            "messages.0.content.0.type",
+        ),
+        (
+            json!({ "messages": [{ "role": "assistant", "content": [{ "type": "server_tool_use" }] }] }),
+            "unsupported_parameter",
+            "messages.0.content.0.type",
+        ),
+        (
+            json!({ "tools": [{ "name": "f" }, { "type": "web_search_20250305", "name": "web_search" }] }),
+            "unsupported_parameter",
+            "tools.1.type",
+        ),
+        (
+            json!({ "tool_choice": { "type": "most" } }),
+            "unsupported_parameter",
+            "tool_choice.type",
+        ),
+        (json!({ "temperature": "hot" }), "invalid_request", "temperature"),
+        (json!({ "stream": "yes" }), "invalid_request", "stream"),
+        (json!({ "container": "c" }), "unsupported_parameter", "container"),
+        (json!({ "mcp_servers": [{}] }), "unsupported_parameter", "mcp_servers"),
+        (
+            json!({ "thinking": { "type": "loud" } }),
+            "unsupported_parameter",
+            "thinking.type",
+        ),
+        (
+            json!({ "system": [{ "type": "image" }] }),
+            "unsupported_parameter",
+            "system.0.type",
+        ),
+    ];
+    for (more, code, param) in table {
+        let refusal = Request::read(with(&more).to_string().as_bytes(), false).unwrap_err();
+        assert_eq!((refusal.code, refusal.param.as_deref()), (code, Some(param)), "{more}");
+    }
+    for body in ["", "[]", "{", r#"{"model":"a","model":"b"}"#] {
+        assert_eq!(Request::read(body.as_bytes(), false).unwrap_err().param, None, "{body}");
+    }
+}
+
+#[test]
+fn tokens_are_estimated_without_the_pictures_bytes() {
+    let count = |content: &Value| {
+        let body = json!({ "model": "m", "messages": [{ "role": "user", "content": content }] });
+        Request::read(body.to_string().as_bytes(), true).unwrap().input_tokens
+    };
+    let text = count(&json!("x".repeat(3000)));
+    assert!((1000..1050).contains(&text), "{text}");
+    let image = json!([{ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "A".repeat(300_000) } }]);
+    let picture = count(&image);
+    assert!((1600..1700).contains(&picture), "{picture}");
+}
+
+fn whole(completion: &Value, thinking: bool) -> Value {
+    let mut answer = Answer::new(&stamp(), "asked".to_owned(), thinking);
+    serde_json::from_slice(&answer.whole(completion.to_string().as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn an_answer_is_a_message() {
+    let completion = json!({
+        "model": "m-1", "usage": { "prompt_tokens": 10, "completion_tokens": 4, "prompt_tokens_details": { "cached_tokens": 7 } },
+        "choices": [{ "index": 0, "finish_reason": "tool_calls", "message": { "role": "assistant", "content": "a", "reasoning_content": "hm",
+            "tool_calls": [{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1.50}" } }, { "function": { "name": "g", "arguments": "" } }, { "id": "e", "function": { "name": "h", "arguments": "{\"a\":" } }] } }],
+    });
+    let mut expected = json!({
+        "id": "msg_01890000000070008000000000000000", "type": "message", "role": "assistant", "model": "m-1",
+        "content": [
+            { "type": "text", "text": "a" },
+            { "type": "tool_use", "id": "c", "name": "f", "input": { "a": 1.5 } },
+            { "type": "tool_use", "id": "toolu_01890000000070008000000000000000_1", "name": "g", "input": {} },
+            { "type": "tool_use", "id": "e", "name": "h", "input": { "arguments": "{\"a\":" } },
+        ],
+        "stop_reason": "tool_use", "stop_sequence": null,
+        "usage": { "input_tokens": 3, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 0, "output_tokens": 4 },
+    });
+    assert_eq!(whole(&completion, false), expected);
+    let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "" });
+    expected["content"].as_array_mut().unwrap().insert(0, thought);
+    assert_eq!(whole(&completion, true), expected);
+    let mut answer = Answer::new(&stamp(), "asked".to_owned(), false);
+    let bytes = String::from_utf8(answer.whole(completion.to_string().as_bytes()).unwrap()).unwrap();
+    assert!(bytes.contains(r#""input":{"a":1.50}"#), "{bytes}");
+}
+
+#[test]
+fn why_it_stopped_is_said_in_anthropics_words() {
+    for (finish, more, reason) in [
+        (json!("stop"), json!({ "content": "a" }), "end_turn"),
+        (json!("eos"), json!({ "content": "a" }), "end_turn"),
+        (json!(null), json!({}), "end_turn"),
+        (json!("length"), json!({ "content": "a" }), "max_tokens"),
+        (json!("content_filter"), json!({ "content": "" }), "refusal"),
+        (json!("stop"), json!({ "refusal": "no" }), "refusal"),
+        (
+            json!("tool_calls"),
+            json!({ "tool_calls": [{ "id": "c", "function": { "name": "f" } }] }),
+            "tool_use",
+        ),
+        (
+            json!("stop"),
+            json!({ "tool_calls": [{ "id": "c", "function": { "name": "f" } }] }),
+            "tool_use",
+        ),
+        (
+            json!("length"),
+            json!({ "tool_calls": [{ "id": "c", "function": { "name": "f" } }] }),
+            "max_tokens",
+        ),
+    ] {
+        let completion = json!({ "choices": [{ "message": more, "finish_reason": finish }] });
+        assert_eq!(whole(&completion, false)["stop_reason"], reason, "{completion}");
+        let chunk = json!({ "choices": [{ "delta": more, "finish_reason": finish }] });
+        let events = stream(&mut Answer::new(&stamp(), "m".to_owned(), false), &[chunk], None);
+        let (_, delta) = &events[events.len() - 2];
+        assert_eq!(delta["delta"]["stop_reason"], reason, "{events:?}");
+    }
+    assert_eq!(whole(&json!({}), false)["model"], "asked");
+    assert!(Answer::new(&stamp(), "m".to_owned(), false).whole(b"[]").is_none());
+}
+
+#[test]
+fn a_stream_has_its_events_in_order() {
+    let chunk = |delta: Value| json!({ "choices": [{ "index": 0, "delta": delta }] });
+    let call = |index: i64, more: Value| {
+        let mut call = json!({ "index": index });
+        call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        chunk(json!({ "tool_calls": [call] }))
+    };
+    let chunks = [
+        chunk(json!({ "reasoning_content": "hm" })),
+        chunk(json!({ "content": "a" })),
+        chunk(json!({ "content": "b" })),
+        // The name comes late.
+        call(0, json!({ "id": "c", "function": { "arguments": "{" } })),
+        call(0, json!({ "function": { "name": "f", "arguments": "}" } })),
+        call(1, json!({ "id": "d", "function": { "name": "g", "arguments": "{}" } })),
+        json!({ "choices": [{ "delta": {}, "finish_reason": "tool_calls" }], "usage": { "prompt_tokens": 1, "completion_tokens": 1 } }),
+        json!({ "choices": [], "usage": { "prompt_tokens": 5, "completion_tokens": 2 } }),
+    ];
+    let events = stream(&mut Answer::new(&stamp(), "m".to_owned(), true), &chunks, None);
+    let told: Vec<String> = events
+        .iter()
+        .map(|(name, data)| {
+            let what = [&data["content_block"]["type"], &data["delta"]["type"]]
+                .into_iter()
+                .find_map(Value::as_str);
+            match (data["index"].as_i64(), what) {
+                (Some(index), Some(what)) => format!("{name} {index} {what}"),
+                (Some(index), None) => format!("{name} {index}"),
+                _ => name.clone(),
+            }
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "message_start",
+            "ping",
+            "content_block_start 0 thinking",
+            "content_block_delta 0 thinking_delta",
+            "content_block_stop 0",
+            "content_block_start 1 text",
+            "content_block_delta 1 text_delta",
+            "content_block_delta 1 text_delta",
+            "content_block_stop 1",
+            "content_block_start 2 tool_use",
+            "content_block_delta 2 input_json_delta",
+            "content_block_stop 2",
+            "content_block_start 3 tool_use",
+            "content_block_delta 3 input_json_delta",
+            "content_block_stop 3",
+            "message_delta",
+            "message_stop",
+        ]
+    );
+    let (_, delta) = &events[events.len() - 2];
+    assert_eq!(
+        (&delta["usage"]["input_tokens"], &delta["usage"]["output_tokens"]),
+        (&json!(5), &json!(2))
+    );
+}
+
+#[test]
+fn a_stream_that_breaks_ends_with_an_error() {
+    let problem = Problem::new(actix_web::http::StatusCode::BAD_GATEWAY, "upstream_error", "it broke");
+    let chunk = json!({ "choices": [{ "delta": { "content": "a" } }] });
+    let events = stream(
+        &mut Answer::new(&stamp(), "m".to_owned(), false),
+        &[chunk],
+        Some(&problem),
+    );
+    let (name, error) = events.last().unwrap();
+    assert_eq!(name, "error");
+    assert_eq!(
+        (
+            &error["error"]["type"],
+            &error["error"]["code"],
+            &error["error"]["message"]
+        ),
+        (&json!("api_error"), &json!("upstream_error"), &json!("it broke"))
+    );
+}
+
+/// What Anthropic's SDKs make of a stream.
+fn assembled(events: &[(String, Value)]) -> Value {
+    let mut message = Value::Null;
+    let mut inputs: Vec<String> = Vec::new();
+    for (name, data) in events {
+        let index = usize::try_from(data["index"].as_u64().unwrap_or(0)).unwrap();
+        match name.as_str() {
+            "message_start" => message = data["message"].clone(),
+            "content_block_start" => {
+                let content = message["content"].as_array_mut().unwrap();
+                assert_eq!(content.len(), index);
+                content.push(data["content_block"].clone());
+                inputs.push(String::new());
+            }
+            "content_block_delta" => {
+                let (block, delta) = (&mut message["content"][index], &data["delta"]);
+                if let Some(text) = delta["text"].as_str() {
+                    block["text"] = (block["text"].as_str().unwrap().to_owned() + text).into();
+                }
+                if let Some(json) = delta["partial_json"].as_str() {
+                    inputs[index].push_str(json);
+                }
+            }
+            "content_block_stop" if !inputs[index].is_empty() => {
+                message["content"][index]["input"] = serde_json::from_str(&inputs[index]).unwrap();
+            }
+            "message_delta" => {
+                for key in ["stop_reason", "stop_sequence"] {
+                    message[key] = data["delta"][key].clone();
+                }
+                message["usage"] = data["usage"].clone();
+            }
+            _ => {}
+        }
+    }
+    message
+}
+
+proptest! {
+    #[test]
+    fn a_stream_says_what_the_whole_answer_says(said in any_answer()) {
+        let events = stream(&mut Answer::new(&stamp(), "m".to_owned(), false), &said.chunks, None);
+        prop_assert_eq!(assembled(&events), whole(&said.whole, false));
+    }
+}
