@@ -86,7 +86,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
 
     let parts = Parts {
         store: adapters.store.kind(),
-        models: adapters.models.name().to_owned(),
+        models: adapters.providers.models.name().to_owned(),
         payments: adapters.payments.as_ref().map_or("none", |p| p.name()),
         mailer: adapters.mailer.as_ref().map_or("none", |m| m.name()),
     };

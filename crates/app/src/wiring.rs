@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ai_provider::{Echo, OpenAiCompatible, OpenAiOptions};
+use anteroom_ai_provider::{Echo, OpenAiCompatible, OpenAiOptions, Timeouts};
 use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
@@ -18,12 +18,12 @@ use anteroom_mail_folder::MailFolder;
 use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
 use anteroom_password_filter::PasswordFilter;
 use anteroom_ports::{
-    ChatModel, Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
+    ChatModel, Clock, Embedder, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
 };
 use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::ChatOptions;
+use anteroom_services::chat::{ChatOptions, Providers};
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -104,7 +104,7 @@ pub struct Adapters {
     /// Mail, if it can leave.
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Models.
-    pub models: Arc<dyn ChatModel>,
+    pub providers: Providers,
     /// Payment, if anything is sold.
     pub payments: Option<Arc<dyn PaymentProvider>>,
     /// Rate limits.
@@ -155,7 +155,7 @@ impl Adapters {
             },
             signer: Arc::new(KeyRing::new(&keys, ring)?),
             mailer: mailer(settings, &clock)?,
-            models: models(settings, &clock)?,
+            providers: providers(settings, &clock)?,
             payments: payments(settings, &keys, local)?,
             secrets: Arc::new(keys),
             clock,
@@ -204,23 +204,31 @@ pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Res
 }
 
 /// The model provider that the settings name. Connects to nothing yet.
-pub(crate) fn models(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn ChatModel>> {
+pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Providers> {
+    fn both<P: ChatModel + Embedder + 'static>(provider: P) -> Providers {
+        let provider = Arc::new(provider);
+        Providers {
+            models: provider.clone(),
+            embedder: provider,
+        }
+    }
     let Some((base_url, api_key)) = settings.model_provider() else {
-        return Ok(Arc::new(Echo::new(Arc::clone(clock))));
+        return Ok(both(Echo::new(Arc::clone(clock))));
     };
     let ms = |n: u32| Duration::from_millis(n.into());
     let ai = &settings.ai;
     let provider = OpenAiCompatible::new(OpenAiOptions {
         base_url,
         api_key: api_key.unwrap_or_else(|| SecretString::from("")),
-        connect_timeout: ms(ai.connect_timeout_ms),
-        first_token_timeout: ms(ai.first_token_timeout_ms),
-        idle_timeout: ms(ai.idle_timeout_ms),
-        total_timeout: ms(ai.total_timeout_ms),
+        timeouts: Timeouts {
+            connect: ms(ai.connect_timeout_ms),
+            first_token: ms(ai.first_token_timeout_ms),
+            idle: ms(ai.idle_timeout_ms),
+            total: ms(ai.total_timeout_ms),
+        },
+        azure: None,
     });
-    Ok(Arc::new(
-        provider.context("the model provider's settings cannot be used")?,
-    ))
+    Ok(both(provider.context("the model provider's settings cannot be used")?))
 }
 
 fn payments(
@@ -335,7 +343,7 @@ impl Services {
         );
         let chat = Chat::new(
             store(),
-            Arc::clone(&a.models),
+            a.providers.clone(),
             clock(),
             ids(),
             Arc::clone(&sessions),

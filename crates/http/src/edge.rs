@@ -314,7 +314,7 @@ fn preflight(request: &ServiceRequest, options: &HttpOptions, id: &str) -> HttpR
 }
 
 /// Routes whose errors OpenAI's SDKs read.
-fn speaks_openai(path: &str) -> bool {
+pub(crate) fn speaks_openai(path: &str) -> bool {
     ["/v1/chat/completions", "/v1/embeddings", "/v1/models"]
         .iter()
         .any(|p| path == *p || path.strip_prefix(p).is_some_and(|rest| rest.starts_with('/')))

@@ -57,6 +57,8 @@ use crate::{accounts, audit, billing, chat, ops, protection, sessions};
         billing::show_checkout::handle,
         billing::pay_checkout::handle,
         chat::list_models::handle,
+        chat::get_model::handle,
+        chat::create_embeddings::handle,
         chat::complete::handle,
         chat::create_conversation::handle,
         chat::list_conversations::handle,
@@ -99,7 +101,8 @@ pub fn openapi() -> OpenApi {
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
 
     for route in crate::routes() {
-        let Some(operation) = operation(&mut document, route.path, &route.method) else {
+        let path = documented(route.path);
+        let Some(operation) = operation(&mut document, &path, &route.method) else {
             continue;
         };
         if route.who != Who::Anonymous {
@@ -109,14 +112,13 @@ pub fn openapi() -> OpenApi {
                 SecurityRequirement::new("cookie", none),
             ]);
         }
-        let openai = route.path == "/v1/chat/completions" || route.path == "/v1/models";
+        let openai = crate::edge::speaks_openai(&path);
         operation
             .responses
             .responses
             .insert("default".to_owned(), RefOr::T(error_answer(openai)));
         // An identifier that belongs to the operation, for generated clients: `post_v1_auth_signup`.
-        let words: Vec<&str> = route
-            .path
+        let words: Vec<&str> = path
             .split(['/', '.', '-', '{', '}'])
             .filter(|w| !w.is_empty())
             .collect();
@@ -124,6 +126,11 @@ pub fn openapi() -> OpenApi {
         operation.operation_id = Some(id.trim_end_matches('_').to_owned());
     }
     document
+}
+
+/// A route's path as the document has it, where a name may stand for more than one segment: `{id:.+}` is `{id}`.
+fn documented(path: &str) -> String {
+    path.replace(":.+}", "}")
 }
 
 fn operation<'a>(
@@ -169,7 +176,7 @@ mod tests {
                 continue;
             }
             assert!(
-                operation(&mut document, route.path, &route.method).is_some(),
+                operation(&mut document, &documented(route.path), &route.method).is_some(),
                 "{} {} is not documented",
                 route.method,
                 route.path

@@ -48,6 +48,8 @@ pub fn routes() -> Vec<Route> {
         get    "/stripe-stub/checkout/{id}"      => billing::show_checkout::handle;
         post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
         get    "/v1/models"                      => chat::list_models::handle;
+        get    "/v1/models/{id:.+}"              => chat::get_model::handle;
+        post   "/v1/embeddings"                  => chat::create_embeddings::handle;
         post   "/v1/chat/completions"            => chat::complete::handle;
         post   "/v1/conversations"               => chat::create_conversation::handle;
         get    "/v1/conversations"               => chat::list_conversations::handle;

@@ -5,6 +5,7 @@ mod auth;
 pub mod billing;
 mod chat;
 mod conversations;
+mod embeddings;
 mod me;
 mod models;
 mod plans;

@@ -14,7 +14,7 @@ use crate::config::{DatabaseTarget, MailTransport, Settings};
 use crate::logging::{self, Output};
 use crate::secret_file::existing_secret_key;
 use crate::system::{SystemClock, SystemIds};
-use crate::wiring::{breached_passwords, mailer, models, open_store};
+use crate::wiring::{breached_passwords, mailer, open_store, providers};
 
 struct Findings {
     bad: bool,
@@ -76,9 +76,9 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         return;
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    match models(settings, &clock) {
+    match providers(settings, &clock) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
-        Ok(provider) => look_at_models(settings, &*provider, findings).await,
+        Ok(providers) => look_at_models(settings, &*providers.models, findings).await,
     }
 }
 

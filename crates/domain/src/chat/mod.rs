@@ -1,9 +1,11 @@
 //! Models, calls to them, conversations and their short-term memory.
 
+mod embed_request;
 mod memory;
 mod raw;
 mod request;
 
+pub use embed_request::EmbedRequest;
 pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};

@@ -3,8 +3,10 @@
 pub mod change_conversation;
 pub mod complete;
 pub mod create_conversation;
+pub mod create_embeddings;
 pub mod delete_conversation;
 pub mod get_conversation;
+pub mod get_model;
 pub mod list_conversations;
 pub mod list_messages;
 pub mod list_models;

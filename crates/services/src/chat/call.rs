@@ -15,6 +15,7 @@ use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
+use super::complete_chat::ChatError;
 use crate::elapsed_ms;
 use crate::ops::Lease;
 use crate::sessions::LiveSession;
@@ -84,6 +85,16 @@ pub enum CallRefused {
     Store(#[from] StoreError),
 }
 
+/// What a call may use.
+pub(super) struct Needs<'a> {
+    /// Of which model.
+    pub(super) model: &'a str,
+    /// The least that its prompt has, in tokens.
+    pub(super) prompt_least: i64,
+    /// The most that it may use.
+    pub(super) worst: TokenUsage,
+}
+
 /// A call under way.
 pub(super) struct Call {
     pub(super) request_id: RequestId,
@@ -140,6 +151,21 @@ impl Call {
         );
     }
 
+    /// How a call that brought an error ends; one that is the provider's fault is logged.
+    pub(super) fn outcome_of(&self, error: &ChatError) -> Outcome {
+        match error {
+            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
+            e => {
+                warn!(event = "chat.call.failed", call_id = %self.request_id, model = %self.model, reason = %e);
+                if self.delivered() {
+                    Outcome::Partial
+                } else {
+                    Outcome::Failed
+                }
+            }
+        }
+    }
+
     pub(super) fn delivered(&self) -> bool {
         self.output_bytes > 0 || self.first_token_ms.is_some()
     }
@@ -191,6 +217,15 @@ impl Chat {
         }
     }
 
+    /// What a completion may use.
+    pub(super) fn needs<'a>(&self, request: &'a ChatRequest) -> Needs<'a> {
+        Needs {
+            model: &request.model,
+            prompt_least: request.prompt_estimate / 2,
+            worst: request.worst_case(self.options.max_output_tokens),
+        }
+    }
+
     /// Holds what the call may use, within the unit of work.
     pub(super) async fn reserve(
         &self,
@@ -198,11 +233,10 @@ impl Chat {
         id: ReservationId,
         who: &LiveSession,
         access: &Access,
-        request: &ChatRequest,
+        needs: Needs<'_>,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
         let owner = Owner::account(who.user.id);
-        let prompt_least = request.prompt_estimate / 2;
         let mut holds = Vec::with_capacity(3);
         let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
         holds.push(Hold {
@@ -214,10 +248,7 @@ impl Chat {
             amount: 1,
             limit,
         });
-        let worst = self
-            .options
-            .prices
-            .capped(&request.model, request.worst_case(self.options.max_output_tokens));
+        let worst = self.options.prices.capped(needs.model, needs.worst);
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
         }
@@ -226,9 +257,9 @@ impl Chat {
             request_id: RequestId(self.ids.uuid()),
             owner,
             session_id: who.session.id,
-            model: request.model.clone(),
+            model: needs.model.to_owned(),
             at_least: TokenUsage {
-                prompt_tokens: prompt_least,
+                prompt_tokens: needs.prompt_least,
                 ..TokenUsage::default()
             },
             holds,
@@ -243,7 +274,7 @@ impl Chat {
                 model: reservation.model,
                 owner,
                 session_id: who.session.id,
-                prompt_least,
+                prompt_least: needs.prompt_least,
                 started: Instant::now(),
                 first_token_ms: None,
                 output_bytes: 0,

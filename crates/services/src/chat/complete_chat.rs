@@ -10,7 +10,7 @@ use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatReply, ProviderEr
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, warn};
+use tracing::Instrument as _;
 
 use super::Chat;
 use super::call::{Call, CallRefused};
@@ -89,7 +89,7 @@ impl Chat {
         self.check_model(&access, &request.model).await?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
+        let call = self.reserve(&mut *unit, id, who, &access, self.needs(&request)).await?;
         unit.commit().await.map_err(CallRefused::from)?;
 
         let outgoing = ChatCall {
@@ -135,7 +135,7 @@ impl Driver {
                 self.call.note(answer.text.len().max(1), answer.usage);
                 (Outcome::Complete, Ok(answer))
             }
-            Err(e) => (self.outcome_of(&e), Err(e)),
+            Err(e) => (self.call.outcome_of(&e), Err(e)),
         };
         // The answer leaves first; booking it is not what the client waits for.
         let _ = reply.send(answer);
@@ -152,7 +152,7 @@ impl Driver {
         // Until the first chunk an error still has a status of its own, so nothing is answered before it.
         let outcome = match self.chat.open_stream(&self.call, &self.gone, outgoing).await {
             Err(e) => {
-                let outcome = self.outcome_of(&e);
+                let outcome = self.call.outcome_of(&e);
                 let _ = ready.send(Err(e));
                 outcome
             }
@@ -183,7 +183,7 @@ impl Driver {
             }
         };
         drop(incoming);
-        let outcome = self.outcome_of(&failed);
+        let outcome = self.call.outcome_of(&failed);
         // That it broke off shows in what is missing, too: a reader that does not read is not waited for any longer.
         let _ = tokio::time::timeout(LAST_WORD, out.send(Relayed::Failed(failed))).await;
         outcome
@@ -193,19 +193,5 @@ impl Driver {
     fn pass(&mut self, chunk: ChatChunk, include_usage: bool) -> Option<Bytes> {
         self.call.note(chunk.output_bytes, chunk.usage);
         (include_usage || !chunk.usage_only).then_some(chunk.data)
-    }
-
-    fn outcome_of(&self, error: &ChatError) -> Outcome {
-        match error {
-            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
-            e => {
-                warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
-                if self.call.delivered() {
-                    Outcome::Partial
-                } else {
-                    Outcome::Failed
-                }
-            }
-        }
     }
 }

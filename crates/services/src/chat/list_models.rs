@@ -26,6 +26,12 @@ impl Chat {
             .collect())
     }
 
+    /// A model that the caller's plan may use.
+    pub async fn find_model(&self, who: &LiveSession, name: &str) -> Result<Option<OfferedModel>, ProviderError> {
+        let models = self.list_models(who).await?;
+        Ok(models.into_iter().find(|model| model.id == name))
+    }
+
     /// The names of all models on offer, if they can be had now.
     pub async fn offered_names(&self) -> Result<Vec<String>, ProviderError> {
         if !self.options.models.is_empty() {

@@ -3,6 +3,7 @@
 mod call;
 mod complete_chat;
 mod conversations;
+mod create_embeddings;
 mod incoming;
 mod list_models;
 mod send_message;
@@ -13,6 +14,7 @@ mod tend_calls;
 pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
+pub use create_embeddings::Embeddings;
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
 use anteroom_ports::chat::OfferedModel;
-use anteroom_ports::{ChatModel, Clock, Ids, Store};
+use anteroom_ports::{ChatModel, Clock, Embedder, Ids, Store};
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
@@ -52,10 +54,20 @@ pub struct ChatOptions {
     pub lease: SignedDuration,
 }
 
+/// Who answers.
+#[derive(Clone)]
+pub struct Providers {
+    /// Answers.
+    pub models: Arc<dyn ChatModel>,
+    /// Makes vectors.
+    pub embedder: Arc<dyn Embedder>,
+}
+
 /// The use cases of chat.
 pub struct Chat {
     store: Arc<dyn Store>,
     provider: Arc<dyn ChatModel>,
+    embedder: Arc<dyn Embedder>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     sessions: Arc<Sessions>,
@@ -76,7 +88,7 @@ impl Chat {
     /// Puts the context together.
     pub fn new(
         store: Arc<dyn Store>,
-        provider: Arc<dyn ChatModel>,
+        providers: Providers,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         sessions: Arc<Sessions>,
@@ -86,7 +98,8 @@ impl Chat {
         Self {
             leases: Leases::of(options.lease),
             store,
-            provider,
+            provider: providers.models,
+            embedder: providers.embedder,
             clock,
             ids,
             sessions,

@@ -136,7 +136,7 @@ impl Chat {
         {
             return Err(SendMessageError::Busy);
         }
-        let call = self.reserve(&mut *unit, id, who, &access, &request).await?;
+        let call = self.reserve(&mut *unit, id, who, &access, self.needs(&request)).await?;
         unit.insert_message(&question).await?;
         unit.insert_message(&answer).await?;
         unit.commit().await?;

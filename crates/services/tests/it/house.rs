@@ -17,7 +17,7 @@ use anteroom_ports::billing::QuotaLevel;
 use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::ChatOptions;
+use anteroom_services::chat::{ChatOptions, Providers};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -26,6 +26,7 @@ use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
 use anteroom_testkit::chat::ScriptedModel;
+use anteroom_testkit::embedder::ScriptedEmbedder;
 use anteroom_testkit::ops::{FixedClock, SeededIds};
 use anteroom_testkit::protection::OpenLimiter;
 use anteroom_testkit::sessions::{FakeSecrets, FakeSigner};
@@ -71,6 +72,7 @@ pub struct House {
     pub hasher: Arc<PlainHasher>,
     pub mailer: Arc<RecordingMailer>,
     pub model: Arc<ScriptedModel>,
+    pub embedder: ScriptedEmbedder,
     pub payments: Arc<FakePayments>,
     pub accounts: Arc<Accounts>,
     pub sessions: Arc<Sessions>,
@@ -357,9 +359,13 @@ impl House {
             total_timeout: std::time::Duration::from_secs(2),
             lease: LEASE,
         };
+        let embedder = ScriptedEmbedder::new();
         let chat = Arc::new(Chat::new(
             store.clone(),
-            model.clone(),
+            Providers {
+                models: model.clone(),
+                embedder: Arc::new(embedder.clone()),
+            },
             clock.clone(),
             ids.clone(),
             sessions.clone(),
@@ -380,6 +386,7 @@ impl House {
             hasher,
             mailer,
             model,
+            embedder,
             payments,
             accounts,
             sessions,
