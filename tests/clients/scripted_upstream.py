@@ -3,8 +3,10 @@
 GET /_log answers what was asked of it: path, headers, the body's bytes, and when a client left early.
 """
 
+import base64
 import json
 import select
+import struct
 import sys
 import threading
 import time
@@ -34,6 +36,17 @@ def chunk(model, delta, finish=None):
 def odd(answer):
     """With a number as no parser would write it again, in a field that nobody knows."""
     return json.dumps(answer)[:-1] + ', "x_price": 1.50}'
+
+
+def vectors(request):
+    inputs = [request["input"]] if isinstance(request["input"], str) else request["input"]
+    data = []
+    for index in range(len(inputs)):
+        vector = [index + 1.0, -2.0]
+        if request.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack("<2f", *vector)).decode()
+        data.append({"object": "embedding", "index": index, "embedding": vector})
+    return {"object": "list", "model": request["model"], "data": data, "usage": {"prompt_tokens": 6, "total_tokens": 6}}
 
 
 def error(message, kind="server_error", code=None):
@@ -71,6 +84,8 @@ class Upstream(BaseHTTPRequestHandler):
         with LOCK:
             LOG.append(entry)
         request = json.loads(raw)
+        if self.path == "/v1/embeddings":
+            return self.send_json(200, vectors(request))
         model, streamed = request["model"], request.get("stream", False)
         try:
             self.play(model, streamed, request, entry)

@@ -87,6 +87,24 @@ class Relay(Errors, unittest.TestCase):
         self.assertIn("words", [m.id for m in self.ai.models.list()])
         self.assertEqual(["words"], [m.id for m in client(sign_up()).models.list()])
 
+    def test_a_model_by_its_name(self):
+        self.assertEqual("words", self.ai.models.retrieve("words").id)
+        with self.assertRaises(openai.NotFoundError) as raised:
+            client(sign_up()).models.retrieve("tools")
+        self.assert_error(raised.exception, 404, "model_not_found")
+
+    def test_embeddings(self):
+        # The SDK asks for base64 unless it is told otherwise.
+        answer = self.ai.embeddings.create(model="words", input=["one", "two"])
+        self.assertEqual([[1.0, -2.0], [2.0, -2.0]], [entry.embedding for entry in answer.data])
+        self.assertEqual(6, answer.usage.total_tokens)
+        self.assertEqual("base64", json.loads(last_log("words")["body"])["encoding_format"])
+        answer = self.ai.embeddings.create(model="words", input="one", encoding_format="float", dimensions=2)
+        self.assertEqual([1.0, -2.0], answer.data[0].embedding)
+        with self.assertRaises(openai.PermissionDeniedError) as raised:
+            client(sign_up()).embeddings.create(model="tools", input="one")
+        self.assert_error(raised.exception, 403, "model_not_in_plan")
+
     def test_a_whole_answer(self):
         answer = self.ai.chat.completions.create(model="words", messages=HI)
         self.assertEqual("one two three", answer.choices[0].message.content)

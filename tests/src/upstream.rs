@@ -216,22 +216,18 @@ impl Upstream {
         self.shared.scripts.lock().unwrap().insert(model.to_owned(), script);
     }
 
-    /// All calls for completions, oldest first.
+    /// All calls but those for the list of models, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
-        calls
-            .iter()
-            .filter(|c| c.path.ends_with("/chat/completions"))
-            .cloned()
-            .collect()
+        calls.iter().filter(|c| !c.path.ends_with("/models")).cloned().collect()
     }
 
-    /// The last call for a completion.
+    /// The last of them.
     pub fn last(&self) -> Call {
         self.calls().pop().expect("the upstream was called")
     }
 
-    /// Waits until so many calls for completions have come.
+    /// Waits until so many of them have come.
     pub async fn called(&self, times: usize) {
         eventually("the upstream is called", || (self.calls().len() >= times).then_some(())).await;
     }
@@ -330,6 +326,11 @@ fn usual(call: &Call) -> Script {
     if call.path.ends_with("/models") {
         return Script::json(
             r#"{"object":"list","data":[{"id":"listed-1"},{"id":"listed-2","owned_by":"them","created":7}]}"#,
+        );
+    }
+    if call.path.ends_with("/embeddings") {
+        return Script::json(
+            r#"{"object":"list","model":"scripted","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#,
         );
     }
     if call.json()["stream"] == true {

@@ -1,7 +1,8 @@
 //! What every provider of models does, whoever answers.
 //!
 //! An adapter's tests implement [`Bench`] and name it to [`chat_model_contract!`](crate::chat_model_contract): `answers`
-//! for a model that cannot fail, `answers` and `failures` for one behind a network.
+//! for a model that cannot fail, `answers` and `failures` for one behind a network, and `cumulative` where the provider may
+//! say with every chunk what it has used.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -504,12 +505,15 @@ macro_rules! chat_model_contract {
     };
     ($bench:expr; failures) => {
         $crate::chat_model_contract!(@cases $bench;
-            missing_usage_is_none cumulative_usage_is_handed_on a_tool_call_counts_as_output
+            missing_usage_is_none a_tool_call_counts_as_output
             a_stream_without_its_mark_is_a_failure a_broken_connection_is_a_failure
             an_error_midway_is_handed_on_without_the_key garbage_is_a_failure refusals_are_told_apart
             nothing_is_repeated a_provider_that_is_away_is_a_failure time_runs_out_in_stages
             a_dropped_call_is_hung_up_at_once a_slow_consumer_slows_the_provider
         );
+    };
+    ($bench:expr; cumulative) => {
+        $crate::chat_model_contract!(@cases $bench; cumulative_usage_is_handed_on);
     };
     (@cases $bench:expr; $($case:ident)+) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
 //! case.
 
 pub mod chat_model;
+pub mod embedder;
 pub mod mailer;
 pub mod payment_provider;
 pub mod store;

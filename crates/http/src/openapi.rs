@@ -66,6 +66,8 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         billing::show_checkout::handle,
         billing::pay_checkout::handle,
         chat::list_models::handle,
+        chat::get_model::handle,
+        chat::create_embeddings::handle,
         chat::complete::handle,
         chat::complete_text::handle,
         chat::create_response::handle,
@@ -128,7 +130,8 @@ pub fn openapi() -> OpenApi {
     components.add_security_scheme("api_key", SecurityScheme::Http(key));
 
     for route in crate::routes() {
-        let Some(operation) = operation(&mut document, route.path, &route.method) else {
+        let path = documented(route.path);
+        let Some(operation) = operation(&mut document, &path, &route.method) else {
             continue;
         };
         if route.who != Who::Anonymous {
@@ -148,8 +151,7 @@ pub fn openapi() -> OpenApi {
             .responses
             .insert("default".to_owned(), RefOr::T(error_answer(Shape::of(route.path))));
         // An identifier that belongs to the operation, for generated clients: `post_v1_auth_signup`.
-        let words: Vec<&str> = route
-            .path
+        let words: Vec<&str> = path
             .split(['/', '.', '-', '{', '}'])
             .filter(|w| !w.is_empty())
             .collect();
@@ -157,6 +159,11 @@ pub fn openapi() -> OpenApi {
         operation.operation_id = Some(id.trim_end_matches('_').to_owned());
     }
     document
+}
+
+/// A route's path as the document has it, where a name may stand for more than one segment: `{id:.+}` is `{id}`.
+fn documented(path: &str) -> String {
+    path.replace(":.+}", "}")
 }
 
 fn operation<'a>(
@@ -202,7 +209,7 @@ mod tests {
                 continue;
             }
             assert!(
-                operation(&mut document, route.path, &route.method).is_some(),
+                operation(&mut document, &documented(route.path), &route.method).is_some(),
                 "{} {} is not documented",
                 route.method,
                 route.path

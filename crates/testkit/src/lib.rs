@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod billing;
 pub mod chat;
+pub mod embedder;
 pub mod ops;
 pub mod protection;
 pub mod sessions;
@@ -18,6 +19,7 @@ pub mod webhooks;
 pub use accounts::{ListedPasswords, PlainHasher};
 pub use billing::FakePayments;
 pub use chat::{ScriptedModel, Step, StreamEnd};
+pub use embedder::ScriptedEmbedder;
 pub use ops::{FixedClock, SeededIds};
 pub use protection::{ClosedLimiter, OpenLimiter};
 pub use sessions::{FakeSecrets, FakeSigner};

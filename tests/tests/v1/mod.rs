@@ -6,6 +6,7 @@ pub mod billing;
 mod chat;
 mod completions;
 mod conversations;
+mod embeddings;
 mod me;
 mod messages;
 mod models;

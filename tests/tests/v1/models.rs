@@ -1,4 +1,4 @@
-//! `GET /v1/models`
+//! `GET /v1/models`, `GET /v1/models/{id}`
 
 use anteroom_tests::{Script, Setup, Upstream, on_every_store};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ on_every_store![
     offers_the_first_to_all_and_all_to_payers,
     asks_the_provider_where_the_operator_names_none,
     is_a_bad_gateway_while_the_list_cannot_be_had,
+    finds_a_model_of_the_plan_by_its_name,
     needs_a_session,
 ];
 
@@ -72,6 +73,29 @@ async fn is_a_bad_gateway_while_the_list_cannot_be_had(setup: &Setup) {
     upstream.on("models", Script::json(r#"{"object":"list","data":[{"id":"back"}]}"#));
     let list = app.get("/v1/models").by(&user).expect(200).await.json();
     assert_eq!(names(&list), ["back"]);
+}
+
+async fn finds_a_model_of_the_plan_by_its_name(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = setup.app_with(&upstream.settings("small,maker/large v2")).await;
+    let user = app.user().await;
+    let expected = json!({ "id": "small", "object": "model", "created": 0, "owned_by": "openai-compatible" });
+    let found = app.get("/v1/models/small").by(&user).expect(200).await.json();
+    assert_eq!(found, expected);
+    let large = ["/v1/models/maker/large%20v2", "/v1/models/maker%2Flarge%20v2"];
+    for path in large.into_iter().chain(["/v1/models/none", "/v1/models/SMALL"]) {
+        let answer = app.get(path).by(&user).expect(404).code("model_not_found").await.json();
+        assert_eq!(
+            (&answer["error"]["type"], &answer["error"]["param"]),
+            (&json!("invalid_request_error"), &json!("model"))
+        );
+    }
+    app.buy(&user, "pro").await;
+    for path in large {
+        let found = app.get(path).by(&user).expect(200).await.json();
+        assert_eq!(found["id"], "maker/large v2");
+    }
+    app.get("/v1/models/small").expect(401).code("unauthenticated").await;
 }
 
 async fn needs_a_session(setup: &Setup) {

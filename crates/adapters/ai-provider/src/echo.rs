@@ -13,10 +13,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use anteroom_domain::chat::TokenUsage;
-use anteroom_ports::chat::{
-    ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, ProviderErrorKind,
-};
+use anteroom_ports::chat::{ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError};
 use anteroom_ports::{ChatModel, Clock};
+
+use crate::shared::failure::bad_request;
+
+mod vectors;
 
 /// The one model it offers.
 const MODEL: &str = "echo";
@@ -348,22 +350,12 @@ fn count(words: usize) -> i64 {
     i64::try_from(words).unwrap_or(i64::MAX)
 }
 
-fn bad_request(param: Option<&str>, message: String) -> ProviderError {
-    let error = json!({ "message": message, "type": "invalid_request_error", "param": param, "code": null });
-    ProviderError {
-        kind: ProviderErrorKind::BadRequest {
-            status: 400,
-            error: Some(error),
-        },
-        detail: message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
 
     use anteroom_domain::RequestId;
+    use anteroom_ports::chat::ProviderErrorKind;
     use anteroom_testkit::FixedClock;
 
     use super::*;

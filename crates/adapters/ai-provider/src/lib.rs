@@ -3,8 +3,15 @@
 //! [`OpenAiCompatible`] relays a request's bytes to a server that speaks OpenAI's API and hands its answer back as it
 //! came. [`Echo`] needs no server: it repeats what it is told.
 
+mod anthropic;
 mod echo;
+mod gemini;
 mod openai_compatible;
+mod shared;
+mod translate;
 
+pub use anthropic::{Anthropic, AnthropicOptions};
 pub use echo::Echo;
-pub use openai_compatible::{InvalidOptions, OpenAiCompatible, OpenAiOptions};
+pub use gemini::{Gemini, GeminiOptions};
+pub use openai_compatible::{AzureOptions, OpenAiCompatible, OpenAiOptions};
+pub use shared::{InvalidOptions, Timeouts};

@@ -1,11 +1,14 @@
-//! `echo` against the contract.
+//! `echo` against the contracts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom_ai_provider::Echo;
+
 use anteroom_contract::chat_model::{ANSWER, Bench, Patience, Scene};
-use anteroom_ports::ChatModel;
-use anteroom_ports::chat::ChatCall;
+use anteroom_contract::embedder;
+use anteroom_ports::chat::{ChatCall, EmbedCall};
+use anteroom_ports::{ChatModel, Embedder};
 use anteroom_testkit::FixedClock;
 use async_trait::async_trait;
 use serde_json::json;
@@ -44,3 +47,35 @@ impl Bench for Alone {
 }
 
 anteroom_contract::chat_model_contract!(Alone; answers);
+
+#[async_trait]
+impl embedder::Bench for Alone {
+    async fn embedder(&self, scene: embedder::Scene, _: Duration) -> Box<dyn Embedder> {
+        assert_eq!(scene, embedder::Scene::Answer);
+        Box::new(Echo::new(Arc::new(FixedClock::new())))
+    }
+
+    fn call(&self, texts: &[&str], encoding_format: &str) -> EmbedCall {
+        let body = json!({ "model": "echo", "input": texts, "encoding_format": encoding_format }).to_string();
+        let ChatCall {
+            request_id,
+            model,
+            body,
+        } = call(body);
+        EmbedCall {
+            request_id,
+            model,
+            body,
+        }
+    }
+
+    fn arrived(&self) -> usize {
+        0
+    }
+
+    fn hung_up(&self) -> usize {
+        0
+    }
+}
+
+anteroom_contract::embedder_contract!(Alone; answers);

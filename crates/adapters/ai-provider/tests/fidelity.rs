@@ -1,10 +1,12 @@
 //! Bytes travel both ways as they came.
 
-use anteroom_ports::ChatModel as _;
+use anteroom_ai_provider::{AzureOptions, OpenAiCompatible, OpenAiOptions};
+use anteroom_ports::chat::{ChatCall, EmbedCall};
+use anteroom_ports::{ChatModel as _, Embedder as _};
 use serde_json::json;
 
 use crate::upstream::{Upstream, body, data, end, head, json as answer};
-use crate::{call, datas, model};
+use crate::{call, datas, model, options};
 
 /// An object that no typed view would give back the same: odd numbers, order, spaces, fields of nobody.
 const ODD: &str = "{ \"temperature\" : 1.50,\t\"z\":[1e3, 12345678901234567890 ],\n \"a\":{\"x_custom\":null},\"u\":\"\\u00e4ä\",\"choices\":[{\"finish_reason\":\"eos\",\"index\":0,\"message\":{\"content\":\"hi\",\"x\":1.0}}] }";
@@ -132,4 +134,59 @@ async fn a_stream_may_be_of_nothing() {
     let upstream = Upstream::start(|_| vec![head(), body("data: [DONE]\n\n"), end()]).await;
     let events = model(&upstream.base_url, "sk-1").stream(call("{}")).await.unwrap();
     assert!(datas(events).await.is_empty());
+}
+
+#[tokio::test]
+async fn vectors_are_asked_for_and_handed_on_untouched() {
+    const VECTORS: &str =
+        "{ \"x\":1.50,\"data\":[ {\"embedding\":[ 1e-3 ]}], \"usage\":{\"prompt_tokens\":3,\"total_tokens\":3}}";
+    let upstream = Upstream::start(|_| vec![answer(200, VECTORS)]).await;
+    let plain = call(ODD);
+    let asked = EmbedCall {
+        request_id: plain.request_id,
+        model: plain.model,
+        body: plain.body,
+    };
+    let reply = model(&upstream.base_url, "sk-1").embed(asked).await.unwrap();
+    assert_eq!(reply.body, VECTORS);
+    assert_eq!(reply.usage.unwrap().prompt_tokens, 3);
+    let seen = upstream.seen();
+    assert_eq!(seen.requests[0].path, "/v1/embeddings");
+    assert_eq!(seen.requests[0].body, ODD.as_bytes());
+}
+
+#[tokio::test]
+async fn azure_gets_its_header_and_its_addresses() {
+    let upstream = Upstream::start(|_| vec![answer(200, "{\"choices\":[],\"data\":[]}")]).await;
+    for (api_version, chat, models) in [
+        (None, "/v1/chat/completions", "/v1/models"),
+        (
+            Some("2024-10-21"),
+            "/v1/deployments/a%2Fb/chat/completions?api-version=2024-10-21",
+            "/v1/models?api-version=2024-10-21",
+        ),
+    ] {
+        let azure = AzureOptions {
+            api_version: api_version.map(str::to_owned),
+        };
+        let model = OpenAiCompatible::new(OpenAiOptions {
+            azure: Some(azure),
+            ..options(&upstream.base_url, "key-1")
+        })
+        .unwrap();
+        let asked = ChatCall {
+            model: "a/b".to_owned(),
+            ..call("{}")
+        };
+        model.complete(asked).await.unwrap();
+        model.models().await.unwrap();
+        let mut seen = upstream.seen();
+        let paths: Vec<_> = seen.requests.iter().map(|r| r.path.as_str()).collect();
+        assert_eq!(paths, [chat, models]);
+        for request in &seen.requests {
+            assert_eq!(request.header("api-key"), Some("key-1"));
+            assert_eq!(request.header("authorization"), None);
+        }
+        seen.requests.clear();
+    }
 }

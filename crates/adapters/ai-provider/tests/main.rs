@@ -1,16 +1,19 @@
 //! The adapters against the contract of their port, and what is OpenAI's own on top of it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod anthropic;
 mod echo;
 mod fidelity;
+mod gemini;
 mod scenes;
 mod secrecy;
+mod stage;
 mod transport;
 mod upstream;
 
 use std::time::Duration;
 
-use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions};
+use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions, Timeouts};
 use anteroom_domain::RequestId;
 use anteroom_ports::chat::{ChatCall, ChatEvent, ChatStream};
 use bytes::Bytes;
@@ -20,14 +23,19 @@ use uuid::Uuid;
 /// Enough for a machine that is busy with something else.
 const LONG: Duration = Duration::from_secs(30);
 
+const PATIENT: Timeouts = Timeouts {
+    connect: LONG,
+    first_token: LONG,
+    idle: LONG,
+    total: LONG,
+};
+
 fn options(base_url: &str, api_key: &str) -> OpenAiOptions {
     OpenAiOptions {
         base_url: base_url.parse().unwrap(),
         api_key: api_key.into(),
-        connect_timeout: LONG,
-        first_token_timeout: LONG,
-        idle_timeout: LONG,
-        total_timeout: LONG,
+        timeouts: PATIENT,
+        azure: None,
     }
 }
 

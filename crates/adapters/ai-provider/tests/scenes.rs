@@ -1,66 +1,38 @@
-//! The contract's scenes in OpenAI's words.
+//! An OpenAI-compatible server against the contracts.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions};
-use anteroom_contract::chat_model::{ANSWER, ARGUMENTS, Bench, FAILURE, KEY, Patience, Scene, USAGE};
+use anteroom_contract::chat_model::USAGE;
+use anteroom_contract::chat_model::{ANSWER, ARGUMENTS, FAILURE, KEY, Scene};
 use anteroom_domain::chat::TokenUsage;
-use anteroom_ports::ChatModel;
-use anteroom_ports::chat::ChatCall;
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::upstream::{Received, Step, Upstream, body, data, end, head, json as answer, whole};
-use crate::{call, options};
+use crate::options;
+use crate::stage::{Stage, VectorStage, base64, vector_of};
+use crate::upstream::{Received, Step, body, data, end, head, json as answer, whole};
 
-/// A provider behind the adapter, which plays a scene.
-#[derive(Default)]
-struct Stage {
-    upstreams: Mutex<Vec<Upstream>>,
+fn stage() -> Stage {
+    Stage::new(play, |base_url, timeouts| Box::new(openai(base_url, timeouts)))
 }
 
-impl Stage {
-    fn count(&self, of: impl Fn(&Upstream) -> usize) -> usize {
-        self.upstreams.lock().unwrap().iter().map(of).sum()
-    }
+fn vectors() -> VectorStage {
+    VectorStage::new(embed, |base_url, timeouts| Box::new(openai(base_url, timeouts)))
 }
 
-#[async_trait]
-impl Bench for Stage {
-    async fn model(&self, scene: Scene, patience: Patience) -> Box<dyn ChatModel> {
-        let upstream = Upstream::start(move |request| play(scene, request)).await;
-        let model = OpenAiCompatible::new(OpenAiOptions {
-            first_token_timeout: patience.first_token,
-            idle_timeout: patience.idle,
-            total_timeout: patience.total,
-            ..options(&upstream.base_url, KEY)
-        });
-        if scene != Scene::Away {
-            self.upstreams.lock().unwrap().push(upstream);
-        }
-        Box::new(model.unwrap())
-    }
-
-    fn call(&self, streamed: bool) -> ChatCall {
-        call(json!({ "model": "m", "messages": [], "stream": streamed }).to_string())
-    }
-
-    fn arrived(&self) -> usize {
-        self.count(|upstream| upstream.seen().requests.len())
-    }
-
-    fn hung_up(&self) -> usize {
-        self.count(|upstream| upstream.seen().hung_up)
-    }
-
-    fn sent_bytes(&self) -> usize {
-        self.count(|upstream| upstream.seen().sent_bytes)
-    }
+fn openai(base_url: &str, timeouts: anteroom_ai_provider::Timeouts) -> OpenAiCompatible {
+    let options = OpenAiOptions {
+        timeouts,
+        ..options(base_url, KEY)
+    };
+    OpenAiCompatible::new(options).unwrap()
 }
 
-anteroom_contract::chat_model_contract!(Stage::default(); answers);
-anteroom_contract::chat_model_contract!(Stage::default(); failures);
+anteroom_contract::chat_model_contract!(stage(); answers);
+anteroom_contract::chat_model_contract!(stage(); failures);
+anteroom_contract::chat_model_contract!(stage(); cumulative);
+anteroom_contract::embedder_contract!(vectors(); answers);
+anteroom_contract::embedder_contract!(vectors(); failures);
 
 /// What the provider does with a request.
 fn play(scene: Scene, request: &Received) -> Vec<Step> {
@@ -85,6 +57,30 @@ fn play(scene: Scene, request: &Received) -> Vec<Step> {
     } else {
         at_once(scene)
     }
+}
+
+/// The vectors that a request asks for.
+fn embed(request: &Received, usage: bool) -> Vec<Step> {
+    assert_eq!(request.path, "/v1/embeddings");
+    let request: Value = serde_json::from_slice(&request.body).unwrap();
+    let texts = request["input"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap());
+    let entry = |(index, text)| {
+        let vector = vector_of(text);
+        let embedding = match request["encoding_format"].as_str() {
+            Some("base64") => json!(base64(&vector)),
+            _ => json!(vector),
+        };
+        json!({ "object": "embedding", "index": index, "embedding": embedding })
+    };
+    let mut made = json!({ "object": "list", "model": "m", "data": texts.enumerate().map(entry).collect::<Vec<_>>() });
+    if usage {
+        made["usage"] = json!({ "prompt_tokens": 7, "total_tokens": 7 });
+    }
+    vec![answer(200, &made.to_string())]
 }
 
 fn failure() -> Value {

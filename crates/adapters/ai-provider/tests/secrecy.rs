@@ -3,15 +3,17 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use anteroom_ai_provider::{AzureOptions, OpenAiCompatible, OpenAiOptions};
 use anteroom_contract::chat_model::KEY;
-use anteroom_ports::ChatModel as _;
+use anteroom_ports::chat::{ChatCall, EmbedCall};
+use anteroom_ports::{ChatModel, Embedder};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::upstream::{Received, Step, Upstream, data, end, head, json as answer, whole};
-use crate::{call, model, options};
+use crate::{PATIENT, anthropic, call, gemini, model, options};
 
 /// Keeps what is logged.
 #[derive(Clone, Default)]
@@ -35,9 +37,16 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Repeats the request's Authorization in every way a provider could.
+/// The headers that show the key, one for each provider.
+const SHOW: [&str; 4] = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+fn shown_key(request: &Received) -> &str {
+    SHOW.iter().find_map(|name| request.header(name)).unwrap()
+}
+
+/// Repeats what the request showed in every way a provider could.
 fn talkative(number: usize, request: &Received) -> Vec<Step> {
-    let key = request.header("authorization").unwrap();
+    let key = shown_key(request);
     let error = json!({ "error": { "message": key, "type": key, "code": key, "param": key, key: [key] } }).to_string();
     match number {
         0..8 => {
@@ -57,9 +66,25 @@ fn talkative(number: usize, request: &Received) -> Vec<Step> {
         ],
         _ => vec![answer(
             200,
-            &json!({ "choices": [], "data": [], "key": key }).to_string(),
+            &json!({
+                "choices": [], "data": [], "models": [], "key": key, "content": [{ "type": "text", "text": key }],
+                "candidates": [{ "content": { "parts": [{ "text": key }] }, "finishReason": "STOP" }],
+            })
+            .to_string(),
         )],
     }
+}
+
+/// Everything that a provider's adapter gives away.
+async fn all_of(model: &dyn ChatModel) -> String {
+    let call = || call("{\"messages\":[]}");
+    let whole = model.complete(call()).await.map_err(|e| (e.to_string(), e));
+    let listed = model.models().await.map_err(|e| (e.to_string(), e));
+    let streamed = match model.stream(call()).await {
+        Ok(stream) => format!("{:?}", stream.events.collect::<Vec<_>>().await),
+        Err(e) => format!("{e} {e:?}"),
+    };
+    format!("{whole:?} {listed:?} {streamed}")
 }
 
 #[tokio::test]
@@ -73,22 +98,34 @@ async fn the_key_is_in_no_error_no_debug_and_no_log() {
         let mut shown = vec![format!("{:?}", options("http://a.example/v1", KEY))];
         for number in 0..16 {
             let upstream = Upstream::start(move |request| talkative(number, request)).await;
-            let model = model(&upstream.base_url, KEY);
-            shown.push(format!("{model:?}"));
-            let call = || call("{\"stream\":false}");
-            shown.push(format!(
-                "{:?}",
-                model.complete(call()).await.map_err(|e| (e.to_string(), e))
-            ));
-            shown.push(format!("{:?}", model.models().await.map_err(|e| (e.to_string(), e))));
-            match model.stream(call()).await {
-                Ok(stream) => shown.push(format!("{:?}", stream.events.collect::<Vec<_>>().await)),
-                Err(e) => shown.push(format!("{e} {e:?}")),
+            let url = &upstream.base_url;
+            let azure = OpenAiOptions {
+                azure: Some(AzureOptions::default()),
+                ..options(url, KEY)
+            };
+            let (openai, azure) = (model(url, KEY), OpenAiCompatible::new(azure).unwrap());
+            let (anthropic, gemini) = (anthropic::model(url, KEY, PATIENT), gemini::model(url, KEY, PATIENT));
+            shown.push(format!("{openai:?} {azure:?} {anthropic:?} {gemini:?}"));
+            let models: [&dyn ChatModel; 4] = [&openai, &azure, &anthropic, &gemini];
+            for model in models {
+                shown.push(all_of(model).await);
             }
-            assert_eq!(
-                upstream.seen().requests[0].header("authorization"),
-                Some(&*format!("Bearer {KEY}"))
-            );
+            let embedders: [&dyn Embedder; 3] = [&openai, &azure, &gemini];
+            for embedder in embedders {
+                let ChatCall { request_id, model, .. } = call("");
+                let body = "{\"input\":\"x\"}".into();
+                let embedded = embedder
+                    .embed(EmbedCall {
+                        request_id,
+                        model,
+                        body,
+                    })
+                    .await;
+                shown.push(format!("{:?}", embedded.map_err(|e| (e.to_string(), e))));
+            }
+            let seen = upstream.seen();
+            assert!(seen.requests.iter().all(|request| shown_key(request).ends_with(KEY)));
+            assert_eq!(seen.requests.len(), 4 * 3 + 3);
         }
         shown.concat()
     }
@@ -96,7 +133,8 @@ async fn the_key_is_in_no_error_no_debug_and_no_log() {
     .await;
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(shown.contains("[redacted]"));
-    assert!(!shown.contains(KEY), "{shown}");
+    let at = shown.find(KEY).map(|at| &shown[at.saturating_sub(300)..at + KEY.len()]);
+    assert_eq!(at, None);
     // hyper and reqwest do say something at this level, so this is no empty claim.
     assert!(log.contains("hyper") && log.len() > 1000);
     assert!(!log.contains(KEY), "{log}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions};
+use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions, Timeouts};
 use anteroom_ports::ChatModel as _;
 use anteroom_ports::chat::{ProviderErrorKind, TimeoutStage};
 use tokio::net::TcpListener;
@@ -37,7 +37,10 @@ async fn connecting_has_a_time_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("https://{}/v1", listener.local_addr().unwrap());
     let model = OpenAiCompatible::new(OpenAiOptions {
-        connect_timeout: Duration::from_millis(200),
+        timeouts: Timeouts {
+            connect: Duration::from_millis(200),
+            ..crate::PATIENT
+        },
         ..options(&base_url, "sk-1")
     });
     let model = model.unwrap();

@@ -78,6 +78,8 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Where it is; `None`: where its kind is at home.
     pub base_url: Option<Url>,
+    /// Azure's version of the API, where its addresses are by deployment.
+    pub api_version: Option<String>,
     /// The variable that holds its key.
     pub api_key_variable: Option<String>,
     /// What that variable holds; a file never does.
@@ -91,6 +93,12 @@ pub struct ProviderSettings {
 pub enum ProviderKind {
     /// OpenAI's API.
     OpenAi,
+    /// OpenAI's API as Azure has it.
+    Azure,
+    /// Anthropic's own API.
+    Anthropic,
+    /// Google's own API for Gemini.
+    Gemini,
     /// Nothing: it repeats what it is told.
     Echo,
 }

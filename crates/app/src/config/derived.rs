@@ -99,6 +99,7 @@ impl Settings {
             name: name.to_owned(),
             kind,
             base_url: None,
+            api_version: None,
             api_key_variable: None,
             api_key: None,
         };

@@ -63,8 +63,12 @@ const MODEL_PRICES: &[Field] = &[
 
 const PROVIDERS: &[Field] = &[
     required("name", FieldKind::Text),
-    required("kind", FieldKind::OneOf(&["openai", "echo"])),
+    required(
+        "kind",
+        FieldKind::OneOf(&["openai", "azure", "anthropic", "gemini", "echo"]),
+    ),
     optional("base_url", FieldKind::Url),
+    optional("api_version", FieldKind::Text),
     optional("api_key_variable", FieldKind::Text),
 ];
 

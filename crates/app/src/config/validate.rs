@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::ai::ProviderKind;
 use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
 use super::errors::{ConfigErrors, Problem, Source};
 use super::settings::{CookieSecure, MailTransport, SameSite, Settings, Signup};
@@ -226,6 +227,12 @@ impl Settings {
             let name = &provider.name;
             if let (Some(variable), None) = (&provider.api_key_variable, &provider.api_key) {
                 findings.refuse("ai.providers", format!("`{name}`: the variable {variable} is not set"));
+            }
+            if provider.kind == ProviderKind::Azure && provider.base_url.is_none() {
+                findings.refuse("ai.providers", format!("`{name}`: azure needs its base_url"));
+            }
+            if provider.kind != ProviderKind::Azure && provider.api_version.is_some() {
+                findings.refuse("ai.providers", format!("`{name}`: only azure has an api_version"));
             }
             let is_http = provider.base_url.as_ref().is_some_and(|url| url.scheme() == "http");
             if self.is_production() && provider.api_key.is_some() && is_http {

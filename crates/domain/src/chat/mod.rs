@@ -2,12 +2,14 @@
 
 mod alias;
 mod breaker;
+mod embed_request;
 mod memory;
 mod raw;
 mod request;
 
 pub use alias::{InvalidAlias, MaxTokensParameter, ModelAlias, Target};
 pub use breaker::{Breaker, BreakerPolicy};
+pub use embed_request::EmbedRequest;
 pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};

@@ -60,21 +60,53 @@ fn folded(key: &str) -> String {
         .collect()
 }
 
-fn invalid(param: &'static str, message: impl Into<String>) -> InvalidRequest {
+pub(super) fn invalid(param: &'static str, message: impl Into<String>) -> InvalidRequest {
     InvalidRequest {
         param: Some(param),
         message: message.into(),
     }
 }
 
+/// A request's members.
+pub(super) fn parse_body(bytes: &[u8]) -> Result<RawObject, InvalidRequest> {
+    RawObject::parse(bytes).map_err(|e| InvalidRequest {
+        param: None,
+        message: format!("the body is not a JSON object: {e}"),
+    })
+}
+
+/// Some servers match names whatever their case and let the last one count; they must not read another request than
+/// the one that was checked.
+pub(super) fn check_names(body: &RawObject, read: &[&str]) -> Result<(), InvalidRequest> {
+    let odd = |key: &&str| read.iter().any(|known| key != known && folded(key) == *known);
+    match body.keys().find(odd) {
+        Some(odd) => {
+            let message = format!("`{odd}` is too close to a parameter's name; write it in lower case");
+            Err(InvalidRequest { param: None, message })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The model that a request names.
+pub(super) fn model_of(body: &RawObject) -> Result<String, InvalidRequest> {
+    let model: Option<String> = body
+        .read("model")
+        .map_err(|_| invalid("model", "`model` must be a string"))?;
+    model
+        .filter(|m| !m.is_empty() && m.len() <= MAX_MODEL_BYTES)
+        .ok_or_else(|| {
+            invalid(
+                "model",
+                "`model` is missing, empty or too long; GET /v1/models lists those you may use",
+            )
+        })
+}
+
 impl ChatRequest {
     /// Reads a request's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidRequest> {
-        let body = RawObject::parse(bytes).map_err(|e| InvalidRequest {
-            param: None,
-            message: format!("the body is not a JSON object: {e}"),
-        })?;
-        Self::from_object(body)
+        Self::from_object(parse_body(bytes)?)
     }
 
     /// Reads a request that was put together by Anteroom or has been parsed already.
@@ -92,23 +124,8 @@ impl ChatRequest {
             #[serde(default)]
             include_usage: Option<bool>,
         }
-        // Some servers match names whatever their case and let the last one count; they must not read another request
-        // than the one that was checked.
-        if let Some(odd) = body
-            .keys()
-            .find(|key| READ.iter().any(|known| key != known && folded(key) == *known))
-        {
-            let message = format!("`{odd}` is too close to a parameter's name; write it in lower case");
-            return Err(InvalidRequest { param: None, message });
-        }
-        let model: String = read(&body, "model", "a string")?
-            .filter(|m: &String| !m.is_empty() && m.len() <= MAX_MODEL_BYTES)
-            .ok_or_else(|| {
-                invalid(
-                    "model",
-                    "`model` is missing, empty or too long; GET /v1/models lists those you may use",
-                )
-            })?;
+        check_names(&body, &READ)?;
+        let model = model_of(&body)?;
         let messages: Vec<Box<RawValue>> =
             read(&body, "messages", "an array")?.ok_or_else(|| invalid("messages", "`messages` is missing"))?;
         if messages.is_empty() {

@@ -10,11 +10,12 @@ use anteroom_domain::billing::{
 use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved};
-use anteroom_ports::chat::ProviderError;
+use anteroom_ports::chat::{ChatCall, ProviderError};
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
+use super::complete_chat::ChatError;
 use crate::access::Principal;
 use crate::elapsed_ms;
 use crate::ops::Lease;
@@ -105,6 +106,16 @@ pub enum CallRefused {
     Store(#[from] StoreError),
 }
 
+/// What a call may use.
+pub(super) struct Needs<'a> {
+    /// Of which model.
+    pub(super) alias: &'a Arc<ModelAlias>,
+    /// The least that its prompt has, in tokens.
+    pub(super) prompt_least: i64,
+    /// The most that it may use.
+    pub(super) worst: TokenUsage,
+}
+
 /// A call under way.
 pub(super) struct Call {
     pub(super) request_id: RequestId,
@@ -131,6 +142,15 @@ impl Call {
 
     fn served_by(&self) -> Option<ServedBy> {
         self.served_by.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a target is sent.
+    pub(super) fn outgoing(&self, request: &ChatRequest, target: &Target) -> ChatCall {
+        ChatCall {
+            request_id: self.request_id,
+            model: target.model.clone(),
+            body: request.upstream_body(&self.alias, target).into(),
+        }
     }
 
     /// When it began.
@@ -183,6 +203,21 @@ impl Call {
             model = %self.model, provider, upstream_model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
             first_token_ms = self.first_token_ms, total_ms = elapsed_ms(self.started),
         );
+    }
+
+    /// How a call that brought an error ends; one that is the provider's fault is logged.
+    pub(super) fn outcome_of(&self, error: &ChatError) -> Outcome {
+        match error {
+            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
+            e => {
+                warn!(event = "chat.call.failed", call_id = %self.request_id, model = %self.model, reason = %e);
+                if self.delivered() {
+                    Outcome::Partial
+                } else {
+                    Outcome::Failed
+                }
+            }
+        }
     }
 
     pub(super) fn delivered(&self) -> bool {
@@ -238,6 +273,15 @@ impl Chat {
         }
     }
 
+    /// What a completion may use.
+    pub(super) fn needs<'a>(&self, alias: &'a Arc<ModelAlias>, request: &ChatRequest) -> Needs<'a> {
+        Needs {
+            alias,
+            prompt_least: request.prompt_estimate / 2,
+            worst: request.worst_case(alias, self.options.max_output_tokens),
+        }
+    }
+
     /// Holds what the call may use, within the unit of work.
     pub(super) async fn reserve(
         &self,
@@ -245,20 +289,21 @@ impl Chat {
         id: ReservationId,
         who: &Principal,
         access: &Access,
-        alias: &Arc<ModelAlias>,
-        request: &ChatRequest,
+        needs: Needs<'_>,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
-        if !who.allows(&request.model) {
+        let alias = needs.alias;
+        if !who.allows(&alias.name) {
             return Err(CallRefused::ModelNotInKey {
-                model: request.model.clone(),
+                model: alias.name.clone(),
             });
         }
         let owner = Owner::account(who.user().id);
-        let prompt_least = request.prompt_estimate / 2;
-        let mut holds = Vec::with_capacity(4);
+        // Whichever of its targets answers.
+        let prices = alias.targets.iter().map(|target| self.capped(self.price(target)));
+        let worst = prices.map(|price| price.of(needs.worst)).max().unwrap_or_default();
         let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
-        holds.push(Hold {
+        let mut holds = vec![Hold {
             key: QuotaKey {
                 owner,
                 meter: METER_MESSAGES,
@@ -266,14 +311,7 @@ impl Chat {
             },
             amount: 1,
             limit,
-        });
-        let worst = request.worst_case(alias, self.options.max_output_tokens);
-        // Whichever of its targets answers.
-        let prices = alias
-            .targets
-            .iter()
-            .map(|target| self.capped(self.price(target)).of(worst));
-        let worst = prices.max().unwrap_or_default();
+        }];
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
             holds.extend(key_hold(who, worst, now));
@@ -283,9 +321,9 @@ impl Chat {
             request_id: RequestId(self.ids.uuid()),
             owner,
             used_with: who.used_with(),
-            model: request.model.clone(),
+            model: alias.name.clone(),
             at_least: TokenUsage {
-                prompt_tokens: prompt_least,
+                prompt_tokens: needs.prompt_least,
                 ..TokenUsage::default()
             },
             holds,
@@ -302,7 +340,7 @@ impl Chat {
                 served_by: Mutex::default(),
                 owner,
                 who: who.clone(),
-                prompt_least,
+                prompt_least: needs.prompt_least,
                 started: Instant::now(),
                 first_token_ms: None,
                 output_bytes: 0,

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom_domain::ReservationId;
-use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome};
-use anteroom_ports::ChatModel;
+use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome, Target};
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, ProviderError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, warn};
+use tracing::Instrument as _;
 
 use super::Chat;
 use super::call::{Call, CallRefused};
 use super::incoming::Incoming;
+use super::targets::Provider;
 use crate::access::Principal;
 
 /// What the caller gets.
@@ -90,7 +90,9 @@ impl Chat {
         let alias = self.check_model(&access, &request.model).await?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let call = self.reserve(&mut *unit, id, who, &access, &alias, &request).await?;
+        let call = self
+            .reserve(&mut *unit, id, who, &access, self.needs(&alias, &request))
+            .await?;
         unit.commit().await.map_err(CallRefused::from)?;
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
@@ -123,15 +125,18 @@ struct Driver {
 
 impl Driver {
     async fn whole(mut self, request: ChatRequest, reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>) {
-        let ask = |provider: Arc<dyn ChatModel>, outgoing| async move { provider.complete(outgoing).await };
-        let complete = async { Ok(self.chat.ask_targets(&self.call, &request, ask).await?) };
+        let ask = |provider: Provider, target: &Target| {
+            let outgoing = self.call.outgoing(&request, target);
+            async move { provider.models.complete(outgoing).await }
+        };
+        let complete = async { Ok(self.chat.ask_targets(&self.call, ask).await?) };
         let answer = self.chat.while_wanted(&self.call, &self.gone, complete).await;
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 self.call.note(answer.text.len().max(1), answer.usage);
                 (Outcome::Complete, Ok(answer))
             }
-            Err(e) => (self.outcome_of(&e), Err(e)),
+            Err(e) => (self.call.outcome_of(&e), Err(e)),
         };
         // The answer leaves first; booking it is not what the client waits for.
         let _ = reply.send(answer);
@@ -151,7 +156,7 @@ impl Driver {
         drop(request);
         let outcome = match opened {
             Err(e) => {
-                let outcome = self.outcome_of(&e);
+                let outcome = self.call.outcome_of(&e);
                 let _ = ready.send(Err(e));
                 outcome
             }
@@ -182,7 +187,7 @@ impl Driver {
             }
         };
         drop(incoming);
-        let outcome = self.outcome_of(&failed);
+        let outcome = self.call.outcome_of(&failed);
         // That it broke off shows in what is missing, too: a reader that does not read is not waited for any longer.
         let _ = tokio::time::timeout(LAST_WORD, out.send(Relayed::Failed(failed))).await;
         outcome
@@ -192,19 +197,5 @@ impl Driver {
     fn pass(&mut self, chunk: ChatChunk, include_usage: bool) -> Option<Bytes> {
         self.call.note(chunk.output_bytes, chunk.usage);
         (include_usage || !chunk.usage_only).then_some(chunk.data)
-    }
-
-    fn outcome_of(&self, error: &ChatError) -> Outcome {
-        match error {
-            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
-            e => {
-                warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
-                if self.call.delivered() {
-                    Outcome::Partial
-                } else {
-                    Outcome::Failed
-                }
-            }
-        }
     }
 }

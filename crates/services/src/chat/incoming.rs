@@ -4,8 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anteroom_domain::chat::ChatRequest;
-use anteroom_ports::ChatModel;
+use anteroom_domain::chat::{ChatRequest, Target};
 use anteroom_ports::chat::{ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
 use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::{Future, StreamExt as _};
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Chat;
 use super::call::Call;
 use super::complete_chat::ChatError;
+use super::targets::Provider;
 
 /// An answer that is under way.
 pub(super) struct Incoming {
@@ -51,12 +51,15 @@ impl Chat {
         gone: &CancellationToken,
         request: &ChatRequest,
     ) -> Result<Incoming, ChatError> {
-        let ask = |provider: Arc<dyn ChatModel>, outgoing| async move {
-            let mut stream = provider.stream(outgoing).await?;
-            let first = stream.events.next().await.ok_or_else(cut)??;
-            Ok((first, stream))
+        let ask = |provider: Provider, target: &Target| {
+            let outgoing = call.outgoing(request, target);
+            async move {
+                let mut stream = provider.models.stream(outgoing).await?;
+                let first = stream.events.next().await.ok_or_else(cut)??;
+                Ok((first, stream))
+            }
         };
-        let opening = async { Ok(self.ask_targets(call, request, ask).await?) };
+        let opening = async { Ok(self.ask_targets(call, ask).await?) };
         let (first, stream) = self.while_wanted(call, gone, opening).await?;
         let ended = Arc::clone(self).session_ended(call.who.clone(), call.model.clone());
         let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(ended);

@@ -33,6 +33,12 @@ impl Chat {
             .collect())
     }
 
+    /// A model that the caller's plan may use.
+    pub async fn find_model(&self, who: &Principal, name: &str) -> Result<Option<OfferedModel>, ProviderError> {
+        let models = self.list_models(who).await?;
+        Ok(models.into_iter().find(|model| model.id == name))
+    }
+
     /// All models on offer: the operator's list, else the first provider's, asked on first need and kept for five
     /// minutes. A provider that is away leaves the last list standing.
     pub async fn offered(&self) -> Result<Arc<[Arc<ModelAlias>]>, ProviderError> {

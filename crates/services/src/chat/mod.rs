@@ -3,6 +3,7 @@
 mod call;
 mod complete_chat;
 mod conversations;
+mod create_embeddings;
 mod incoming;
 mod list_models;
 mod send_message;
@@ -14,6 +15,7 @@ mod tend_calls;
 pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
+pub use create_embeddings::Embeddings;
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 pub use targets::{Provider, RoutingOptions};
 

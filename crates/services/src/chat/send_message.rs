@@ -136,7 +136,9 @@ impl Chat {
         {
             return Err(SendMessageError::Busy);
         }
-        let call = self.reserve(&mut *unit, id, who, &access, &alias, &request).await?;
+        let call = self
+            .reserve(&mut *unit, id, who, &access, self.needs(&alias, &request))
+            .await?;
         unit.insert_message(&question).await?;
         unit.insert_message(&answer).await?;
         unit.commit().await?;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::chat::{Breaker, BreakerPolicy, ChatRequest, ModelAlias, ServedBy, Target};
-use anteroom_ports::ChatModel;
-use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TimeoutStage};
+use anteroom_domain::chat::{Breaker, BreakerPolicy, ModelAlias, ServedBy, Target};
+use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
+use anteroom_ports::{ChatModel, Embedder};
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
@@ -21,8 +21,10 @@ use super::call::Call;
 pub struct Provider {
     /// The operator's name for it, which targets use.
     pub name: String,
-    /// It.
+    /// It, asked for answers.
     pub models: Arc<dyn ChatModel>,
+    /// It, asked for embeddings, if it makes any.
+    pub embedder: Option<Arc<dyn Embedder>>,
 }
 
 /// How failures of targets are dealt with.
@@ -158,8 +160,7 @@ impl Chat {
     pub(super) async fn ask_targets<T, F>(
         &self,
         call: &Call,
-        request: &ChatRequest,
-        ask: impl Fn(Arc<dyn ChatModel>, ChatCall) -> F,
+        ask: impl Fn(Provider, &Target) -> F,
     ) -> Result<T, ProviderError>
     where
         F: Future<Output = Result<T, ProviderError>> + Send,
@@ -169,7 +170,7 @@ impl Chat {
         let mut hopeless: Vec<&Target> = Vec::new();
         let mut round = 0;
         loop {
-            let (failed, wait) = match self.ask_each(call, alias, request, &mut hopeless, &ask).await {
+            let (failed, wait) = match self.ask_each(call, alias, &mut hopeless, &ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -192,9 +193,8 @@ impl Chat {
         &self,
         call: &Call,
         alias: &'a ModelAlias,
-        request: &ChatRequest,
         hopeless: &mut Vec<&'a Target>,
-        ask: &impl Fn(Arc<dyn ChatModel>, ChatCall) -> F,
+        ask: &impl Fn(Provider, &Target) -> F,
     ) -> Result<T, (ProviderError, Duration)>
     where
         F: Future<Output = Result<T, ProviderError>> + Send,
@@ -225,12 +225,7 @@ impl Chat {
                 provider: target.provider.clone(),
                 model: target.model.clone(),
             });
-            let outgoing = ChatCall {
-                request_id: call.request_id,
-                model: target.model.clone(),
-                body: request.upstream_body(alias, target).into(),
-            };
-            match ask(Arc::clone(&provider.models), outgoing).await {
+            match ask(provider.clone(), target).await {
                 Ok(answer) => {
                     tried.succeeded();
                     return Ok(answer);

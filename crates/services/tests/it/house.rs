@@ -28,6 +28,7 @@ use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
 use anteroom_testkit::chat::ScriptedModel;
+use anteroom_testkit::embedder::ScriptedEmbedder;
 use anteroom_testkit::ops::{FixedClock, SeededIds};
 use anteroom_testkit::protection::OpenLimiter;
 use anteroom_testkit::sessions::{FakeSecrets, FakeSigner};
@@ -76,6 +77,7 @@ pub struct House {
     pub mailer: Arc<RecordingMailer>,
     pub model: Arc<ScriptedModel>,
     pub backup: Arc<ScriptedModel>,
+    pub embedder: ScriptedEmbedder,
     pub payments: Arc<FakePayments>,
     pub access: Arc<Access>,
     pub accounts: Arc<Accounts>,
@@ -452,9 +454,11 @@ impl House {
             total_timeout: std::time::Duration::from_secs(2),
             lease: LEASE,
         };
+        let embedder = ScriptedEmbedder::new();
         let provider = |name: &str, models: &Arc<ScriptedModel>| Provider {
             name: name.to_owned(),
             models: models.clone(),
+            embedder: Some(Arc::new(embedder.clone())),
         };
         let chat = Arc::new(Chat::new(
             store.clone(),
@@ -480,6 +484,7 @@ impl House {
             mailer,
             model,
             backup,
+            embedder,
             payments,
             access,
             accounts,

@@ -14,6 +14,7 @@ mod billing;
 mod caches;
 mod changes;
 mod chat;
+mod embeddings;
 mod house;
 mod ops;
 mod protection;

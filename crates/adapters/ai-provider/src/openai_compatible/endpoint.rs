@@ -1,11 +1,16 @@
 //! Where the server is and how Anteroom shows itself there.
 
 use async_openai::config::Config;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use secrecy::SecretString;
 use url::Url;
 
-use super::InvalidOptions;
+use super::AzureOptions;
+use crate::shared::InvalidOptions;
+use crate::shared::transport::{below, check_base, key_header};
+
+/// Azure's name of the key's header.
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// The server's address and key. async-openai's own `OpenAIConfig` is not used: it reads organization and project
 /// from the environment, sends `Bearer ` without a key and panics on a key that no header can carry.
@@ -13,44 +18,51 @@ use super::InvalidOptions;
 pub(super) struct Endpoint {
     base: Url,
     key: SecretString,
-    authorization: Option<HeaderValue>,
+    headers: HeaderMap,
+    by_deployment: bool,
 }
 
 impl Endpoint {
     /// Takes a base URL up to and including the API's version (`https://api.openai.com/v1`). A query stays on every
     /// request.
-    pub(super) fn new(base: Url, key: SecretString) -> Result<Self, InvalidOptions> {
-        let plain = base.username().is_empty() && base.password().is_none() && base.fragment().is_none();
-        if !plain || !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(InvalidOptions::BaseUrl);
-        }
-        let authorization = match key.expose_secret() {
-            "" => None,
-            text => {
-                let bearer = format!("Bearer {text}");
-                let mut value = HeaderValue::from_str(&bearer).map_err(|_| InvalidOptions::ApiKey)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
+    pub(super) fn new(mut base: Url, key: SecretString, azure: Option<AzureOptions>) -> Result<Self, InvalidOptions> {
+        check_base(&base)?;
+        let headers = match azure {
+            None => key_header(AUTHORIZATION, "Bearer ", &key)?,
+            Some(_) => key_header(API_KEY, "", &key)?,
         };
+        if let Some(version) = azure.as_ref().and_then(|azure| azure.api_version.as_deref()) {
+            base.query_pairs_mut().append_pair("api-version", version);
+        }
+        let by_deployment = azure.is_some_and(|azure| azure.api_version.is_some());
         Ok(Self {
             base,
             key,
-            authorization,
+            headers,
+            by_deployment,
         })
+    }
+
+    /// Where calls to this model go. Azure's older addresses name it in the path.
+    pub(super) fn of_model(&self, model: &str, path: &str) -> Url {
+        if !self.by_deployment {
+            return below(&self.base, path);
+        }
+        let mut url = below(&self.base, "/deployments");
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(model).extend(path.split('/').filter(|s| !s.is_empty()));
+        }
+        url
     }
 }
 
 impl Config for Endpoint {
     fn headers(&self) -> HeaderMap {
-        let authorization = self.authorization.iter().map(|v| (AUTHORIZATION, v.clone()));
-        authorization.collect()
+        self.headers.clone()
     }
 
     fn url(&self, path: &str) -> String {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url.into()
+        below(&self.base, path).into()
     }
 
     fn query(&self) -> Vec<(&str, &str)> {
@@ -71,7 +83,7 @@ mod tests {
     use super::*;
 
     fn endpoint(base: &str, key: &str) -> Result<Endpoint, InvalidOptions> {
-        Endpoint::new(base.parse().unwrap(), key.into())
+        Endpoint::new(base.parse().unwrap(), key.into(), None)
     }
 
     #[test]

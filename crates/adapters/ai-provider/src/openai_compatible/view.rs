@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use anteroom_domain::chat::TokenUsage;
-use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, ProviderError};
+use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, EmbedReply, ProviderError};
 
-use super::failure;
-use super::redact::Redactor;
+use crate::shared::failure;
+use crate::shared::redact::Redactor;
 
 type Raw<'a> = Option<&'a RawValue>;
 
@@ -23,6 +23,8 @@ struct Body<'a> {
     object: Raw<'a>,
     #[serde(borrow, default)]
     choices: Raw<'a>,
+    #[serde(borrow, default)]
+    data: Raw<'a>,
     #[serde(borrow, default)]
     usage: Raw<'a>,
     #[serde(borrow, default)]
@@ -205,7 +207,7 @@ fn chunk(data: &str, redactor: &Redactor) -> Result<ChatChunk, ProviderError> {
         let delta: Said<'_> = member(choice.delta);
         chunk.output_bytes += delta.output_bytes();
         if read(choice.index).unwrap_or(0) == 0_i64 {
-            chunk.text.push_str(&text(delta.content));
+            chunk.text.push_str(&redactor.said(text(delta.content)));
         }
     }
     Ok(chunk)
@@ -224,10 +226,34 @@ pub(super) fn reply(body: Bytes, redactor: &Redactor) -> Result<ChatReply, Provi
         .find(|c| read(c.index) == Some(0_i64))
         .or(choices.first());
     let message: Said<'_> = first.map(|choice| member(choice.message)).unwrap_or_default();
-    let (text, usage) = (text(message.content), usage(view.usage));
+    let (text, usage) = (redactor.said(text(message.content)), usage(view.usage));
     Ok(ChatReply {
         body: redactor.answer(body),
         text,
+        usage,
+        dropped: Vec::new(),
+    })
+}
+
+/// Reads an answer with vectors.
+pub(super) fn embedded(body: Bytes, redactor: &Redactor) -> Result<EmbedReply, ProviderError> {
+    #[derive(Deserialize)]
+    struct Spent<'a> {
+        #[serde(borrow, default)]
+        prompt_tokens: Raw<'a>,
+    }
+    let body = String::from_utf8(body.into()).map_err(|_| failure::protocol("an answer that is not UTF-8"))?;
+    let view = Body::parse(&body, redactor)?;
+    if read::<Vec<&RawValue>>(view.data).is_none() {
+        return Err(failure::protocol("an answer without vectors"));
+    }
+    let spent = view.usage.and_then(|raw| object::<Spent<'_>>(raw.get()));
+    let usage = spent.and_then(|spent| tokens(spent.prompt_tokens)).map(|n| TokenUsage {
+        prompt_tokens: n,
+        ..TokenUsage::default()
+    });
+    Ok(EmbedReply {
+        body: redactor.answer(body),
         usage,
         dropped: Vec::new(),
     })

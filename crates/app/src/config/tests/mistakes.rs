@@ -274,7 +274,10 @@ fn providers_and_aliases_that_cannot_work_are_refused() {
     }
     let odd = r#"[{ name = "a", kind = "oracle", base_url = "ftp://a" }]"#;
     let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", odd)])).join("\n");
-    for part in ["one of openai, echo", "an address that begins with http:// or https://"] {
+    for part in [
+        "one of openai, azure, anthropic, gemini, echo",
+        "an address that begins with http:// or https://",
+    ] {
         assert!(said.contains(part), "{part} in {said}");
     }
 }

@@ -16,7 +16,7 @@ const LEAST_IN_ERRORS: usize = 4;
 const LEAST_IN_ANSWERS: usize = 16;
 
 /// Replaces the key wherever a provider echoes it.
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     key: SecretString,
 }
 
@@ -27,12 +27,12 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    pub(super) fn new(key: SecretString) -> Self {
+    pub(crate) fn new(key: SecretString) -> Self {
         Self { key }
     }
 
     /// A text for an error or a log.
-    pub(super) fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         let key = self.key.expose_secret();
         if key.len() < LEAST_IN_ERRORS {
             return text.to_owned();
@@ -41,7 +41,7 @@ impl Redactor {
     }
 
     /// Every string of a JSON value, member names included.
-    pub(super) fn json(&self, value: Value) -> Value {
+    pub(crate) fn json(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(&text)),
             Value::Array(items) => items.into_iter().map(|item| self.json(item)).collect(),
@@ -56,12 +56,17 @@ impl Redactor {
     }
 
     /// The text of an answer, which travels untouched unless the whole key stands in it.
-    pub(super) fn answer(&self, text: String) -> Bytes {
+    pub(crate) fn answer(&self, text: String) -> Bytes {
+        Bytes::from(self.said(text))
+    }
+
+    /// The same, for what is read out of an answer.
+    pub(crate) fn said(&self, text: String) -> String {
         let key = self.key.expose_secret();
         if key.len() >= LEAST_IN_ANSWERS && text.contains(key) {
-            return Bytes::from(text.replace(key, REDACTED));
+            return text.replace(key, REDACTED);
         }
-        Bytes::from(text)
+        text
     }
 }
 

@@ -16,15 +16,37 @@ use super::redact::Redactor;
 const MAX_DETAIL: usize = 300;
 
 /// An answer that is none. The detail is ours, never the server's words, which could repeat the prompt.
-pub(super) fn protocol(detail: impl Into<String>) -> ProviderError {
+pub(crate) fn protocol(detail: impl Into<String>) -> ProviderError {
     ProviderError {
         kind: ProviderErrorKind::Protocol { error: None },
         detail: detail.into(),
     }
 }
 
+/// A request that cannot be translated, because it is not what OpenAI's API takes. Nothing was sent.
+pub(crate) fn bad_request(param: Option<&str>, message: String) -> ProviderError {
+    let error = json!({ "message": message, "type": "invalid_request_error", "param": param, "code": null });
+    ProviderError {
+        kind: ProviderErrorKind::BadRequest {
+            status: 400,
+            error: Some(error),
+        },
+        detail: message,
+    }
+}
+
+/// A parameter that the provider has nothing for, and that cannot be left out. Nothing was sent.
+pub(crate) fn unsupported(parameter: &str, why: &str) -> ProviderError {
+    ProviderError {
+        kind: ProviderErrorKind::Unsupported {
+            parameter: parameter.to_owned(),
+        },
+        detail: format!("`{parameter}` cannot be used here: {why}"),
+    }
+}
+
 /// An error object in a place where an answer was due.
-pub(super) fn in_answer(error: Option<Value>, redactor: &Redactor) -> ProviderError {
+pub(crate) fn in_answer(error: Option<Value>, redactor: &Redactor) -> ProviderError {
     let error = error.map(|e| redactor.json(e));
     let detail = format!("it sent an error instead of an answer{}", words(error.as_ref()));
     ProviderError {
@@ -34,7 +56,7 @@ pub(super) fn in_answer(error: Option<Value>, redactor: &Redactor) -> ProviderEr
 }
 
 /// Time that ran out.
-pub(super) fn timeout(stage: TimeoutStage) -> ProviderError {
+pub(crate) fn timeout(stage: TimeoutStage) -> ProviderError {
     let detail = match stage {
         TimeoutStage::Connect => "no connection in time",
         TimeoutStage::FirstToken => "no first token in time",
@@ -48,7 +70,7 @@ pub(super) fn timeout(stage: TimeoutStage) -> ProviderError {
 }
 
 /// A connection that could not be made or broke. The URL is left out: its query may hold a credential.
-pub(super) fn transport(error: reqwest::Error, redactor: &Redactor) -> ProviderError {
+pub(crate) fn transport(error: reqwest::Error, redactor: &Redactor) -> ProviderError {
     if error.is_connect() && error.is_timeout() {
         return timeout(TimeoutStage::Connect);
     }
@@ -68,7 +90,7 @@ pub(super) fn transport(error: reqwest::Error, redactor: &Redactor) -> ProviderE
 }
 
 /// A status other than success, with what could be read of its body.
-pub(super) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], redactor: &Redactor) -> ProviderError {
+pub(crate) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], redactor: &Redactor) -> ProviderError {
     let error = serde_json::from_slice(body).ok().and_then(error_object);
     let error = error.map(|e| redactor.json(e));
     let mut detail = format!("status {status}{}", words(error.as_ref()));
@@ -109,7 +131,7 @@ fn words(error: Option<&Value>) -> String {
 
 /// Finds the error object in the shapes that servers use: OpenAI's `{"error":{..}}`, the same in a list (Gemini),
 /// `{"error":"text"}` (Ollama), the object itself (older vLLM, Mistral) and `{"detail":..}` (FastAPI).
-pub(super) fn error_object(body: Value) -> Option<Value> {
+pub(crate) fn error_object(body: Value) -> Option<Value> {
     let mut members = match body {
         Value::Object(members) => members,
         Value::Array(items) => return error_object(items.into_iter().next().filter(Value::is_object)?),

@@ -27,7 +27,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What can go wrong below the events.
 #[derive(Debug)]
-pub(super) enum ReadError<E> {
+pub(crate) enum ReadError<E> {
     /// The connection broke.
     Broken(E),
     /// An event without end.
@@ -38,17 +38,17 @@ type Body<E> = Pin<Box<dyn Stream<Item = Result<Bytes, E>> + Send>>;
 type Inner<E> = Pin<Box<dyn Stream<Item = Result<Event, Unreadable<E>>> + Send>>;
 
 /// Why there is no next event.
-pub(super) type Unreadable<E> = EventStreamError<ReadError<E>>;
+pub(crate) type Unreadable<E> = EventStreamError<ReadError<E>>;
 
 /// Events as they come, read no faster than they are asked for.
-pub(super) struct Events<E> {
+pub(crate) struct Events<E> {
     inner: Inner<E>,
     /// Bytes read since the last event.
     pending: Arc<AtomicUsize>,
 }
 
 impl<E: Send + 'static> Events<E> {
-    pub(super) fn new(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
+    pub(crate) fn new(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
         let pending = Arc::<AtomicUsize>::default();
         let pieces = Pieces {
             body: Box::pin(body),
@@ -69,7 +69,7 @@ impl<E: Send + 'static> Events<E> {
     }
 
     /// The next event; `None` at the end of the body.
-    pub(super) async fn next(&mut self) -> Option<Result<Event, Unreadable<E>>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Event, Unreadable<E>>> {
         let event = self.inner.next().await;
         self.pending.store(0, Ordering::Relaxed);
         event
@@ -77,7 +77,7 @@ impl<E: Send + 'static> Events<E> {
 }
 
 /// What an unreadable event means.
-pub(super) fn unreadable(error: Unreadable<reqwest::Error>, redactor: &Redactor) -> ProviderError {
+pub(crate) fn unreadable(error: Unreadable<reqwest::Error>, redactor: &Redactor) -> ProviderError {
     match error {
         EventStreamError::Transport(ReadError::Broken(error)) => failure::transport(error, redactor),
         EventStreamError::Transport(ReadError::TooLong) => {

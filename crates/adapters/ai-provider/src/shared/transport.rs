@@ -1,0 +1,176 @@
+//! Sends requests and turns every failure into a [`ProviderError`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Request, Response};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use tokio::time::timeout;
+use url::Url;
+
+use anteroom_ports::chat::ProviderError;
+
+use super::redact::Redactor;
+use super::{InvalidOptions, failure};
+
+/// What is asked for: a whole answer.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What is asked for: a stream.
+pub(crate) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// Largest whole answer.
+pub(crate) const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Most that is read of an error's body.
+const MAX_ERROR: usize = 64 * 1024;
+
+/// How long an error's body may take once its status is known.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
+
+/// The one HTTP client, and the key that must not come back from it. It follows no redirect (the key would go along)
+/// and repeats no request (a model's answer costs).
+#[derive(Clone)]
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    redactor: Arc<Redactor>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(connect_timeout: Duration, redactor: Arc<Redactor>) -> Result<Self, InvalidOptions> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("anteroom/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(connect_timeout)
+            .build()
+            .map_err(|e| InvalidOptions::Client(failure::transport(e, &redactor).detail))?;
+        Ok(Self { http, redactor })
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(crate) fn redactor(&self) -> &Arc<Redactor> {
+        &self.redactor
+    }
+
+    /// Sends a request and answers the response once its status says success.
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, ProviderError> {
+        let sent = self.http.execute(request).await;
+        let mut response = sent.map_err(|e| failure::transport(e, &self.redactor))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let mut body = BytesMut::new();
+        // A body that breaks off, or does not come, must not hide the status.
+        let read = async {
+            while let Ok(Some(piece)) = response.chunk().await {
+                let room = MAX_ERROR - body.len();
+                body.extend_from_slice(&piece[..piece.len().min(room)]);
+                if body.len() == MAX_ERROR {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(ERROR_BODY_TIME, read).await;
+        Err(failure::refusal(
+            status.as_u16(),
+            response.headers(),
+            &body,
+            &self.redactor,
+        ))
+    }
+
+    /// Reads a whole answer.
+    pub(crate) async fn read(&self, mut response: Response) -> Result<Bytes, ProviderError> {
+        let mut body = BytesMut::new();
+        let failed = |e| failure::transport(e, &self.redactor);
+        while let Some(piece) = response.chunk().await.map_err(failed)? {
+            if body.len() + piece.len() > MAX_ANSWER {
+                return Err(failure::protocol(format!("an answer of more than {MAX_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// A request with a body of JSON.
+    pub(crate) fn post(
+        &self,
+        url: impl reqwest::IntoUrl,
+        mut headers: HeaderMap,
+        body: Bytes,
+        accept: HeaderValue,
+    ) -> Result<Request, ProviderError> {
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, accept);
+        let request = self.http.post(url).headers(headers).body(body).build();
+        request.map_err(|e| failure::transport(e, &self.redactor))
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Value, ProviderError> {
+        let request = self.http.get(url).headers(headers).header(ACCEPT, JSON).build();
+        let request = request.map_err(|e| failure::transport(e, &self.redactor))?;
+        let body = self.read(self.send(request).await?).await?;
+        serde_json::from_slice(&body).map_err(|_| failure::protocol("an answer that is not JSON"))
+    }
+
+    /// Sends a request for a stream and answers it once its status says success and it is no JSON.
+    pub(crate) async fn open(&self, request: Request) -> Result<Response, ProviderError> {
+        let response = self.send(request).await?;
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        if !content_type.is_some_and(|t| t.starts_with("application/json")) {
+            return Ok(response);
+        }
+        // Some servers report an error with status 200.
+        let body = self.read(response).await?;
+        match serde_json::from_slice(&body).ok().and_then(failure::error_object) {
+            Some(error) => Err(failure::in_answer(Some(error), &self.redactor)),
+            None => Err(failure::protocol("a whole answer where a stream was asked for")),
+        }
+    }
+}
+
+/// Whether an address can be called, and shows nothing that it should keep to itself.
+pub(crate) fn check_base(base: &Url) -> Result<(), InvalidOptions> {
+    let plain = base.username().is_empty() && base.password().is_none() && base.fragment().is_none();
+    if !plain || !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+        return Err(InvalidOptions::BaseUrl);
+    }
+    Ok(())
+}
+
+/// The base with a path appended; a query stays.
+pub(crate) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+/// The header that shows the key, if there is one.
+pub(crate) fn key_header(name: HeaderName, prefix: &str, key: &SecretString) -> Result<HeaderMap, InvalidOptions> {
+    let mut headers = HeaderMap::new();
+    let key = key.expose_secret();
+    if !key.is_empty() {
+        let text = format!("{prefix}{key}");
+        let mut value = HeaderValue::from_str(&text).map_err(|_| InvalidOptions::ApiKey)?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}

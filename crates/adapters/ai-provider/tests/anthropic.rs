@@ -1,0 +1,431 @@
+//! Anthropic's API against the contract, and what is its own on top of it. The server is written from the API's
+//! documentation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_ai_provider::{Anthropic, AnthropicOptions, Timeouts};
+use anteroom_contract::chat_model::{ANSWER, ARGUMENTS, FAILURE, KEY, Scene, USAGE};
+use anteroom_domain::chat::TokenUsage;
+use anteroom_ports::ChatModel as _;
+use anteroom_ports::chat::{ChatEvent, ProviderErrorKind};
+use anteroom_testkit::FixedClock;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::upstream::{Received, Step, Upstream, body, end, head, json as answer, whole};
+use crate::{PATIENT, call, datas};
+
+fn stage() -> Stage {
+    Stage::new(play, |base_url, timeouts| Box::new(model(base_url, KEY, timeouts)))
+}
+
+pub fn model(base_url: &str, key: &str, timeouts: Timeouts) -> Anthropic {
+    let options = AnthropicOptions {
+        base_url: base_url.parse().unwrap(),
+        api_key: key.into(),
+        timeouts,
+        max_tokens: 4096,
+    };
+    Anthropic::new(options, Arc::new(FixedClock::new())).unwrap()
+}
+
+anteroom_contract::chat_model_contract!(stage(); answers);
+anteroom_contract::chat_model_contract!(stage(); failures);
+
+/// An event, named by its type as the API does.
+fn event(data: &Value) -> Step {
+    body(&format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap()))
+}
+
+fn failure() -> Value {
+    let error = json!({ "type": "overloaded_error", "message": format!("{FAILURE} {KEY}") });
+    json!({ "type": "error", "error": error, "request_id": "req_1" })
+}
+
+/// What was used as Anthropic counts: what is cached beside what is not.
+fn usage() -> Value {
+    json!({
+        "input_tokens": USAGE.prompt_tokens - USAGE.cached_tokens - 2, "cache_read_input_tokens": USAGE.cached_tokens,
+        "cache_creation_input_tokens": 2, "output_tokens": USAGE.completion_tokens,
+        "output_tokens_details": { "thinking_tokens": USAGE.reasoning_tokens },
+    })
+}
+
+fn message(content: &Value, stop_reason: &str) -> Value {
+    json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x-1", "content": content,
+        "stop_reason": stop_reason, "stop_sequence": null, "usage": usage(),
+    })
+}
+
+fn start(usage: bool) -> Step {
+    let mut message = message(&json!([]), "");
+    message["stop_reason"] = Value::Null;
+    message["usage"]["output_tokens"] = json!(1);
+    if !usage {
+        message.as_object_mut().unwrap().remove("usage");
+    }
+    event(&json!({ "type": "message_start", "message": message }))
+}
+
+fn block_start(index: u32, block: &Value) -> Step {
+    event(&json!({ "type": "content_block_start", "index": index, "content_block": block }))
+}
+
+fn block_delta(index: u32, delta: &Value) -> Step {
+    event(&json!({ "type": "content_block_delta", "index": index, "delta": delta }))
+}
+
+fn block_stop(index: u32) -> Step {
+    event(&json!({ "type": "content_block_stop", "index": index }))
+}
+
+fn ping() -> Step {
+    event(&json!({ "type": "ping" }))
+}
+
+fn text_start() -> Step {
+    block_start(0, &json!({ "type": "text", "text": "" }))
+}
+
+fn word(text: &str) -> Step {
+    block_delta(0, &json!({ "type": "text_delta", "text": text }))
+}
+
+/// The end, with what was used.
+fn last(stop_reason: &str, usage: &Value) -> Vec<Step> {
+    let delta = json!({ "stop_reason": stop_reason, "stop_sequence": null });
+    vec![
+        event(&json!({ "type": "message_delta", "delta": delta, "usage": usage })),
+        event(&json!({ "type": "message_stop" })),
+        end(),
+    ]
+}
+
+fn play(scene: Scene, request: &Received) -> Vec<Step> {
+    match scene {
+        Scene::Refuses(status) => {
+            let headers = "content-type: application/json\r\nretry-after: 7\r\n";
+            return vec![whole(status, headers, &failure().to_string())];
+        }
+        Scene::Garbage => return vec![whole(200, "content-type: text/html\r\n", "<html>It works!</html>")],
+        Scene::Silent => return vec![Step::Hang],
+        _ => {}
+    }
+    assert_eq!(request.header("x-api-key"), Some(KEY));
+    assert_eq!(request.header("anthropic-version"), Some("2023-06-01"));
+    if request.method == "GET" {
+        assert_eq!(request.path, "/v1/models?limit=1000");
+        let entry =
+            json!({ "id": "claude-x-1", "type": "model", "display_name": "X", "created_at": "2026-01-01T00:00:00Z" });
+        return vec![answer(200, &json!({ "data": [entry], "has_more": false }).to_string())];
+    }
+    assert_eq!(request.path, "/v1/messages");
+    let asked: Value = serde_json::from_slice(&request.body).unwrap();
+    assert!(asked["max_tokens"].is_u64() && asked["messages"].is_array());
+    if asked["stream"] == true {
+        streamed(scene)
+    } else {
+        at_once(scene)
+    }
+}
+
+fn at_once(scene: Scene) -> Vec<Step> {
+    if scene == Scene::Breaks {
+        let part = "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{\"content\":";
+        return vec![Step::Send(part.into()), Step::Close];
+    }
+    let arguments: Value = serde_json::from_str(ARGUMENTS).unwrap();
+    let mut message = match scene {
+        Scene::ToolCall => message(
+            &json!([{ "type": "tool_use", "id": "toolu_1", "name": "weather", "input": arguments }]),
+            "tool_use",
+        ),
+        _ => message(&json!([{ "type": "text", "text": ANSWER }]), "end_turn"),
+    };
+    if scene == Scene::NoUsage {
+        message.as_object_mut().unwrap().remove("usage");
+    }
+    vec![answer(200, &message.to_string())]
+}
+
+fn streamed(scene: Scene) -> Vec<Step> {
+    let words: Vec<&str> = ANSWER.split_inclusive(' ').collect();
+    let begin = vec![head(), start(scene != Scene::NoUsage), ping(), text_start()];
+    let part = [begin.clone(), words[..2].iter().map(|w| word(w)).collect()].concat();
+    let all = [begin, words.iter().map(|w| word(w)).collect(), vec![block_stop(0)]].concat();
+    let flood = |size: usize, pause| {
+        let Step::Send(bytes) = word(&"x".repeat(size)) else {
+            unreachable!();
+        };
+        vec![Step::Repeat(bytes, Duration::from_millis(pause))]
+    };
+    match scene {
+        Scene::NoUsage => [all, last("end_turn", &json!({}))].concat(),
+        Scene::ToolCall => {
+            let (one, two) = ARGUMENTS.split_at(9);
+            let tool = json!({ "type": "tool_use", "id": "toolu_1", "name": "weather", "input": {} });
+            let json_delta = |part: &str| block_delta(0, &json!({ "type": "input_json_delta", "partial_json": part }));
+            let steps = vec![
+                head(),
+                start(true),
+                block_start(0, &tool),
+                json_delta(""),
+                json_delta(one),
+                json_delta(two),
+                block_stop(0),
+            ];
+            [steps, last("tool_use", &usage())].concat()
+        }
+        Scene::EndsEarly => [part, vec![end()]].concat(),
+        Scene::Breaks => [part, vec![Step::Close]].concat(),
+        Scene::FailsMidway => [part, vec![event(&failure()), end()]].concat(),
+        Scene::FallsSilent => [part, vec![Step::Hang]].concat(),
+        Scene::Drips => [part, flood(1, 20)].concat(),
+        Scene::Floods => [part, flood(16 * 1024, 0)].concat(),
+        _ => [all, last("end_turn", &usage())].concat(),
+    }
+}
+
+/// The chunks of a stream that a server sends so, but for what they all repeat.
+async fn chunks(steps: Vec<Step>) -> Vec<Value> {
+    let upstream = Upstream::start(move |_| steps.clone()).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let stream = model.stream(call("{\"messages\":[]}")).await.unwrap();
+    let chunk = |data: bytes::Bytes| {
+        let chunk: Value = serde_json::from_slice(&data).unwrap();
+        assert_eq!(chunk["object"], "chat.completion.chunk");
+        assert_eq!((&chunk["id"], &chunk["model"]), (&json!("msg_1"), &json!("claude-x-1")));
+        let choices = chunk["choices"].as_array().unwrap();
+        match choices.first() {
+            Some(choice) if choice["finish_reason"].is_string() => choice["finish_reason"].clone(),
+            Some(choice) => choice["delta"].clone(),
+            None => chunk["usage"].clone(),
+        }
+    };
+    datas(stream).await.into_iter().map(chunk).collect()
+}
+
+#[tokio::test]
+async fn thought_text_and_calls_are_streamed_as_openai_streams_them() {
+    let tool = |index: u32, id: &str| {
+        let block = json!({ "type": "tool_use", "id": id, "name": "f", "input": {} });
+        block_start(index, &block)
+    };
+    let thought = json!({ "type": "thinking", "thinking": "", "signature": "" });
+    let steps = vec![
+        head(),
+        start(true),
+        block_start(0, &thought),
+        block_delta(0, &json!({ "type": "thinking_delta", "thinking": "hm" })),
+        block_delta(0, &json!({ "type": "thinking_delta", "thinking": "m" })),
+        block_delta(0, &json!({ "type": "signature_delta", "signature": "s" })),
+        block_stop(0),
+        block_start(1, &json!({ "type": "text", "text": "" })),
+        ping(),
+        block_delta(1, &json!({ "type": "text_delta", "text": "I look." })),
+        block_delta(1, &json!({ "type": "citations_delta", "citation": {} })),
+        block_stop(1),
+        tool(2, "toolu_1"),
+        block_delta(2, &json!({ "type": "input_json_delta", "partial_json": "" })),
+        block_delta(2, &json!({ "type": "input_json_delta", "partial_json": "{\"a\":" })),
+        block_delta(2, &json!({ "type": "input_json_delta", "partial_json": "1}" })),
+        block_stop(2),
+        tool(3, "toolu_2"),
+        block_stop(3),
+        event(&json!({ "type": "something_new", "index": 9 })),
+    ];
+    let call = |index: u32, id: &str| json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": { "name": "f", "arguments": "" } }] });
+    let arguments =
+        |index: u32, text: &str| json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] });
+    let expected = [
+        json!({ "role": "assistant", "content": "" }),
+        json!({ "reasoning_content": "hm" }),
+        json!({ "reasoning_content": "m" }),
+        json!({ "thinking_blocks": [{ "type": "thinking", "thinking": "hmm", "signature": "s" }] }),
+        json!({}),
+        json!({ "content": "I look." }),
+        call(0, "toolu_1"),
+        arguments(0, "{\"a\":"),
+        arguments(0, "1}"),
+        call(1, "toolu_2"),
+        arguments(1, "{}"),
+        json!("tool_calls"),
+    ];
+    let chunks = chunks([steps, last("tool_use", &usage())].concat()).await;
+    assert_eq!(chunks[..expected.len()], expected);
+    let usage = json!({
+        "prompt_tokens": 23, "completion_tokens": 11, "total_tokens": 34,
+        "prompt_tokens_details": { "cached_tokens": 5 }, "completion_tokens_details": { "reasoning_tokens": 3 },
+    });
+    assert_eq!(chunks[expected.len()..], [usage]);
+}
+
+#[tokio::test]
+async fn counts_that_are_said_again_are_not_added_up() {
+    let more = |output: i64| {
+        event(
+            &json!({ "type": "message_delta", "delta": {}, "usage": { "input_tokens": 10, "output_tokens": output } }),
+        )
+    };
+    let steps = vec![
+        head(),
+        start(true),
+        text_start(),
+        word("a"),
+        more(4),
+        word("b"),
+        more(9),
+    ];
+    let chunks = chunks([steps, last("end_turn", &json!({ "output_tokens": 7 }))].concat()).await;
+    let spent = chunks.last().unwrap();
+    assert_eq!(
+        (&spent["prompt_tokens"], &spent["completion_tokens"]),
+        (&json!(23), &json!(9))
+    );
+}
+
+#[tokio::test]
+async fn why_an_answer_ended_is_said_in_openais_words() {
+    for (theirs, ours) in [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("pause_turn", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("a_new_word", "stop"),
+    ] {
+        let message = message(&json!([{ "type": "text", "text": "x" }]), theirs).to_string();
+        let upstream = Upstream::start(move |_| vec![answer(200, &message)]).await;
+        let model = model(&upstream.base_url, KEY, PATIENT);
+        let reply = model.complete(call("{\"messages\":[]}")).await.unwrap();
+        let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(reply["choices"][0]["finish_reason"], ours);
+        let steps = [
+            vec![head(), start(true), text_start(), word("x")],
+            last(theirs, &usage()),
+        ]
+        .concat();
+        assert!(chunks(steps).await.contains(&json!(ours)));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_has_openais_shape() {
+    let content = json!([
+        { "type": "thinking", "thinking": "hmm", "signature": "s" },
+        { "type": "redacted_thinking", "data": "d" },
+        { "type": "text", "text": "I " },
+        { "type": "text", "text": "look." },
+        { "type": "tool_use", "id": "toolu_1", "name": "f", "input": { "a": 1 } },
+        { "type": "server_tool_use", "id": "x" },
+    ]);
+    let message = message(&content, "tool_use").to_string();
+    let upstream = Upstream::start(move |_| vec![answer(200, &message)]).await;
+    let asked = json!({ "model": "an alias", "messages": [{ "role": "user", "content": "hi" }], "seed": 1, "top_k": 3, "n": 1 });
+    let reply = model(&upstream.base_url, KEY, PATIENT)
+        .complete(call(asked.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(reply.dropped, ["seed", "top_k"]);
+    let usage = TokenUsage {
+        prompt_tokens: 23,
+        completion_tokens: 11,
+        cached_tokens: 5,
+        reasoning_tokens: 3,
+    };
+    assert_eq!((reply.text.as_str(), reply.usage), ("I look.", Some(usage)));
+    let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+    let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
+    let expected = json!([{ "index": 0, "logprobs": null, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": "I look.", "refusal": null, "reasoning_content": "hmm",
+        "thinking_blocks": [content[0], content[1]],
+        "tool_calls": [{ "id": "toolu_1", "type": "function", "function": function }],
+    } }]);
+    assert_eq!(reply["choices"], expected);
+    assert_eq!(
+        (&reply["object"], &reply["id"]),
+        (&json!("chat.completion"), &json!("msg_1"))
+    );
+    assert!(reply["created"].as_i64().unwrap() > 0);
+    let seen = upstream.seen();
+    let sent: Value = serde_json::from_slice(&seen.requests[0].body).unwrap();
+    // The upstream's name of the model, not the caller's.
+    assert_eq!(sent["model"], "m");
+    let mut names: Vec<_> = seen.requests[0].headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let expected = [
+        "accept",
+        "anthropic-version",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+        "x-api-key",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn an_error_before_anything_was_said_has_a_kind_of_its_own() {
+    for (kind, expected) in [
+        ("overloaded_error", ProviderErrorKind::Upstream { status: 529 }),
+        ("api_error", ProviderErrorKind::Upstream { status: 500 }),
+        ("timeout_error", ProviderErrorKind::Upstream { status: 504 }),
+        ("rate_limit_error", ProviderErrorKind::RateLimited { retry_after: None }),
+    ] {
+        let error = json!({ "type": "error", "error": { "type": kind, "message": "no" } });
+        let steps = vec![head(), start(true), ping(), event(&error), end()];
+        let upstream = Upstream::start(move |_| steps.clone()).await;
+        let model = model(&upstream.base_url, KEY, PATIENT);
+        let failure = model.stream(call("{\"messages\":[]}")).await.unwrap_err();
+        assert_eq!(failure.kind, expected);
+    }
+    let overloaded = failure().to_string();
+    let upstream = Upstream::start(move |_| vec![answer(529, &overloaded)]).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let failure = model.complete(call("{\"messages\":[]}")).await.unwrap_err();
+    assert_eq!(failure.kind, ProviderErrorKind::Upstream { status: 529 });
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_refused_before_anything_is_sent() {
+    let upstream = Upstream::start(|_| vec![answer(500, "{}")]).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let asked = || call("{\"messages\":[],\"n\":2}");
+    let parameter = "n".to_owned();
+    let expected = ProviderErrorKind::Unsupported { parameter };
+    assert_eq!(model.complete(asked()).await.unwrap_err().kind, expected);
+    assert_eq!(model.stream(asked()).await.unwrap_err().kind, expected);
+    assert!(upstream.seen().requests.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_in_an_answer_is_redacted() {
+    let steps = [
+        vec![head(), start(true), text_start(), word(&format!("it is {KEY}"))],
+        last("end_turn", &usage()),
+    ]
+    .concat();
+    let upstream = Upstream::start(move |_| steps.clone()).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let events: Vec<_> = model
+        .stream(call("{\"messages\":[]}"))
+        .await
+        .unwrap()
+        .events
+        .collect()
+        .await;
+    let shown: Vec<_> = events
+        .into_iter()
+        .filter_map(|event| match event.unwrap() {
+            ChatEvent::Chunk(chunk) => Some(format!("{:?} {}", chunk.data, chunk.text)),
+            ChatEvent::Done => None,
+        })
+        .collect();
+    assert!(shown.concat().contains("it is [redacted]") && !shown.concat().contains(KEY));
+}

@@ -1,0 +1,38 @@
+//! `POST /v1/embeddings`
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::name_dropped;
+use crate::Api;
+use crate::body::Body;
+use crate::caller::Known;
+use crate::problem::{OpenAiErrorBody, Problem};
+
+/// OpenAI's embeddings. What Anteroom does not know travels both ways untouched. A request counts as one message.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "chat",
+    request_body(content = Object, content_type = "application/json", description = "OpenAI's request: `model`, `input` (at most 2048 texts), `encoding_format` (`float` or `base64`), `dimensions` and whatever the provider knows."),
+    responses(
+        (status = 200, description = "OpenAI's list of vectors.", body = Object,
+            headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, where there are any."))),
+        (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = OpenAiErrorBody),
+        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
+        (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
+        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
+    ))]
+pub async fn handle(
+    caller: Known,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
+    let (gone, _watch) = api.watchers.watch(&request);
+    let (chat, who) = (Arc::clone(&api.chat), caller.who);
+    let embedded = api
+        .run(async move { chat.create_embeddings(&who, &bytes, gone).await })
+        .await?;
+    let answer = HttpResponse::Ok().content_type("application/json").body(embedded.body);
+    Ok(name_dropped(answer, &embedded.dropped))
+}

@@ -1,0 +1,102 @@
+//! Embeddings, relayed: OpenAI's request goes out, its answer comes back, byte for byte.
+
+use std::sync::Arc;
+
+use anteroom_domain::ReservationId;
+use anteroom_domain::chat::{EmbedRequest, Outcome, Target};
+use anteroom_ports::Durability;
+use anteroom_ports::chat::{EmbedCall, ProviderError, ProviderErrorKind};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::Chat;
+use super::call::{Call, CallRefused, Needs};
+use super::complete_chat::ChatError;
+use super::targets::Provider;
+use crate::access::Principal;
+
+/// What the caller gets.
+#[derive(Debug)]
+pub struct Embeddings {
+    /// The answer's bytes.
+    pub body: Bytes,
+    /// The parameters that the provider could not be told.
+    pub dropped: Vec<String>,
+}
+
+impl Chat {
+    /// Relays a request for embeddings, which counts as one message. `gone` is cancelled when the client has gone away.
+    pub async fn create_embeddings(
+        self: &Arc<Self>,
+        who: &Principal,
+        body: &[u8],
+        gone: CancellationToken,
+    ) -> Result<Embeddings, ChatError> {
+        let request = EmbedRequest::parse(body)?;
+        let access = self.access_of(who);
+        let alias = self.check_model(&access, &request.model).await?;
+        let needs = Needs {
+            alias: &alias,
+            prompt_least: request.prompt_least,
+            worst: request.worst_case(),
+        };
+        let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
+        let id = ReservationId(self.ids.uuid());
+        let call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        unit.commit().await.map_err(CallRefused::from)?;
+
+        // From here on the call has to be booked whatever happens, so it has a task of its own.
+        let (reply, answer) = oneshot::channel();
+        let run = Arc::clone(self).embed(call, gone, request, reply);
+        self.calls.spawn(run.in_current_span());
+        answer.await.unwrap_or(Err(ChatError::ClientGone))
+    }
+
+    async fn embed(
+        self: Arc<Self>,
+        mut call: Call,
+        gone: CancellationToken,
+        request: EmbedRequest,
+        reply: oneshot::Sender<Result<Embeddings, ChatError>>,
+    ) {
+        let request_id = call.request_id;
+        let ask = |provider: Provider, target: &Target| {
+            let outgoing = EmbedCall {
+                request_id,
+                model: target.model.clone(),
+                body: request.upstream_body(target).into(),
+            };
+            async move {
+                match provider.embedder {
+                    Some(embedder) => embedder.embed(outgoing).await,
+                    None => Err(no_embeddings(&provider.name)),
+                }
+            }
+        };
+        let embed = async { Ok(self.ask_targets(&call, ask).await?) };
+        let answer = self.while_wanted(&call, &gone, embed).await;
+        let (outcome, answer) = match answer {
+            Ok(answer) => {
+                call.note(0, answer.usage);
+                let (body, dropped) = (answer.body, answer.dropped);
+                (Outcome::Complete, Ok(Embeddings { body, dropped }))
+            }
+            Err(e) => (call.outcome_of(&e), Err(e)),
+        };
+        // The answer leaves first; booking it is not what the client waits for.
+        let _ = reply.send(answer);
+        self.settle(&call, outcome).await;
+    }
+}
+
+/// What a provider answers that has no such thing.
+fn no_embeddings(provider: &str) -> ProviderError {
+    ProviderError {
+        kind: ProviderErrorKind::Unsupported {
+            parameter: "model".to_owned(),
+        },
+        detail: format!("`{provider}` makes no embeddings"),
+    }
+}
