@@ -110,6 +110,7 @@ impl EmbedRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::ModelAlias;
 
     fn parse(text: &str) -> Result<EmbedRequest, InvalidRequest> {
         EmbedRequest::parse(text.as_bytes())
@@ -129,7 +130,11 @@ mod tests {
             (r#"{"model":"m","input":[[1,2],[3]],"dimensions":7}"#, 2, 3, 3),
         ] {
             let request = parse(text).unwrap();
-            assert_eq!(request.upstream_body(), text.as_bytes());
+            let own = ModelAlias::plain("p", &request.model);
+            assert_eq!(request.upstream_body(&own.targets[0]), text.as_bytes());
+            let other = ModelAlias::plain("p", "other");
+            let sent = String::from_utf8(request.upstream_body(&other.targets[0])).unwrap();
+            assert_eq!(sent, text.replacen(r#""m""#, r#""other""#, 1));
             assert_eq!((request.model.as_str(), request.inputs), ("m", inputs));
             assert_eq!((request.prompt_least, request.prompt_estimate), (least, most), "{text}");
             assert_eq!(request.worst_case().prompt_tokens, most);

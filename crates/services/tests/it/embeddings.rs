@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, NanoUsd, Owner};
 use anteroom_domain::chat::{Outcome, TokenUsage, UsageEvent};
 use anteroom_ports::chat::ProviderErrorKind;
 use anteroom_ports::{Clock as _, Durability};
 use anteroom_services::Client;
+use anteroom_services::access::Principal;
 use anteroom_services::chat::{CallRefused, ChatError, Embeddings};
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::StreamEnd;
@@ -18,9 +20,13 @@ use crate::house::{FREE_LIMIT, House};
 
 const BODY: &str = r#"{"model":"small","input":["eight by","eight by"],"dimensions":3}"#;
 
+fn by(who: &LiveSession) -> Principal {
+    who.clone().into()
+}
+
 async fn embed(house: &House, who: &LiveSession, body: &str) -> Result<Embeddings, ChatError> {
     let gone = CancellationToken::new();
-    house.chat.create_embeddings(who, body.as_bytes(), gone).await
+    house.chat.create_embeddings(&by(who), body.as_bytes(), gone).await
 }
 
 /// Whether the last call is booked once: a second booking under its id is refused.
@@ -29,7 +35,8 @@ async fn booked(house: &House, who: &LiveSession) -> bool {
     let event = UsageEvent {
         request_id: call.request_id,
         owner: Owner::account(who.user.id),
-        session_id: who.session.id,
+        used_with: UsedWith::Session(who.session.id),
+        served_by: None,
         model: "x".into(),
         usage: TokenUsage::default(),
         exact: true,
@@ -94,7 +101,7 @@ async fn a_client_or_a_session_that_goes_ends_the_call() {
         let number = house.embedder.calls().len();
         let gone = CancellationToken::new();
         let (chat, caller, leaving) = (house.chat.clone(), who.clone(), gone.clone());
-        let call = tokio::spawn(async move { chat.create_embeddings(&caller, BODY.as_bytes(), leaving).await });
+        let call = tokio::spawn(async move { chat.create_embeddings(&by(&caller), BODY.as_bytes(), leaving).await });
         while house.embedder.calls().len() == number {
             tokio::task::yield_now().await;
         }
@@ -134,7 +141,7 @@ async fn plans_limits_and_the_cap_hold() {
     let tries = (0..64).map(|_| {
         let (chat, who) = (house.chat.clone(), who.clone());
         tokio::spawn(async move {
-            chat.create_embeddings(&who, BODY.as_bytes(), CancellationToken::new())
+            chat.create_embeddings(&by(&who), BODY.as_bytes(), CancellationToken::new())
                 .await
         })
     });
