@@ -207,12 +207,17 @@ impl TestApp {
         eventually("mails leave", || (self.mails().len() >= expected).then_some(())).await;
     }
 
+    /// Does what waits in the outbox now, rather than in a moment.
+    pub async fn errands_are_run(&self) {
+        while !matches!(self.services().webhooks.deliver_outbox().await, Ok(0) | Err(_)) {}
+    }
+
     /// Fails if other mails have left than were to. A server that has ended cannot say: `false`.
     pub(crate) async fn mails_are_all(&self) -> bool {
         if self.0.running.lock().await.is_none() {
             return false;
         }
-        while !matches!(self.services().webhooks.deliver_outbox().await, Ok(0) | Err(_)) {}
+        self.errands_are_run().await;
         self.mails_have_left().await;
         let mut left: Vec<String> = self.mails().into_iter().map(|mail| mail.to).collect();
         let mut expected = self.0.mails.lock().unwrap().clone();

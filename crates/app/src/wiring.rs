@@ -5,9 +5,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ai_provider::{
-    Anthropic, AnthropicOptions, AzureOptions, Echo, Gemini, GeminiOptions, OpenAiCompatible, OpenAiOptions, Timeouts,
-};
 use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
 use anteroom_domain::billing::{
@@ -20,9 +17,7 @@ use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
 use anteroom_password_filter::PasswordFilter;
-use anteroom_ports::{
-    ChatModel, Clock, Embedder, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner,
-};
+use anteroom_ports::{Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
@@ -36,14 +31,13 @@ use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::{StripeStub, StubOptions};
 use anyhow::Context as _;
 use jiff::SignedDuration;
-use secrecy::SecretString;
 use url::Url;
 
 use crate::config::{
     AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
-    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, ProviderSettings, Settings, SigningAlgorithmName,
-    Signup, WhenFullName,
+    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, Settings, SigningAlgorithmName, Signup, WhenFullName,
 };
+use crate::providers::providers;
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
 
@@ -206,73 +200,6 @@ pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Res
             )?)))
         }
     }
-}
-
-/// The model providers that the settings name. Connects to nothing yet.
-pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Provider>> {
-    let made = |provider: &ProviderSettings| {
-        let made = provider_of(settings, provider, clock);
-        made.with_context(|| format!("the model provider `{}` cannot be used", provider.name))
-    };
-    settings.model_providers().iter().map(made).collect()
-}
-
-fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<Provider> {
-    fn both<P: ChatModel + Embedder + 'static>(name: &str, provider: P) -> Provider {
-        let provider = Arc::new(provider);
-        Provider {
-            name: name.to_owned(),
-            models: provider.clone(),
-            embedder: Some(provider),
-        }
-    }
-    let (ai, name) = (&settings.ai, provider.name.as_str());
-    let ms = |n: u32| Duration::from_millis(n.into());
-    let timeouts = Timeouts {
-        connect: ms(ai.connect_timeout_ms),
-        first_token: ms(ai.first_token_timeout_ms),
-        idle: ms(ai.idle_timeout_ms),
-        total: ms(ai.total_timeout_ms),
-    };
-    let base_url = |own: &str| provider.base_url.clone().map_or_else(|| Url::parse(own), Ok);
-    let api_key = provider.api_key.clone().unwrap_or_else(|| SecretString::from(""));
-    let openai = |azure| -> anyhow::Result<Provider> {
-        let options = OpenAiOptions {
-            base_url: base_url("https://api.openai.com/v1")?,
-            api_key: api_key.clone(),
-            timeouts,
-            azure,
-        };
-        Ok(both(name, OpenAiCompatible::new(options)?))
-    };
-    Ok(match provider.kind {
-        ProviderKind::Echo => both(name, Echo::new(Arc::clone(clock))),
-        ProviderKind::OpenAi => openai(None)?,
-        ProviderKind::Azure => openai(Some(AzureOptions {
-            api_version: provider.api_version.clone(),
-        }))?,
-        ProviderKind::Anthropic => {
-            let options = AnthropicOptions {
-                base_url: base_url("https://api.anthropic.com/v1")?,
-                api_key,
-                timeouts,
-                max_tokens: ai.max_output_tokens,
-            };
-            Provider {
-                name: name.to_owned(),
-                models: Arc::new(Anthropic::new(options, Arc::clone(clock))?),
-                embedder: None,
-            }
-        }
-        ProviderKind::Gemini => {
-            let options = GeminiOptions {
-                base_url: base_url("https://generativelanguage.googleapis.com/v1beta")?,
-                api_key,
-                timeouts,
-            };
-            both(name, Gemini::new(options, Arc::clone(clock))?)
-        }
-    })
 }
 
 fn payments(

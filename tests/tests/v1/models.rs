@@ -79,7 +79,7 @@ async fn finds_a_model_of_the_plan_by_its_name(setup: &Setup) {
     let upstream = Upstream::start().await;
     let app = setup.app_with(&upstream.settings("small,maker/large v2")).await;
     let user = app.user().await;
-    let expected = json!({ "id": "small", "object": "model", "created": 0, "owned_by": "openai-compatible" });
+    let expected = json!({ "id": "small", "object": "model", "created": 0, "owned_by": "openai" });
     let found = app.get("/v1/models/small").by(&user).expect(200).await.json();
     assert_eq!(found, expected);
     let large = ["/v1/models/maker/large%20v2", "/v1/models/maker%2Flarge%20v2"];

@@ -13,9 +13,10 @@ use jiff::SignedDuration;
 use super::{read, runtime, say};
 use crate::config::{DatabaseTarget, MailTransport, ProviderKind, Settings};
 use crate::logging::{self, Output};
+use crate::providers::providers;
 use crate::secret_file::existing_secret_key;
 use crate::system::{SystemClock, SystemIds};
-use crate::wiring::{breached_passwords, mailer, open_store, providers};
+use crate::wiring::{breached_passwords, mailer, open_store};
 
 struct Findings {
     bad: bool,
