@@ -47,7 +47,7 @@ pub(super) fn reply(body: &[u8], created: i64, redactor: &Redactor) -> Result<Ch
         created,
         model: text("model"),
     };
-    Ok(head.whole(vec![said], spent.usage(), redactor))
+    Ok(head.whole(&[said], spent.usage(), redactor))
 }
 
 /// OpenAI's word for why an answer ended.

@@ -223,7 +223,7 @@ fn conversation(body: &mut Value, turns: Vec<Turn>) -> Result<(), ProviderError>
             }
             Turn::Assistant { said, calls, thoughts } => {
                 let said = said.into_iter().map(text_only).collect::<Result<Vec<_>, _>>()?;
-                let calls = calls.into_iter().map(tool_use);
+                let calls = calls.iter().map(tool_use);
                 ("assistant", thoughts.into_iter().chain(said).chain(calls).collect())
             }
         };
@@ -243,7 +243,7 @@ fn conversation(body: &mut Value, turns: Vec<Turn>) -> Result<(), ProviderError>
     Ok(())
 }
 
-fn tool_use(call: Call) -> Value {
+fn tool_use(call: &Call) -> Value {
     json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments })
 }
 

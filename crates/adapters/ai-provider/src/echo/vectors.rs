@@ -53,7 +53,9 @@ fn vector(words: &[String], dimensions: usize) -> Vec<f32> {
     }
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|number| *number /= length);
+        for number in &mut vector {
+            *number /= length;
+        }
     } else {
         // No words, or words that cancel each other out.
         vector[0] = 1.0;

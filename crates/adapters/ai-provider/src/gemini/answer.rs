@@ -32,7 +32,7 @@ pub(super) fn reply(body: &[u8], mut head: Head, redactor: &Redactor) -> Result<
             ..Said::default()
         });
     }
-    Ok(head.whole(said, usage, redactor))
+    Ok(head.whole(&said, usage, redactor))
 }
 
 fn one(head: &Head, choice: usize, mut candidate: Value) -> Result<Said, ProviderError> {

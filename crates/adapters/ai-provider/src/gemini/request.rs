@@ -178,13 +178,7 @@ fn conversation(body: &mut Value, turns: Vec<Turn>, older: bool, ask: &mut Ask) 
                 }
                 continue;
             }
-            Turn::User(parts) => (
-                "user",
-                parts
-                    .into_iter()
-                    .map(|p| self::part(p, ask))
-                    .collect::<Result<_, _>>()?,
-            ),
+            Turn::User(parts) => ("user", parts.into_iter().map(|p| self::part(p, ask)).collect()),
             Turn::Tool { call_id, result } => {
                 let Some(name) = called.get(&call_id) else {
                     let message = "a message with the role `tool` answers no call that was made before it".to_owned();
@@ -251,12 +245,12 @@ fn response(name: &str, result: Vec<Part>) -> Result<Value, ProviderError> {
     Ok(json!({ "functionResponse": { "name": name, "response": response } }))
 }
 
-fn part(part: Part, ask: &mut Ask) -> Result<Value, ProviderError> {
+fn part(part: Part, ask: &mut Ask) -> Value {
     if part.cache_control.is_some() {
         ask.drop("messages.cache_control");
     }
     let inline = |data: Data| json!({ "inlineData": { "mimeType": data.mime, "data": data.base64 } });
-    Ok(match part.what {
+    match part.what {
         What::Text(text) => json!({ "text": text }),
         What::Image(Source::Url(url)) => {
             let mut file = json!({ "fileUri": url });
@@ -266,7 +260,7 @@ fn part(part: Part, ask: &mut Ask) -> Result<Value, ProviderError> {
             json!({ "fileData": file })
         }
         What::Image(Source::Data(data)) | What::Audio(data) | What::File { data, .. } => inline(data),
-    })
+    }
 }
 
 /// A picture's type, as far as its address tells.
@@ -286,7 +280,7 @@ fn mime(url: &str) -> Option<&'static str> {
 
 fn text_only(part: Part, ask: &mut Ask) -> Result<Value, ProviderError> {
     match part.what {
-        What::Text(_) => self::part(part, ask),
+        What::Text(_) => Ok(self::part(part, ask)),
         _ => Err(failure::unsupported(
             &part.at,
             "this model's provider takes text only in such a message",

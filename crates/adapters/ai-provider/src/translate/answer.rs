@@ -57,13 +57,10 @@ pub(crate) struct Delta {
 
 impl Head {
     /// A whole answer.
-    pub(crate) fn whole(&self, said: Vec<Said>, usage: Option<TokenUsage>, redactor: &Redactor) -> ChatReply {
+    pub(crate) fn whole(&self, said: &[Said], usage: Option<TokenUsage>, redactor: &Redactor) -> ChatReply {
         let text = redactor.said(said.first().map(|first| first.text.clone()).unwrap_or_default());
-        let choices: Vec<Value> = said
-            .into_iter()
-            .enumerate()
-            .map(|(index, said)| choice(index, said))
-            .collect();
+        let choices = said.iter().enumerate().map(|(index, said)| choice(index, said));
+        let choices: Vec<Value> = choices.collect();
         let mut body = json!({
             "id": self.id, "object": "chat.completion", "created": self.created, "model": self.model,
             "choices": choices,
@@ -137,7 +134,7 @@ impl Head {
     }
 }
 
-fn choice(index: usize, said: Said) -> Value {
+fn choice(index: usize, said: &Said) -> Value {
     let content = if said.text.is_empty() && !said.calls.is_empty() {
         Value::Null
     } else {
