@@ -27,7 +27,7 @@ class Guide(unittest.TestCase):
                 continue
             command = [sys.executable, "-c", code] if language == "python" else [node, "--input-type=module", "-e", code]
             environment = {**os.environ, "TOKEN": token}
-            ran = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=60)
+            ran = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=180)
             with self.subTest(snippet=snippet):
                 self.assertEqual(0, ran.returncode, ran.stderr)
                 self.assertIn("one two three", ran.stdout, ran.stderr)

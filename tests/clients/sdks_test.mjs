@@ -232,9 +232,18 @@ for (const [name, make] of Object.entries(sdks)) {
     });
 
     test("what waiting does not help is not tried again", async () => {
-      const begun = Date.now();
-      await assert.rejects(make(poor, 2).whole("words"), (error) => statusOf(error) === 402);
-      assert.ok(Date.now() - begun < 400);
+      const { fetch } = globalThis;
+      let tries = 0;
+      globalThis.fetch = (...request) => {
+        tries += 1;
+        return fetch(...request);
+      };
+      try {
+        await assert.rejects(make(poor, 2).whole("words"), (error) => statusOf(error) === 402);
+      } finally {
+        globalThis.fetch = fetch;
+      }
+      assert.equal(tries, 1);
     });
 
     test("a client that leaves ends the call", async () => {
@@ -251,7 +260,8 @@ for (const [name, make] of Object.entries(sdks)) {
         }
       };
       await read().catch((error) => assert.match(`${error.name} ${error.message}`, /abort/i));
-      assert.ok((await upstreamLeft("endless", left)) < 1000);
+      // A second is what is promised, and a busy machine may take something besides.
+      assert.ok((await upstreamLeft("endless", left)) < 1500);
     });
   });
 }

@@ -53,9 +53,21 @@ def used_up():
     return token
 
 
-def last_log(model):
+def log_of(model):
     with urllib.request.urlopen(UPSTREAM + "/_log") as answer:
-        return [e for e in json.load(answer) if json.loads(e["body"])["model"] == model][-1]
+        return [e for e in json.load(answer) if json.loads(e["body"])["model"] == model]
+
+
+def last_log(model):
+    return log_of(model)[-1]
+
+
+def upstream_called(model, times):
+    """Waits until the upstream was called so often."""
+    until = time.time() + 20
+    while len(log_of(model)) < times:
+        assert time.time() < until, "the upstream was never called"
+        time.sleep(0.02)
 
 
 def upstream_left_at(model):

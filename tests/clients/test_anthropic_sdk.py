@@ -60,6 +60,10 @@ class Messages(unittest.TestCase):
         self.assertEqual(["message_start", "content_block_start"], kinds[:2])
         self.assertEqual(["content_block_stop", "message_delta", "message_stop"], kinds[-3:])
 
+    def test_the_beta_address_is_the_same(self):
+        answer = self.ai.beta.messages.create(model="words", max_tokens=100, messages=HI, betas=["context-1m-2025-08-07"])
+        self.assertEqual("one two three", answer.content[0].text)
+
     def test_tools_whole_and_streamed(self):
         whole = ask(self.ai, "tools", tools=TOOLS)
         with self.ai.messages.stream(model="tools", max_tokens=100, messages=HI, tools=TOOLS) as stream:
@@ -121,10 +125,10 @@ class Messages(unittest.TestCase):
             for _ in range(6):
                 next(stream)
             left = time.time()
-        self.assertLess(upstream_left_at("endless") - left, 1.0)
+        self.assertLess(upstream_left_at("endless") - left, 1.5)
         with self.assertRaises(anthropic.APITimeoutError):
             ask(self.ai.with_options(timeout=0.5), "silent")
-        self.assertLess(upstream_left_at("silent") - time.time(), 1.0)
+        self.assertLess(upstream_left_at("silent") - time.time(), 1.5)
 
     def test_what_cannot_be_said_is_refused(self):
         with self.assertRaises(anthropic.BadRequestError) as raised:
@@ -151,7 +155,8 @@ class Messages(unittest.TestCase):
         with self.assertRaises(anthropic.APIStatusError) as raised:
             ask(ai, "words")
         self.assert_error(raised.exception, 402, "billing_error", "quota_exceeded")
-        self.assertLess(time.time() - begun, 0.4)
+        # The SDK's two repeats would take longer than this.
+        self.assertLess(time.time() - begun, 1.0)
 
     def test_too_many_requests_are_429_with_retry_after(self):
         ai = client(sign_up())

@@ -9,7 +9,7 @@ import openai
 from agents import Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
-from support import ANTEROOM, sign_up, subscriber, upstream_left_at, used_up
+from support import ANTEROOM, log_of, sign_up, subscriber, upstream_called, upstream_left_at, used_up
 
 set_tracing_disabled(True)
 # What is raised is told twice otherwise.
@@ -92,14 +92,15 @@ class Agents(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_client_that_leaves_ends_the_call(self):
         for speaker in self.speakers:
+            before = len(log_of("silent"))
             running = asyncio.create_task(Runner.run(self.agent(speaker, "silent"), "hi"))
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(upstream_called, "silent", before + 1)
             left = time.time()
             running.cancel()
             with self.assertRaises(asyncio.CancelledError):
                 await running
             gone = await asyncio.to_thread(upstream_left_at, "silent")
-            self.assertLess(gone - left, 1.0)
+            self.assertLess(gone - left, 1.5)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Responses(unittest.TestCase):
             next(stream)
         left = time.time()
         stream.close()
-        self.assertLess(upstream_left_at("endless") - left, 1.0)
+        self.assertLess(upstream_left_at("endless") - left, 1.5)
 
     def test_what_needs_a_memory_is_refused(self):
         for more, param in [({"previous_response_id": "resp_1"}, "previous_response_id"), ({"tools": [{"type": "web_search"}]}, "tools.0.type")]:
@@ -123,7 +123,8 @@ class Responses(unittest.TestCase):
         with self.assertRaises(openai.APIStatusError) as raised:
             ai.responses.create(model="words", input="hi")
         self.assert_error(raised.exception, 402, "quota_exceeded")
-        self.assertLess(time.time() - begun, 0.4)
+        # The SDK's two repeats would take longer than this.
+        self.assertLess(time.time() - begun, 1.0)
 
     def test_older_completions(self):
         self.assertEqual("one two three", self.ai.completions.create(model="words", prompt="hi").choices[0].text)
