@@ -1,5 +1,8 @@
 //! Subscriptions, quotas and usage.
 
+#[path = "billing/usage.rs"]
+mod usage;
+
 use std::collections::BTreeMap;
 
 use anteroom_domain::access::UsedWith;
@@ -10,7 +13,7 @@ use anteroom_domain::billing::{
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
 use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp, UserId};
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, UsageAsk, UsageSum};
 use anteroom_ports::{BillingRead, BillingWrite, SessionsWrite as _, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
@@ -84,6 +87,7 @@ struct UsageRow {
     session_id: Option<Id>,
     api_key_id: Option<Id>,
     model: String,
+    plan: String,
     prompt_tokens: i64,
     completion_tokens: i64,
     cached_tokens: i64,
@@ -277,6 +281,16 @@ impl BillingRead for Unit {
             .optional();
         let (used, reserved) = self.checked(row)?.unwrap_or_default();
         Ok(QuotaLevel { used, reserved })
+    }
+
+    #[instrument(level = "debug", name = "store.billing.sum_usage", skip_all)]
+    async fn sum_usage(&mut self, ask: &UsageAsk, limit: i64) -> StoreResult<Vec<UsageSum>> {
+        self.read_usage(ask, limit).await
+    }
+
+    #[instrument(level = "debug", name = "store.billing.page_usage_owners", skip_all)]
+    async fn page_usage_owners(&mut self, after: Option<Owner>, limit: i64) -> StoreResult<Vec<Owner>> {
+        self.owners_with_usage(after, limit).await
     }
 }
 
@@ -504,6 +518,7 @@ impl BillingWrite for Unit {
             session_id: event.used_with.session().map(|id| Id(id.0)),
             api_key_id: event.used_with.api_key().map(|id| Id(id.0)),
             model: text(&event.model),
+            plan: text(&event.plan),
             prompt_tokens: event.usage.prompt_tokens,
             completion_tokens: event.usage.completion_tokens,
             cached_tokens: event.usage.cached_tokens,
@@ -522,6 +537,15 @@ impl BillingWrite for Unit {
             .on_conflict(usage_events::request_id)
             .do_nothing();
         let done = kept::<InsertUsage, _>(booked).execute(self.conn()?).await;
-        Ok(self.checked(done)? == 1)
+        let new = self.checked(done)? == 1;
+        if new {
+            self.add_usage(event).await?;
+        }
+        Ok(new)
+    }
+
+    #[instrument(level = "debug", name = "store.billing.rebuild_usage", skip_all)]
+    async fn rebuild_usage(&mut self, owner: Owner) -> StoreResult<()> {
+        self.make_usage_days(owner).await
     }
 }

@@ -220,6 +220,29 @@ diesel::table! {
         created_at -> SqlTime,
         provider -> Nullable<Text>,
         upstream_model -> Nullable<Text>,
+        plan -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    usage_days (owner_kind, owner_id, day, model, plan, api_key_id) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        day -> SqlTime,
+        model -> Text,
+        plan -> Text,
+        api_key_id -> SqlId,
+        calls -> BigInt,
+        failed_calls -> BigInt,
+        prompt_tokens -> BigInt,
+        cached_tokens -> BigInt,
+        completion_tokens -> BigInt,
+        reasoning_tokens -> BigInt,
+        cost -> BigInt,
+        unpriced_calls -> BigInt,
     }
 }
 

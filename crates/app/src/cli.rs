@@ -113,6 +113,18 @@ pub enum AdminCommand {
     ///
     /// Asks for a password, unless the account exists (which keeps its own) or --password-stdin is given.
     Create(AdminCreateArgs),
+    /// Look after what is known of everybody's usage
+    #[command(subcommand)]
+    Usage(AdminUsageCommand),
+}
+
+/// `anteroom admin usage …`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AdminUsageCommand {
+    /// Add the calls that are booked up anew
+    ///
+    /// Beside a running server, an account at a time; what is booked meanwhile is counted.
+    Rebuild,
 }
 
 /// `anteroom admin create …`
@@ -477,6 +489,10 @@ mod tests {
                 Command::Admin(AdminCommand::Create(create)),
             ),
             (
+                "anteroom admin usage rebuild",
+                Command::Admin(AdminCommand::Usage(AdminUsageCommand::Rebuild)),
+            ),
+            (
                 "anteroom users unlock --email a@b.example",
                 Command::Users(UsersCommand::Unlock(UsersUnlockArgs {
                     email: "a@b.example".to_owned(),
@@ -568,6 +584,7 @@ mod tests {
             "anteroom migrate down --steps 0",
             "anteroom migrate down --to 20261120000006 --steps 1",
             "anteroom admin create",
+            "anteroom admin usage",
             "anteroom users",
             "anteroom passwords build-filter --input a",
             "anteroom users unlock",

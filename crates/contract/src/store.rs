@@ -28,6 +28,7 @@ pub mod quotas;
 mod samples;
 pub mod sessions;
 pub mod units;
+pub mod usage;
 pub mod webhooks;
 
 /// A database of a test's own, empty at first.
@@ -127,6 +128,11 @@ macro_rules! store_contract {
                 reservations_survive_a_round_trip, open_reservations_are_renewed,
                 renewing_and_settling_do_not_wait_for_each_other, expired_reservations_are_found_oldest_first,
                 a_limit_holds_exactly_under_parallel_calls, open_holds_are_what_is_reserved,
+            }
+            usage {
+                calls_add_up_by_days, a_second_booking_adds_nothing, of_parallel_bookings_none_is_lost,
+                what_is_rebuilt_is_what_was_added_up, usage_is_told_apart_as_asked, owners_of_usage_are_paged,
+                of_bookings_beside_a_rebuilding_none_is_lost, calls_of_before_are_added_up_by_the_migration,
             }
             webhooks {
                 items_are_claimed_oldest_first_and_hidden, a_failed_item_comes_back, items_wait_for_the_commit,

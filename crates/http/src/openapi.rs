@@ -61,6 +61,8 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         billing::list_plans::handle,
         billing::get_subscription::handle,
         billing::list_entitlements::handle,
+        billing::list_usage::handle,
+        billing::list_usage_of_all::handle,
         billing::open_checkout::handle,
         billing::receive_webhook::handle,
         billing::show_checkout::handle,

@@ -51,6 +51,7 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/plans"                       => billing::list_plans::handle;
         get    "/v1/me/subscription"             => billing::get_subscription::handle, [AccountRead];
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle, [AccountRead];
+        get    "/v1/me/usage"                    => billing::list_usage::handle, [UsageRead];
         post   "/v1/billing/checkout"            => billing::open_checkout::handle;
         post   "/v1/billing/webhooks/{provider}" => billing::receive_webhook::handle;
         get    "/stripe-stub/checkout/{id}"      => billing::show_checkout::handle;
@@ -79,6 +80,7 @@ pub fn routes() -> Vec<Route> {
         delete "/v1/admin/users/{id}/api-keys/{key}" => access::delete_api_key_of_user::handle;
         post   "/v1/admin/users/{id}/unlock"     => protection::unlock_user::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
+        get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
         get    "/"                               => ops::root::handle;
         get    "/health"                         => ops::health::handle, Unlimited;
         get    "/health/ready"                   => ops::ready::handle, Unlimited;

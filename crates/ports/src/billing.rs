@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 
 use anteroom_domain::access::UsedWith;
-use anteroom_domain::billing::{Hold, Owner, QuotaKey, Subscription};
+use anteroom_domain::billing::{Hold, Owner, QuotaKey, Subscription, UsageGroup, UsageSpan, UsageTotals};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
-use anteroom_domain::{RequestId, ReservationId, Timestamp, UserId};
+use anteroom_domain::{ApiKeyId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
 
@@ -18,7 +18,35 @@ pub struct QuotaLevel {
     pub reserved: i64,
 }
 
-/// Finding subscriptions and quotas.
+/// Which usage is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageAsk {
+    /// Whose; everybody's without one.
+    pub owner: Option<Owner>,
+    /// On which days.
+    pub span: UsageSpan,
+    /// By what it is told apart; by nothing is one sum of it all.
+    pub by: Vec<UsageGroup>,
+}
+
+/// What was used, of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageSum {
+    /// When the day began, if days are told apart.
+    pub day: Option<Timestamp>,
+    /// The account, if accounts are told apart.
+    pub account: Option<UserId>,
+    /// The model that was asked for, if models are told apart.
+    pub model: Option<String>,
+    /// The plan that was in force, if plans are told apart.
+    pub plan: Option<String>,
+    /// The key, if keys are told apart and it was used with one.
+    pub api_key: Option<ApiKeyId>,
+    /// What it came to.
+    pub totals: UsageTotals,
+}
+
+/// Finding subscriptions, quotas and usage.
 #[async_trait]
 pub trait BillingRead: Send {
     /// The owner's subscription: one that is not terminal before one that is, one that may open its plan (`active`,
@@ -27,6 +55,13 @@ pub trait BillingRead: Send {
 
     /// A counter; one that was never touched is zero.
     async fn quota_level(&mut self, key: &QuotaKey) -> StoreResult<QuotaLevel>;
+
+    /// What was used, in the order of [`UsageGroup::ALL`], at most `limit` rows. Told apart by nothing it is one row,
+    /// also where nothing was used. It does not look at single calls.
+    async fn sum_usage(&mut self, ask: &UsageAsk, limit: i64) -> StoreResult<Vec<UsageSum>>;
+
+    /// Owners of whom calls or sums of calls are booked, in an order of their own.
+    async fn page_usage_owners(&mut self, after: Option<Owner>, limit: i64) -> StoreResult<Vec<Owner>>;
 }
 
 /// Quota held for a call, durable and with an end, so that a crash cannot hold it for ever.
@@ -102,8 +137,13 @@ pub trait BillingWrite: Send {
     /// Reservations past their end, at most `limit`, oldest first.
     async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>>;
 
-    /// Books what a call used. `false` if that call is booked already; then nothing changed.
+    /// Books what a call used, and adds it to the sums of its day. `false` if that call is booked already; then nothing
+    /// changed.
     async fn insert_usage(&mut self, event: &UsageEvent) -> StoreResult<bool>;
+
+    /// Adds the calls that are booked for an owner up anew. Bookings wait until the unit ends; none is lost or counted
+    /// twice.
+    async fn rebuild_usage(&mut self, owner: Owner) -> StoreResult<()>;
 }
 
 /// What is bought, by whom, and where the buyer goes afterwards.

@@ -24,7 +24,7 @@ use anteroom_domain::{
 };
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, UsageAsk, UsageSum};
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
@@ -310,6 +310,8 @@ delegate! {
     BillingRead {
         fn subscription_of(owner: Owner) -> Option<Subscription>;
         fn quota_level(key: &QuotaKey) -> QuotaLevel;
+        fn sum_usage(ask: &UsageAsk, limit: i64) -> Vec<UsageSum>;
+        fn page_usage_owners(after: Option<Owner>, limit: i64) -> Vec<Owner>;
     }
 }
 
@@ -323,6 +325,7 @@ delegate! {
         fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
         fn insert_usage(event: &UsageEvent) -> bool;
+        fn rebuild_usage(owner: Owner) -> ();
     }
 }
 

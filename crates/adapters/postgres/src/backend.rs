@@ -229,6 +229,19 @@ pub(crate) async fn lock_name(link: &mut Link, name: &str) -> QueryResult<()> {
         .map(|_| ())
 }
 
+/// The identifier that stands for none where there has to be one.
+pub(crate) const NO_ID: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
+
+/// When the day in UTC began that a call ended on.
+pub(crate) const UTC_DAY: &str = "date_trunc('day', created_at, 'UTC')";
+
+/// Keeps others from adding usage until the unit ends. Who has booked a call and is about to add it waits, and adds it
+/// to what is made meanwhile.
+pub(crate) async fn lock_usage_days(link: &mut Link) -> QueryResult<()> {
+    link.batch_execute("LOCK TABLE usage_days IN SHARE ROW EXCLUSIVE MODE")
+        .await
+}
+
 /// Moves sessions' `last_seen_at` forward, in one statement. Rows are locked in the order of their ids, so that two
 /// nodes that saw the same sessions do not wait for each other in a circle.
 pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<()> {

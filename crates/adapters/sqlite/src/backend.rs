@@ -241,6 +241,17 @@ pub(crate) async fn lock_name(_link: &mut Link, _name: &str) -> QueryResult<()> 
     Ok(())
 }
 
+/// The identifier that stands for none where there has to be one.
+pub(crate) const NO_ID: &str = "zeroblob(16)";
+
+/// When the day in UTC began that a call ended on.
+pub(crate) const UTC_DAY: &str = "created_at - created_at % 86400000000";
+
+/// Keeps others from adding usage until the unit ends: the write lock does.
+pub(crate) async fn lock_usage_days(_link: &mut Link) -> QueryResult<()> {
+    Ok(())
+}
+
 /// Moves sessions' `last_seen_at` forward.
 pub(crate) async fn touch(link: &mut Link, seen: Vec<(Id, At)>) -> QueryResult<()> {
     link.spawn_blocking(move |conn| {

@@ -1,4 +1,4 @@
-//! `anteroom admin create`
+//! `anteroom admin create` and `usage rebuild`
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 use std::process::ExitCode;
@@ -9,16 +9,32 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{runtime, say};
-use crate::cli::{AdminCommand, AdminCreateArgs};
+use crate::cli::{AdminCommand, AdminCreateArgs, AdminUsageCommand};
 use crate::config::{Loaded, Settings};
 use crate::wiring::{Adapters, Services, bring_schema_up};
 
-/// Makes the first admin. Works beside a running server.
+/// Works beside a running server.
 pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    let AdminCommand::Create(args) = what;
-    runtime()?.block_on(create(args, &loaded.settings))
+    let settings = &loaded.settings;
+    match what {
+        AdminCommand::Create(args) => runtime()?.block_on(create(args, settings)),
+        AdminCommand::Usage(AdminUsageCommand::Rebuild) => runtime()?.block_on(rebuild_usage(settings)),
+    }
 }
 
+async fn rebuild_usage(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    if !adapters.store.schema_status().await?.pending.is_empty() {
+        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
+    }
+    let services = Services::new(settings, &adapters)?;
+    services.ops.check_key().await?;
+    let owners = services.billing.rebuild_usage().await?;
+    say(&format!("added up anew what {owners} accounts used"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the first admin.
 async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
     let services = Services::new(settings, &adapters)?;

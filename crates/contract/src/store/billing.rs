@@ -148,6 +148,7 @@ pub async fn usage_is_booked_once(database: &dyn TestDatabase) {
         owner: somebody(),
         used_with: UsedWith::Session(SessionId(id())),
         model: "gpt-4o".into(),
+        plan: "pro".into(),
         served_by: None,
         usage: usage(1),
         exact: true,

@@ -90,6 +90,7 @@ pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &d
             owner: call.owner,
             used_with: call.used_with,
             model: call.model.clone(),
+            plan: "free".into(),
             served_by: None,
             usage: call.at_least,
             exact: false,

@@ -74,6 +74,11 @@ impl Outcome {
             Self::Lost => "lost",
         }
     }
+
+    /// Whether nobody got an answer.
+    pub fn failed(self) -> bool {
+        matches!(self, Self::Failed | Self::Lost)
+    }
 }
 
 /// Which target a call went to.
@@ -96,6 +101,8 @@ pub struct UsageEvent {
     pub used_with: UsedWith,
     /// The model that was asked for.
     pub model: String,
+    /// The key of the plan in force, or [`crate::billing::PLAN_UNKNOWN`].
+    pub plan: String,
     /// What answered, or was asked last; `None` where nobody knows.
     pub served_by: Option<ServedBy>,
     /// Tokens, as the provider counted them, or as estimated where it did not.

@@ -3,10 +3,13 @@
 pub mod get_subscription;
 pub mod list_entitlements;
 pub mod list_plans;
+pub mod list_usage;
+pub mod list_usage_of_all;
 pub mod open_checkout;
 pub mod pay_checkout;
 pub mod receive_webhook;
 pub mod show_checkout;
+pub mod usage;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{Access, EntitlementKind, Plan};

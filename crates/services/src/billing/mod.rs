@@ -4,12 +4,15 @@ mod apply_webhook;
 mod cancel_subscription;
 mod get_subscription;
 mod list_entitlements;
+mod list_usage;
 mod open_checkout;
 mod pay_hosted_checkout;
+mod rebuild_usage;
 
 pub use apply_webhook::{Applied, ApplyWebhookError};
 pub use cancel_subscription::CancelError;
 pub use list_entitlements::{EntitlementState, GrantState};
+pub use list_usage::{ListUsageError, MAX_USAGE_ROWS};
 pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
 
 use std::sync::Arc;

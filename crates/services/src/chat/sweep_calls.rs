@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use anteroom_domain::billing::PLAN_UNKNOWN;
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_ports::{Durability, StoreResult};
 use tracing::warn;
@@ -47,6 +48,8 @@ impl Chat {
                 owner: reservation.owner,
                 used_with: reservation.used_with,
                 model: reservation.model.clone(),
+                // Nobody is left to say; the one of now may be another.
+                plan: PLAN_UNKNOWN.to_owned(),
                 served_by: None,
                 usage,
                 exact: false,

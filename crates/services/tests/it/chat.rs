@@ -76,6 +76,7 @@ async fn booked(house: &House, call: &ChatCall, who: &LiveSession) -> bool {
         owner: Owner::account(who.user.id),
         used_with: UsedWith::Session(who.session.id),
         model: "x".into(),
+        plan: "free".into(),
         served_by: None,
         usage: USAGE,
         exact: true,

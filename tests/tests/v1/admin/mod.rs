@@ -2,5 +2,6 @@
 
 mod api_keys;
 mod audit;
+mod usage;
 mod user;
 mod users;

@@ -6,6 +6,7 @@ pub mod api_keys;
 mod entitlements;
 mod sessions;
 mod subscription;
+pub mod usage;
 
 use anteroom_tests::{Setup, on_every_store};
 use serde_json::json;

@@ -43,7 +43,7 @@ fn path(key: &Value) -> String {
 }
 
 /// The key's secret.
-fn secret(key: &Value) -> &str {
+pub fn secret(key: &Value) -> &str {
     key["key"].as_str().unwrap()
 }
 

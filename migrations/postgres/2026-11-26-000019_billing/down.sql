@@ -1,0 +1,2 @@
+DROP TABLE usage_days;
+ALTER TABLE usage_events DROP COLUMN plan;
