@@ -97,6 +97,7 @@ impl Ask {
             headers: response.headers().clone(),
             response,
             held: Vec::new(),
+            heartbeats: 0,
         }
     }
 
@@ -265,6 +266,8 @@ pub struct Stream {
     pub headers: HeaderMap,
     response: reqwest::Response,
     held: Vec<u8>,
+    /// Comments that came, which say that it is still there.
+    pub heartbeats: usize,
 }
 
 impl Stream {
@@ -273,6 +276,10 @@ impl Stream {
         loop {
             if let Some(end) = self.held.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.held.drain(..end + 2).collect();
+                if event == b": ping\n\n" {
+                    self.heartbeats += 1;
+                    continue;
+                }
                 let event = read_event(&String::from_utf8(event).unwrap());
                 let verdict = match &event.name {
                     Some(name) if self.own => self.app.contract().check_event(name, event.data.as_bytes()),
@@ -314,7 +321,8 @@ impl Stream {
 fn read_event(text: &str) -> Sse {
     let mut name = None;
     let mut data = Vec::new();
-    for line in text.lines().filter(|line| !line.is_empty()) {
+    // A line that begins with a colon is a comment.
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
         match line.split_once(": ") {
             Some(("event", value)) => name = Some(value.to_owned()),
             Some(("data", value)) => data.push(value),

@@ -172,6 +172,7 @@ fn api(settings: &Settings, s: &Services) -> Api {
             .and_then(|name| name.parse().ok()),
         max_json_bytes: settings.server.max_json_bytes,
         max_chat_bytes: settings.server.max_body_bytes,
+        heartbeat: Duration::from_secs(settings.server.heartbeat_seconds.into()),
         frame_ancestors: settings.security.frame_ancestors.clone(),
         hsts: settings.public_url().scheme() == "https",
     };

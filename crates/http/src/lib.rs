@@ -36,6 +36,7 @@ pub use server::server;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use anteroom_ports::Queries;
@@ -72,6 +73,8 @@ pub struct HttpOptions {
     pub max_json_bytes: usize,
     /// The largest body of a relayed call, in bytes.
     pub max_chat_bytes: usize,
+    /// How long a stream says nothing before it says that it is still there.
+    pub heartbeat: Duration,
     /// Who may show Anteroom's pages in a frame; nobody if empty.
     pub frame_ancestors: Vec<String>,
     /// Whether to promise https for a year.

@@ -1,11 +1,14 @@
 //! Server-sent events (WHATWG HTML, section 9.2).
 
+use std::time::Duration;
+
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::connection::WatchGuard;
 
@@ -36,18 +39,19 @@ fn frame(name: Option<&str>, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A streamed answer out of a channel. `render` turns an item into a frame. The body ends with the channel; dropping
-/// the body drops the channel, which ends the call behind it. `watch` ends with the body.
+/// A comment, which every client skips: it keeps proxies from taking a model that thinks for a dead connection.
+const HEARTBEAT: Bytes = Bytes::from_static(b": ping\n\n");
+
+/// A streamed answer out of a channel. `render` turns an item into a frame; where none comes for as long as `heartbeat`
+/// there is a comment. The body ends with the channel; dropping the body drops the channel, which ends the call behind it.
+/// `watch` ends with the body.
 pub(crate) fn response<T: 'static>(
     receiver: mpsc::Receiver<T>,
     watch: WatchGuard,
+    heartbeat: Duration,
     render: impl Fn(T) -> Bytes + 'static,
 ) -> HttpResponse {
-    let frames = stream::unfold((receiver, watch, render), |(mut receiver, watch, render)| async move {
-        let frame = render(receiver.recv().await?);
-        Some((Ok::<_, actix_web::Error>(frame), (receiver, watch, render)))
-    });
-    event_stream().streaming(frames)
+    translated(receiver, watch, heartbeat, move |item| Frames::more(render(item)))
 }
 
 /// The frames that one item of a channel becomes.
@@ -72,15 +76,19 @@ impl Frames {
 pub(crate) fn translated<T: 'static>(
     receiver: mpsc::Receiver<T>,
     watch: WatchGuard,
+    heartbeat: Duration,
     render: impl FnMut(T) -> Frames + 'static,
 ) -> HttpResponse {
     let state = Some((receiver, watch, render));
-    let frames = stream::unfold(state, |state| async move {
+    let frames = stream::unfold(state, move |state| async move {
         let (mut receiver, watch, mut render) = state?;
         loop {
-            let Frames { bytes, last } = render(receiver.recv().await?);
+            let Ok(item) = timeout(heartbeat, receiver.recv()).await else {
+                return Some((Ok::<_, actix_web::Error>(HEARTBEAT), Some((receiver, watch, render))));
+            };
+            let Frames { bytes, last } = render(item?);
             if last {
-                return Some((Ok::<_, actix_web::Error>(bytes), None));
+                return Some((Ok(bytes), None));
             }
             // An empty chunk would end the body (RFC 9112 section 7.1).
             if !bytes.is_empty() {

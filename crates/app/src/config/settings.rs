@@ -77,6 +77,8 @@ pub struct ServerSettings {
     pub max_json_bytes: usize,
     /// Seconds for running requests to finish at the end.
     pub shutdown_grace_seconds: u32,
+    /// Seconds after which a stream that has nothing to say shows that it is there.
+    pub heartbeat_seconds: u32,
     /// Seconds that what a process runs is held after its death.
     pub lease_seconds: u32,
 }

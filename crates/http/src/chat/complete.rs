@@ -44,7 +44,7 @@ pub async fn handle(
         }
         ChatAnswer::Stream { events, dropped } => {
             let id = request_id(&request);
-            let answer = sse::response(events, watch, move |item| frame(item, &id));
+            let answer = sse::response(events, watch, api.options.heartbeat, move |item| frame(item, &id));
             name_dropped(answer, &dropped)
         }
     })

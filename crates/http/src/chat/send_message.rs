@@ -108,7 +108,9 @@ pub async fn handle(
             return Err(Problem::internal("a stream was asked for"));
         };
         let id = request_id(&request);
-        return Ok(sse::response(events, watch, move |event| frame(event, &id)));
+        return Ok(sse::response(events, watch, api.options.heartbeat, move |event| {
+            frame(event, &id)
+        }));
     }
     let make = async |_| {
         let answer = api.run(async move { chat.send_message(&who, ask, gone).await }).await?;

@@ -37,6 +37,7 @@ async fn booked(house: &House, who: &LiveSession) -> bool {
         owner: Owner::account(who.user.id),
         used_with: UsedWith::Session(who.session.id),
         served_by: None,
+        plan: "free".into(),
         model: "x".into(),
         usage: TokenUsage::default(),
         exact: true,

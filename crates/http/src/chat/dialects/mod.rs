@@ -171,7 +171,7 @@ pub(crate) async fn relay(
         }
         ChatAnswer::Stream { events, dropped } => {
             let render = move |item| frames(&mut dialect, item);
-            (sse::translated(events, watch, render), dropped)
+            (sse::translated(events, watch, api.options.heartbeat, render), dropped)
         }
     };
     // What could not be said to the relay, and what the relay's provider could not be told.

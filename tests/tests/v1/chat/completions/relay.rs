@@ -1,12 +1,15 @@
 //! What is asked and answered travels untouched.
 
-use anteroom_tests::upstream::{KEY, chunk, usage_chunk};
-use anteroom_tests::{Script, Setup, Upstream, on_every_store};
+use std::time::Duration;
+
+use anteroom_tests::upstream::{KEY, chunk, sse, usage_chunk};
+use anteroom_tests::{Script, Setup, Step, Upstream, on_every_store};
 use serde_json::{Value, json};
 
 use super::{ask, question, streamed, used};
 
 on_every_store![
+    says_that_it_is_there_while_the_model_thinks,
     echoes_whole_and_streamed,
     hands_a_whole_answer_on_byte_for_byte,
     hands_a_stream_on_byte_for_byte,
@@ -237,4 +240,38 @@ async fn takes_long_conversations(setup: &Setup) {
     assert_eq!(upstream.last().body.len(), long.to_string().len());
     let too_long = json!({ "model": "m", "messages": [{ "role": "user", "content": "x".repeat(10_500_000) }] });
     ask(&app, &user, &too_long).expect(413).code("body_too_large").await;
+}
+
+async fn says_that_it_is_there_while_the_model_thinks(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.push(("server.heartbeat_seconds", "1"));
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    let pause = Step::Pause(Duration::from_millis(2300));
+    let script = vec![
+        sse(&chunk("Let me think.")),
+        pause,
+        sse(&chunk(" Done.")),
+        sse("[DONE]"),
+        Step::End,
+    ];
+    upstream.on("m", Script::stream(script));
+    let surfaces = [
+        ("/v1/chat/completions", streamed("m")),
+        (
+            "/v1/messages",
+            json!({ "model": "m", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }] }),
+        ),
+    ];
+    for (path, body) in surfaces {
+        let mut stream = app.post(path).by(&user).json(&body).stream().await;
+        let events = stream.rest().await;
+        assert_eq!(stream.heartbeats, 2, "{path}: {events:?}");
+        assert!(
+            events.iter().any(|event| event.data.contains(" Done.")),
+            "{path}: {events:?}"
+        );
+        stream.logged(&["chat.call.ended"]).await;
+    }
 }
