@@ -302,18 +302,6 @@ impl Services {
             Arc::clone(&sessions),
             options,
         ));
-        let options = AccountsOptions {
-            signup_open: settings.accounts.signup == Signup::Open,
-            require_verified_email: settings.accounts.require_verified_email,
-            deletion_grace: days(settings.accounts.deletion_grace_days),
-            passwords: PasswordRules {
-                policy: PasswordPolicy {
-                    min_strength: settings.passwords.min_strength,
-                },
-                common: Arc::clone(&a.common_passwords),
-                breached: a.breached_passwords.clone(),
-            },
-        };
         let accounts = Accounts::new(
             store(),
             Arc::clone(&a.hasher),
@@ -324,7 +312,7 @@ impl Services {
             Arc::clone(&webhooks),
             Arc::clone(&audit),
             Arc::clone(&protection),
-            options,
+            accounts_options(settings, a),
         );
         let chat = Chat::new(
             store(),
@@ -352,6 +340,22 @@ impl Services {
             webhooks,
             protection,
         })
+    }
+}
+
+fn accounts_options(settings: &Settings, a: &Adapters) -> AccountsOptions {
+    let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
+    AccountsOptions {
+        signup_open: settings.accounts.signup == Signup::Open,
+        require_verified_email: settings.accounts.require_verified_email,
+        deletion_grace: days(settings.accounts.deletion_grace_days),
+        passwords: PasswordRules {
+            policy: PasswordPolicy {
+                min_strength: settings.passwords.min_strength,
+            },
+            common: Arc::clone(&a.common_passwords),
+            breached: a.breached_passwords.clone(),
+        },
     }
 }
 

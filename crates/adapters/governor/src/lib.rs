@@ -74,7 +74,7 @@ impl<C: Clock + Clone> MemoryLimiter<C> {
         }
         // API keys have rates of their own: what nobody is counted under any more is no limit to keep.
         let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
-        counters.retain(|_, counter| counter.governor.len() > 0);
+        counters.retain(|_, counter| !counter.governor.is_empty());
     }
 
     /// How many keys are being counted, over all limits.

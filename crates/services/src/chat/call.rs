@@ -9,7 +9,7 @@ use anteroom_domain::billing::{
 };
 use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
-use anteroom_ports::billing::{Reservation, Reserved};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::chat::{ChatCall, ProviderError};
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
@@ -363,16 +363,7 @@ impl Chat {
                 meter: METER_KEY_BUDGET,
                 level,
                 limit,
-            } => {
-                let key = who.key();
-                info!(event = "quota.denied", user_id = %who.user().id, meter = METER_KEY_BUDGET, limit, api_key_id = key.map(|k| k.id.to_string()));
-                Err(CallRefused::KeyBudgetReached {
-                    limit: NanoUsd(limit),
-                    used: NanoUsd(level.used + level.reserved),
-                    needed: worst,
-                    resets_at: key.and_then(|k| k.budget?.window.end(now)),
-                })
-            }
+            } => Err(key_budget_reached(who, level, limit, worst, now)),
             Reserved::Denied { meter: METER_SPEND, .. } => {
                 error!(
                     event = "quota.spend_cap.reached",
@@ -498,4 +489,17 @@ fn key_hold(who: &Principal, worst: NanoUsd, now: Timestamp) -> Option<Hold> {
         amount: worst.0,
         limit: Some(budget.limit.0),
     })
+}
+
+/// Why a call may not be made whose key has no room for it.
+fn key_budget_reached(who: &Principal, level: QuotaLevel, limit: i64, needed: NanoUsd, now: Timestamp) -> CallRefused {
+    let key = who.key();
+    let api_key_id = key.map(|key| key.id.to_string());
+    info!(event = "quota.denied", user_id = %who.user().id, meter = METER_KEY_BUDGET, limit, api_key_id);
+    CallRefused::KeyBudgetReached {
+        limit: NanoUsd(limit),
+        used: NanoUsd(level.used + level.reserved),
+        needed,
+        resets_at: key.and_then(|key| key.budget?.window.end(now)),
+    }
 }
