@@ -195,10 +195,13 @@ fn escape(text: &str) -> String {
         .replace('}', "%7D")
 }
 
+/// The one path whose name may have slashes in it.
+const MODEL: &str = "/v1/models/{id}";
+
 fn fits(template: &str, path: &str) -> bool {
-    // The one name that may hold slashes: OpenAI's clients do not escape them.
-    if template == "/v1/models/{id}" {
-        return path.strip_prefix("/v1/models/").is_some_and(|id| !id.is_empty());
+    if template == MODEL {
+        let name = path.strip_prefix("/v1/models/");
+        return name.is_some_and(|name| !name.is_empty());
     }
     let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()

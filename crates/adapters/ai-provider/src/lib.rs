@@ -1,7 +1,9 @@
-//! Model providers: any OpenAI-compatible server, and the built-in echo model.
+//! Model providers: any OpenAI-compatible server, Anthropic's and Gemini's own APIs, and the built-in echo model.
 //!
 //! [`OpenAiCompatible`] relays a request's bytes to a server that speaks OpenAI's API and hands its answer back as it
-//! came. [`Echo`] needs no server: it repeats what it is told.
+//! came. [`Anthropic`] and [`Gemini`] are told in their own words what OpenAI's request says, and their answers become
+//! OpenAI's. [`Echo`] needs no server: it repeats what it is told. docs/guides/add-a-model-provider.md says how another
+//! is added.
 
 mod anthropic;
 mod echo;
