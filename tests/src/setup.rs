@@ -132,9 +132,10 @@ impl Setup {
         keys.into_iter()
             .map(|(key, value)| {
                 // What is no key is a variable that a key names.
-                let name = match key.contains('.') {
-                    true => format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__")),
-                    false => key.to_owned(),
+                let name = if key.contains('.') {
+                    format!("ANTEROOM__{}", key.to_uppercase().replace('.', "__"))
+                } else {
+                    key.to_owned()
                 };
                 (name, value.to_owned())
             })
