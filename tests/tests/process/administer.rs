@@ -1,8 +1,8 @@
-//! `anteroom users …` and `anteroom audit …`, beside a running server.
+//! `anteroom users …`, `anteroom audit …` and `anteroom admin usage …`, beside a running server.
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
-use anteroom_tests::{Kind, PASSWORD, Setup, on_every_store};
+use anteroom_tests::{Kind, PASSWORD, Setup, eventually_asking, on_every_store};
 use serde_json::Value;
 
 use super::{log_in, sign_up};
@@ -12,6 +12,7 @@ on_every_store![
     accounts_are_closed_and_opened_beside_a_server,
     the_last_admin_stays_one,
     the_log_is_listed_and_verified,
+    usage_is_added_up_anew,
 ];
 
 /// Runs a command; whether it succeeded, and what it wrote to standard output and standard error.
@@ -32,6 +33,32 @@ fn done(setup: &Setup, line: &str) -> String {
 async fn me(server: &Server, token: &str) -> u16 {
     let ask = http_client().get(format!("{}/v1/me", server.url)).bearer_auth(token);
     ask.send().await.unwrap().status().as_u16()
+}
+
+async fn usage_is_added_up_anew(setup: &Setup) {
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    let token = sign_up(&server.url, "ada@example.com").await;
+    let client = http_client();
+    let ask = serde_json::json!({ "model": "echo", "messages": [{ "role": "user", "content": "Hello there" }] });
+    let call = client
+        .post(format!("{}/v1/chat/completions", server.url))
+        .bearer_auth(&token);
+    let call = call.header("content-type", "application/json").body(ask.to_string());
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    let usage = async || -> Value {
+        let ask = client.get(format!("{}/v1/me/usage", server.url)).bearer_auth(&token);
+        ask.send().await.unwrap().json().await.unwrap()
+    };
+    let booked = eventually_asking("the call is booked", async || {
+        let usage = usage().await;
+        (usage["data"][0]["calls"] == 1).then_some(usage)
+    })
+    .await;
+    setup.execute("UPDATE usage_days SET calls = 7, cost = 7").await;
+    assert_eq!(usage().await["data"][0]["calls"], 7);
+    let said = done(setup, "admin usage rebuild");
+    assert!(said.contains("what 1 accounts used"), "{said}");
+    assert_eq!(usage().await, booked);
 }
 
 async fn accounts_are_listed_and_shown(setup: &Setup) {

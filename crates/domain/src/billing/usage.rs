@@ -163,7 +163,7 @@ mod tests {
             Err(InvalidUsageSpan::TooLong)
         );
         assert_eq!(span(day("0001-01-01"), None), Err(InvalidUsageSpan::TooLong));
-        assert_eq!(span(None, day("-9999-01-01")), Err(InvalidUsageSpan::OutOfRange));
+        assert_eq!(span(None, Some(Date::MIN)), Err(InvalidUsageSpan::OutOfRange));
     }
 
     #[test]
