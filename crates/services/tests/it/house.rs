@@ -153,17 +153,17 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
     }
 }
 
-/// How models are routed, beside those that the provider has under their own names.
+/// Which models there are, and how they are routed.
 pub struct Routed {
     pub aliases: Vec<ModelAlias>,
     pub options: RoutingOptions,
 }
 
-impl Default for Routed {
-    /// Each call is tried once.
-    fn default() -> Self {
+impl Routed {
+    /// Models under the provider's own names; each call is tried once.
+    fn plain(models: &[&str]) -> Self {
         Self {
-            aliases: Vec::new(),
+            aliases: models.iter().map(|model| ModelAlias::plain("main", model)).collect(),
             options: RoutingOptions {
                 breaker: BreakerPolicy {
                     failures: 0,
@@ -180,17 +180,7 @@ impl House {
     /// One with aliases over two providers, `main` and `backup`.
     pub async fn routed(routed: Routed) -> Self {
         let cap = NanoUsd::from_usd(1000.0);
-        Self::built(
-            Self::new_store().await,
-            true,
-            cap,
-            &[],
-            routed,
-            LOCKOUT,
-            false,
-            SESSIONS,
-        )
-        .await
+        Self::built(Self::new_store().await, true, cap, routed, LOCKOUT, false, SESSIONS).await
     }
 
     pub async fn new() -> Self {
@@ -202,8 +192,7 @@ impl House {
             Self::new_store().await,
             signup_open,
             daily_spend_cap,
-            models,
-            Routed::default(),
+            Routed::plain(models),
             LOCKOUT,
             false,
             SESSIONS,
@@ -218,8 +207,7 @@ impl House {
             Self::new_store().await,
             true,
             cap,
-            models,
-            Routed::default(),
+            Routed::plain(models),
             LOCKOUT,
             true,
             SESSIONS,
@@ -238,8 +226,7 @@ impl House {
             Self::new_store().await,
             true,
             cap,
-            models,
-            Routed::default(),
+            Routed::plain(models),
             lockout,
             false,
             SESSIONS,
@@ -273,8 +260,7 @@ impl House {
             Arc::new(store),
             true,
             NanoUsd::from_usd(1000.0),
-            &["small"],
-            Routed::default(),
+            Routed::plain(&["small"]),
             LOCKOUT,
             false,
             SESSIONS,
@@ -302,8 +288,7 @@ impl House {
             Self::new_store().await,
             true,
             cap,
-            models,
-            Routed::default(),
+            Routed::plain(models),
             lockout,
             false,
             sessions,
@@ -315,7 +300,6 @@ impl House {
         store: Arc<dyn Store>,
         signup_open: bool,
         daily_spend_cap: NanoUsd,
-        models: &[&str],
         routed: Routed,
         account_lockout: LockoutPolicy,
         require_verified_email: bool,
@@ -438,12 +422,7 @@ impl House {
             output: million,
         };
         let options = ChatOptions {
-            models: routed
-                .aliases
-                .into_iter()
-                .chain(models.iter().map(|model| ModelAlias::plain("main", model)))
-                .map(Arc::new)
-                .collect(),
+            models: routed.aliases.into_iter().map(Arc::new).collect(),
             routing: routed.options,
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,
