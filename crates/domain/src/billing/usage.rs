@@ -133,8 +133,8 @@ impl UsageTotals {
 mod tests {
     use super::*;
 
-    fn day(text: &str) -> Option<Date> {
-        Some(text.parse().unwrap())
+    fn day(text: &str) -> Date {
+        text.parse().unwrap()
     }
 
     fn span(from: Option<Date>, until: Option<Date>) -> Result<(String, String), InvalidUsageSpan> {
@@ -146,23 +146,26 @@ mod tests {
     fn today_counts_where_no_end_is_named_and_thirty_days_where_no_beginning_is() {
         let told = |from: &str, until: &str| Ok((format!("{from}T00:00:00Z"), format!("{until}T00:00:00Z")));
         assert_eq!(span(None, None), told("2028-01-31", "2028-03-01"));
-        assert_eq!(span(day("2028-02-29"), None), told("2028-02-29", "2028-03-01"));
-        assert_eq!(span(None, day("2027-03-01")), told("2027-01-30", "2027-03-01"));
+        assert_eq!(span(Some(day("2028-02-29")), None), told("2028-02-29", "2028-03-01"));
+        assert_eq!(span(None, Some(day("2027-03-01"))), told("2027-01-30", "2027-03-01"));
         assert_eq!(
-            span(day("2028-01-01"), day("2029-01-01")),
+            span(Some(day("2028-01-01")), Some(day("2029-01-01"))),
             told("2028-01-01", "2029-01-01")
         );
     }
 
     #[test]
     fn no_day_and_more_than_a_leap_year_are_refused() {
-        assert_eq!(span(day("2028-01-02"), day("2028-01-02")), Err(InvalidUsageSpan::Empty));
-        assert_eq!(span(day("2028-03-01"), None), Err(InvalidUsageSpan::Empty));
         assert_eq!(
-            span(day("2028-01-01"), day("2029-01-02")),
+            span(Some(day("2028-01-02")), Some(day("2028-01-02"))),
+            Err(InvalidUsageSpan::Empty)
+        );
+        assert_eq!(span(Some(day("2028-03-01")), None), Err(InvalidUsageSpan::Empty));
+        assert_eq!(
+            span(Some(day("2028-01-01")), Some(day("2029-01-02"))),
             Err(InvalidUsageSpan::TooLong)
         );
-        assert_eq!(span(day("0001-01-01"), None), Err(InvalidUsageSpan::TooLong));
+        assert_eq!(span(Some(day("0001-01-01")), None), Err(InvalidUsageSpan::TooLong));
         assert_eq!(span(None, Some(Date::MIN)), Err(InvalidUsageSpan::OutOfRange));
     }
 
