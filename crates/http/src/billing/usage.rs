@@ -44,7 +44,7 @@ pub struct UsageQuery {
 
 /// What was used, of one kind.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Usage)]
+#[schema(as = UsageSum)]
 pub struct UsageResponse {
     /// The day in UTC, if grouped by `day`.
     #[serde(skip_serializing_if = "Option::is_none")]
