@@ -52,7 +52,6 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "sse",
         ],
     ),
-    // The two databases' common ground.
     // The two databases' common ground; `kept` is how its statements stay prepared.
     ("crates/adapters/sql", &["kept", "pool", "schema", "types", "unit"]),
 ];
