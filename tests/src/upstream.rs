@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Upstream {
 struct Shared {
     scripts: Mutex<HashMap<String, Script>>,
     calls: Mutex<Vec<Call>>,
+    connections: AtomicUsize,
 }
 
 /// A request that came.
@@ -170,6 +172,7 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&for_calls);
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
                     while serve(&mut stream, &shared).await.is_ok() {}
@@ -220,6 +223,11 @@ impl Upstream {
     pub fn calls(&self) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
         calls.iter().filter(|c| !c.path.ends_with("/models")).cloned().collect()
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// The last of them.

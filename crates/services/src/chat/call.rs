@@ -246,6 +246,11 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Whose counters it moves, in an order that all nodes share.
+    pub(super) fn owner(&self) -> (&'static str, uuid::Uuid) {
+        (self.event.owner.kind.as_str(), self.event.owner.id)
+    }
+
     /// Writes it within the unit of work. Again has no effect.
     pub(super) async fn write(&self, unit: &mut dyn UnitOfWork) -> StoreResult<()> {
         unit.settle_quota(self.reservation, &settled(self.messages, self.spend))

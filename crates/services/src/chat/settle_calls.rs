@@ -42,7 +42,10 @@ impl Chat {
         // Whoever had the turn before may have taken this call along.
         if !self.settlements.waiting().is_empty() {
             tokio::time::sleep(GATHER).await;
-            self.write_all(self.settlements.take()).await;
+            let mut records = self.settlements.take();
+            // In one order everywhere, so that no two nodes wait for each other's counters in a circle.
+            records.sort_by_key(Record::owner);
+            self.write_all(records).await;
         }
         call.log(outcome);
     }

@@ -1,6 +1,6 @@
 //! Models that have several targets.
 
-use anteroom_tests::upstream::{chunk, completion, sse};
+use anteroom_tests::upstream::{KEY, chunk, completion, sse};
 use anteroom_tests::{Script, Setup, Step, Upstream, on_every_store};
 use serde_json::json;
 
@@ -12,6 +12,7 @@ on_every_store![
     says_when_nothing_is_left_to_ask,
     clamps_the_answer_to_the_models_maximum,
     keeps_an_alias_to_its_plans,
+    g68_nothing_in_a_body_chooses_where_a_call_goes,
 ];
 
 /// Two providers, each with a key of its own, and what else is offered.
@@ -191,4 +192,89 @@ async fn keeps_an_alias_to_its_plans(setup: &Setup) {
         .expect(200)
         .events(&["chat.call.ended"])
         .await;
+}
+
+/// Security case G 68 (CVE-2024-6587): there, a body named the server that the provider's key was sent to.
+async fn g68_nothing_in_a_body_chooses_where_a_call_goes(setup: &Setup) {
+    let (upstream, canary) = (Upstream::start().await, Upstream::start().await);
+    let mut set = upstream.settings("m").to_vec();
+    set.push(("ai.first_token_timeout_ms", "5000"));
+    let app = setup.app_with(&set).await;
+    let user = app.user().await;
+    upstream.on("m", Script::json(&completion("here")));
+    let bare = canary.url.trim_end_matches("/v1");
+    let places = [
+        canary.url.clone(),
+        bare.to_owned(),
+        bare.replace("http://", "//"),
+        bare.replace("http://", "http://user:pass@"),
+        bare.replace("127.0.0.1", "0x7f.1"),
+        bare.replace("127.0.0.1", "2130706433"),
+        bare.replace("127.0.0.1", "[::ffff:127.0.0.1]"),
+        bare.replace("127.0.0.1", "localhost"),
+    ];
+    let names = [
+        "api_base",
+        "base_url",
+        "baseURL",
+        "api_url",
+        "url",
+        "endpoint",
+        "proxy",
+        "callback_url",
+        "webhook",
+        "host",
+    ];
+    let bodies = |url: &str| {
+        let mut chat = question("m");
+        for name in names {
+            chat[name] = json!(url);
+        }
+        chat["headers"] = json!({ "authorization": "Bearer mine", "host": url });
+        chat["extra_headers"] = chat["headers"].clone();
+        chat["api_key"] = json!("mine");
+        chat["anteroom"] = json!({ "base_url": url, "provider": url });
+        chat["metadata"] = json!({ "url": url });
+        let image = json!([{ "type": "image_url", "image_url": { "url": format!("{url}/x.png") } }]);
+        let mut seen = chat.clone();
+        seen["messages"] = json!([{ "role": "user", "content": image }]);
+        let named = json!({ "model": url, "messages": [{ "role": "user", "content": "hi" }] });
+        [chat, seen, named]
+    };
+    for place in &places {
+        let [chat, seen, named] = bodies(place);
+        for body in [chat, seen] {
+            ask(&app, &user, &body).expect(200).events(&["chat.call.ended"]).await;
+            let call = upstream.last();
+            assert_eq!(call.headers["authorization"], format!("Bearer {KEY}"));
+            assert_eq!(
+                call.json()["api_base"],
+                body["api_base"],
+                "it travels as it came, and means nothing here"
+            );
+        }
+        ask(&app, &user, &named).expect(403).code("model_not_in_plan").await;
+        for path in ["/v1/messages", "/v1/responses", "/v1/embeddings"] {
+            let body = json!({
+                "model": "m", "max_tokens": 9, "input": "hi", "messages": [{ "role": "user", "content": "hi" }],
+                "api_base": place, "base_url": place, "extra_headers": { "authorization": "Bearer mine" },
+            });
+            let answer = app.post(path).by(&user).json(&body).await;
+            assert!(answer.status < 500, "{path}: {answer:?}");
+        }
+    }
+    // Nor does a provider: the key would go along.
+    let elsewhere = format!("{}/chat/completions", canary.url);
+    for status in [301, 302, 303, 307, 308] {
+        upstream.on("m", Script::answer(status, &[("location", &elsewhere)], ""));
+        for body in [question("m"), streamed("m")] {
+            ask(&app, &user, &body)
+                .expect(502)
+                .code("upstream_error")
+                .events(&["chat.call.failed", "chat.call.ended", "request.failed"])
+                .await;
+        }
+    }
+    assert_eq!(canary.calls().len(), 0);
+    assert_eq!(canary.connections(), 0, "nobody so much as knocked");
 }
