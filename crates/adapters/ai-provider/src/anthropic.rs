@@ -113,7 +113,9 @@ impl ChatModel for Anthropic {
         let listed = flow::models(&self.timeouts, self.listed()).await?;
         let list: List =
             serde_json::from_value(listed).map_err(|_| failure::protocol("a list of models that is none"))?;
-        let offered = list.data.into_iter().filter_map(|entry| {
+        // Those that no longer answer stay in the list, as its record of them.
+        let answering = list.data.into_iter().filter(|entry| entry["lifecycle"] != "retired");
+        let offered = answering.filter_map(|entry| {
             let created: Option<jiff::Timestamp> = entry["created_at"].as_str().and_then(|text| text.parse().ok());
             Some(OfferedModel {
                 id: entry["id"].as_str()?.to_owned(),

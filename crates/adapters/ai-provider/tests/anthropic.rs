@@ -405,6 +405,30 @@ async fn what_cannot_be_told_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn models_that_no_longer_answer_are_not_offered() {
+    let entry = |id: &str, lifecycle: &str| json!({ "id": id, "type": "model", "created_at": "2026-01-02T00:00:00Z", "lifecycle": lifecycle });
+    let entries = [
+        entry("new", "active"),
+        entry("old", "deprecated"),
+        entry("gone", "retired"),
+        json!({ "id": "plain" }),
+    ];
+    let listed = json!({ "data": entries, "has_more": false }).to_string();
+    let upstream = Upstream::start(move |_| vec![answer(200, &listed)]).await;
+    let offered = model(&upstream.base_url, KEY, PATIENT).models().await.unwrap();
+    let offered: Vec<_> = offered
+        .iter()
+        .map(|m| (m.id.as_str(), m.owned_by.as_str(), m.created))
+        .collect();
+    let expected = [
+        ("new", "anthropic", 1_767_312_000),
+        ("old", "anthropic", 1_767_312_000),
+        ("plain", "anthropic", 0),
+    ];
+    assert_eq!(offered, expected);
+}
+
+#[tokio::test]
 async fn a_key_in_an_answer_is_redacted() {
     let steps = [
         vec![head(), start(true), text_start(), word(&format!("it is {KEY}"))],
