@@ -101,26 +101,22 @@ impl Try<'_> {
     }
 
     fn failed(mut self, error: &ProviderError, call: &Call) {
+        let rest = match &error.kind {
+            // It answers; only this request is not for it.
+            ProviderErrorKind::BadRequest { .. } | ProviderErrorKind::Unsupported { .. } => return self.succeeded(),
+            // Others may still have room there, and nothing else could answer them.
+            ProviderErrorKind::RateLimited { .. } if call.alias.targets.len() == 1 => return self.succeeded(),
+            ProviderErrorKind::RateLimited { retry_after } => Some(retry_after.unwrap_or(SHORT_REST).min(LONGEST_REST)),
+            _ => None,
+        };
         self.said = true;
         let (now, policy) = (self.chat.clock.now(), self.chat.options.routing.breaker);
-        let alone = call.alias.targets.len() == 1;
-        let opened = self.chat.targets.with(self.target, |breaker| match &error.kind {
-            // Others may still have room there, and nothing else could answer them.
-            ProviderErrorKind::RateLimited { .. } if alone => {
-                breaker.succeeded();
-                false
-            }
-            ProviderErrorKind::RateLimited { retry_after } => {
-                let rest = retry_after.unwrap_or(SHORT_REST).min(LONGEST_REST);
-                breaker.rest(after(now, rest));
-                false
-            }
-            // It answers; only this request is not for it.
-            ProviderErrorKind::BadRequest { .. } | ProviderErrorKind::Unsupported { .. } => {
-                breaker.succeeded();
-                false
-            }
-            _ => breaker.failed(now, policy),
+        let opened = self.chat.targets.with(self.target, |breaker| {
+            let Some(rest) = rest else {
+                return breaker.failed(now, policy);
+            };
+            breaker.rest(after(now, rest));
+            false
         });
         if opened {
             warn!(event = "chat.target.opened", provider = %self.target.provider, model = %self.target.model, seconds = policy.open_for.as_secs());
@@ -243,7 +239,15 @@ impl Chat {
             }
         }
         let wait = self.shortest_rest(alias, hopeless);
-        Err((last.map_or_else(|| resting(wait), |(_, e)| e), wait))
+        let failed = last.map_or_else(|| resting(wait), |(_, e)| e);
+        // One that is alone is left alone by nobody, but the call itself does as it asks.
+        let asked = match failed.kind {
+            ProviderErrorKind::RateLimited { retry_after } if alias.targets.len() == 1 => {
+                retry_after.unwrap_or_default()
+            }
+            _ => Duration::ZERO,
+        };
+        Err((failed, wait.max(asked)))
     }
 
     fn order<'a>(&self, alias: &'a ModelAlias, hopeless: &[&Target], draw: u64) -> Vec<&'a Target> {

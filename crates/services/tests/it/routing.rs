@@ -208,6 +208,30 @@ async fn with_nowhere_else_to_go_a_full_target_is_asked_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_as_long_as_its_only_target_asks_and_no_longer_than_anybody_would() {
+    let options = RoutingOptions { retries: 1, ..PATIENT };
+    let house = house(ModelAlias::plain("main", "fast"), options).await;
+    let who = house.somebody("ada@example.com").await;
+    let busy = |after: Duration| {
+        provider_error(ProviderErrorKind::RateLimited {
+            retry_after: Some(after),
+        })
+    };
+    house.model.script_reply(Err(busy(Duration::from_secs(1))));
+    let begun = Instant::now();
+    assert!(ask_as(&house, &who, false).await.is_ok());
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(asked(&house).0, 2);
+    // Nobody waits a minute; the caller is told instead.
+    house.model.script_reply(Err(busy(Duration::from_secs(60))));
+    assert_eq!(
+        kind(ask_as(&house, &who, false).await),
+        busy(Duration::from_secs(60)).kind
+    );
+    assert_eq!(asked(&house).0, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_in_a_row_open_the_breaker_and_one_call_at_a_time_tries() {
     let house = house(fast(), PATIENT).await;
     for i in 0..3 {
