@@ -24,22 +24,19 @@ enum State {
     Probing(Timestamp),
 }
 
-/// A circuit breaker: closed, open after failures in a row, half open while one call tries.
+/// A circuit breaker: closed, open after failures in a row, half open while one call tries. Beside it stands for how long the
+/// target asked to be left alone, which says nothing about how well it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Breaker {
     failures: u32,
     state: State,
+    rests_until: Option<Timestamp>,
 }
 
 impl Breaker {
     /// Whether a call would be let through now.
     pub fn available(&self, now: Timestamp, policy: BreakerPolicy) -> bool {
-        match self.state {
-            State::Closed => true,
-            State::Open(until) => until <= now,
-            // One that never said how it went must not keep the others out for ever.
-            State::Probing(since) => now.duration_since(since) >= policy.open_for,
-        }
+        self.opens_at(policy).is_none_or(|at| at <= now)
     }
 
     /// A call goes through, if it may.
@@ -54,7 +51,7 @@ impl Breaker {
     /// A call was answered. Answers whether this closed it.
     pub fn succeeded(&mut self) -> bool {
         let closed = self.state != State::Closed;
-        *self = Self::default();
+        (self.state, self.failures) = (State::Closed, 0);
         closed
     }
 
@@ -70,9 +67,9 @@ impl Breaker {
         opens
     }
 
-    /// The provider asked to be left alone until then.
+    /// The provider asked to be left alone until then. Whatever else is known of it stands.
     pub fn rest(&mut self, until: Timestamp) {
-        self.state = State::Open(until);
+        self.rests_until = self.rests_until.max(Some(until));
     }
 
     /// A call ended without saying anything about the target: its client went away.
@@ -82,13 +79,15 @@ impl Breaker {
         }
     }
 
-    /// When a call may try, if none may now.
+    /// When a call may try, if there is such a time.
     pub fn opens_at(&self, policy: BreakerPolicy) -> Option<Timestamp> {
-        match self.state {
+        let opens = match self.state {
             State::Closed => None,
             State::Open(until) => Some(until),
+            // One that never said how it went must not keep the others out for ever.
             State::Probing(since) => since.saturating_add(policy.open_for).ok(),
-        }
+        };
+        opens.max(self.rests_until)
     }
 }
 
@@ -164,13 +163,35 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_switched_off_and_asked_to_rest() {
+    fn it_can_be_switched_off() {
         let off = BreakerPolicy { failures: 0, ..POLICY };
         let mut breaker = Breaker::default();
-        assert!((0..100).all(|_| !breaker.failed(at(0), off)));
-        assert!(breaker.available(at(0), off));
         breaker.rest(at(7));
-        assert!(!breaker.available(at(6), off) && breaker.available(at(7), off));
-        assert_eq!(breaker.opens_at(off), Some(at(7)));
+        assert!(breaker.admit(at(7), off));
+        assert!((0..100).all(|_| !breaker.failed(at(8), off)));
+        assert!(breaker.available(at(8), off));
+    }
+
+    #[test]
+    fn a_rest_keeps_all_out_and_then_none() {
+        let mut breaker = Breaker::default();
+        breaker.rest(at(7));
+        assert!(!breaker.admit(at(6), POLICY));
+        assert_eq!(breaker.opens_at(POLICY), Some(at(7)));
+        assert!(breaker.admit(at(7), POLICY) && breaker.admit(at(7), POLICY));
+        // It takes as many failures as ever to open it.
+        assert!(!breaker.failed(at(8), POLICY));
+        assert!(breaker.available(at(8), POLICY));
+    }
+
+    #[test]
+    fn a_rest_neither_shortens_nor_ends_what_failures_began() {
+        let mut breaker = opened();
+        breaker.rest(at(1));
+        assert!(!breaker.available(at(2), POLICY));
+        assert_eq!(breaker.opens_at(POLICY), Some(at(30)));
+        breaker.rest(at(60));
+        breaker.rest(at(50));
+        assert_eq!(breaker.opens_at(POLICY), Some(at(60)));
     }
 }

@@ -70,7 +70,7 @@ impl Targets {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, target: &Target, act: impl FnOnce(&mut Breaker) -> T) -> T {
+    fn on_breaker_of<T>(&self, target: &Target, act: impl FnOnce(&mut Breaker) -> T) -> T {
         let key = (target.provider.clone(), target.model.clone());
         act(self.breakers().entry(key).or_default())
     }
@@ -87,7 +87,9 @@ impl Drop for Try<'_> {
     fn drop(&mut self) {
         if !self.said {
             let now = self.chat.clock.now();
-            self.chat.targets.with(self.target, |breaker| breaker.let_go(now));
+            self.chat
+                .targets
+                .on_breaker_of(self.target, |breaker| breaker.let_go(now));
         }
     }
 }
@@ -95,15 +97,17 @@ impl Drop for Try<'_> {
 impl Try<'_> {
     fn succeeded(mut self) {
         self.said = true;
-        if self.chat.targets.with(self.target, Breaker::succeeded) {
+        if self.chat.targets.on_breaker_of(self.target, Breaker::succeeded) {
             info!(event = "chat.target.recovered", provider = %self.target.provider, model = %self.target.model);
         }
     }
 
     fn failed(mut self, error: &ProviderError, call: &Call) {
         let rest = match &error.kind {
+            // It was not asked.
+            ProviderErrorKind::Unsupported { .. } => return,
             // It answers; only this request is not for it.
-            ProviderErrorKind::BadRequest { .. } | ProviderErrorKind::Unsupported { .. } => return self.succeeded(),
+            ProviderErrorKind::BadRequest { .. } => return self.succeeded(),
             // Others may still have room there, and nothing else could answer them.
             ProviderErrorKind::RateLimited { .. } if call.alias.targets.len() == 1 => return self.succeeded(),
             ProviderErrorKind::RateLimited { retry_after } => Some(retry_after.unwrap_or(SHORT_REST).min(LONGEST_REST)),
@@ -111,7 +115,7 @@ impl Try<'_> {
         };
         self.said = true;
         let (now, policy) = (self.chat.clock.now(), self.chat.options.routing.breaker);
-        let opened = self.chat.targets.with(self.target, |breaker| {
+        let opened = self.chat.targets.on_breaker_of(self.target, |breaker| {
             let Some(rest) = rest else {
                 return breaker.failed(now, policy);
             };
@@ -146,9 +150,16 @@ fn a_moment_may_help(kind: &ProviderErrorKind) -> bool {
         ProviderErrorKind::RateLimited { .. }
             | ProviderErrorKind::Upstream { .. }
             | ProviderErrorKind::Transport
-            | ProviderErrorKind::Resting { .. }
             | ProviderErrorKind::Timeout(TimeoutStage::Connect)
     )
+}
+
+/// Why no target answered.
+struct Failed {
+    /// The last one's failure.
+    error: ProviderError,
+    /// How long it is until one may be asked again, if that can help.
+    again_after: Option<Duration>,
 }
 
 impl Chat {
@@ -166,32 +177,32 @@ impl Chat {
         let mut hopeless: Vec<&Target> = Vec::new();
         let mut round = 0;
         loop {
-            let (failed, wait) = match self.ask_each(call, alias, &mut hopeless, &ask).await {
+            let failed = match self.ask_each(call, alias, &mut hopeless, &ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            let Some(wait) = failed.again_after.filter(|_| round < routing.retries) else {
+                return Err(failed.error);
+            };
             let pause = routing.retry_pause.saturating_mul(1 << round.min(10));
-            let jittered = pause.mul_f64(1.0 - 0.5 * self.fraction());
-            let pause = jittered.max(wait);
-            let in_time = call.begun().elapsed() + pause < self.options.total_timeout;
-            let again = round < routing.retries && a_moment_may_help(&failed.kind);
-            if !again || pause > LONGEST_WAIT || !in_time {
-                return Err(failed);
+            let pause = pause.mul_f64(1.0 - 0.5 * self.fraction()).max(wait);
+            if pause > LONGEST_WAIT || call.begun().elapsed() + pause >= self.options.total_timeout {
+                return Err(failed.error);
             }
             round += 1;
-            warn!(event = "chat.call.retried", call_id = %call.request_id, model = %call.model, reason = %failed, round, ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+            warn!(event = "chat.call.retried", call_id = %call.request_id, model = %call.model, reason = %failed.error, round, ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Asks each target once. The last one's failure, and how long it is until one may be asked again.
+    /// Asks each target once.
     async fn ask_each<'a, T, F>(
         &self,
         call: &Call,
         alias: &'a ModelAlias,
         hopeless: &mut Vec<&'a Target>,
         ask: &impl Fn(Provider, &Target) -> F,
-    ) -> Result<T, (ProviderError, Duration)>
+    ) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, ProviderError>> + Send,
     {
@@ -201,7 +212,7 @@ impl Chat {
         for target in self.order(alias, hopeless, draw) {
             let now = self.clock.now();
             // Another call may have begun to try it meanwhile.
-            if !self.targets.with(target, |breaker| breaker.admit(now, policy)) {
+            if !self.targets.on_breaker_of(target, |breaker| breaker.admit(now, policy)) {
                 continue;
             }
             let tried = Try {
@@ -226,51 +237,57 @@ impl Chat {
                     tried.succeeded();
                     return Ok(answer);
                 }
-                Err(e) => {
-                    tried.failed(&e, call);
-                    if !another_may_help(&e.kind) {
-                        return Err((e, Duration::ZERO));
+                Err(error) => {
+                    tried.failed(&error, call);
+                    if !another_may_help(&error.kind) {
+                        return Err(Failed {
+                            error,
+                            again_after: None,
+                        });
                     }
-                    if !a_moment_may_help(&e.kind) {
+                    if !a_moment_may_help(&error.kind) {
                         hopeless.push(target);
                     }
-                    last = Some((target, e));
+                    last = Some((target, error));
                 }
             }
         }
-        let wait = self.shortest_rest(alias, hopeless);
-        let failed = last.map_or_else(|| resting(wait), |(_, e)| e);
+        let rest = self.shortest_rest(alias, hopeless);
+        let error = last.map_or_else(|| resting(rest.unwrap_or_default()), |(_, e)| e);
         // One that is alone is left alone by nobody, but the call itself does as it asks.
-        let asked = match failed.kind {
+        let asked = match error.kind {
             ProviderErrorKind::RateLimited { retry_after } if alias.targets.len() == 1 => {
                 retry_after.unwrap_or_default()
             }
             _ => Duration::ZERO,
         };
-        Err((failed, wait.max(asked)))
+        Err(Failed {
+            error,
+            again_after: rest.map(|rest| rest.max(asked)),
+        })
     }
 
     fn order<'a>(&self, alias: &'a ModelAlias, hopeless: &[&Target], draw: u64) -> Vec<&'a Target> {
         let (now, policy) = (self.clock.now(), self.options.routing.breaker);
         let available = |target: &Target| {
-            !hopeless.contains(&target) && self.targets.with(target, |breaker| breaker.available(now, policy))
+            !hopeless.contains(&target)
+                && self
+                    .targets
+                    .on_breaker_of(target, |breaker| breaker.available(now, policy))
         };
         alias.order(available, draw)
     }
 
-    /// How long it is until a target of the model may be asked.
-    fn shortest_rest(&self, alias: &ModelAlias, hopeless: &[&Target]) -> Duration {
+    /// How long it is until a target of the model may be asked; `None` if none can serve the call.
+    fn shortest_rest(&self, alias: &ModelAlias, hopeless: &[&Target]) -> Option<Duration> {
         let (now, policy) = (self.clock.now(), self.options.routing.breaker);
-        let rests = alias
-            .targets
-            .iter()
-            .filter(|target| !hopeless.contains(target))
-            .map(|target| {
-                let at = self.targets.with(target, |breaker| breaker.opens_at(policy));
-                at.and_then(|at| Duration::try_from(at.duration_since(now)).ok())
-                    .unwrap_or_default()
-            });
-        rests.min().unwrap_or_default()
+        let rest = |target: &Target| {
+            let at = self.targets.on_breaker_of(target, |breaker| breaker.opens_at(policy));
+            at.and_then(|at| Duration::try_from(at.duration_since(now)).ok())
+                .unwrap_or_default()
+        };
+        let left = alias.targets.iter().filter(|target| !hopeless.contains(target));
+        left.map(rest).min()
     }
 
     /// A number below 2^62, evenly distributed.

@@ -170,6 +170,47 @@ async fn all_targets_are_tried_again_after_a_pause_as_often_as_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_a_pause_may_help_is_tried_again_whichever_failed_last() {
+    for first in [upstream(), ProviderErrorKind::Auth] {
+        let options = RoutingOptions { retries: 1, ..PATIENT };
+        let house = house(fast(), options).await;
+        let second = if first == upstream() {
+            ProviderErrorKind::Auth
+        } else {
+            upstream()
+        };
+        house.model.script_reply(Err(provider_error(first.clone())));
+        house.backup.script_reply(Err(provider_error(second)));
+        assert!(ask(&house, false).await.is_ok(), "{first:?}");
+        let expected = if first == upstream() { (2, 1) } else { (1, 2) };
+        assert_eq!(asked(&house), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_target_was_never_asked_says_nothing_of_it() {
+    let house = house(ModelAlias::plain("main", "fast"), PATIENT).await;
+    for i in 0..3 {
+        let who = house.somebody(&format!("{i}@example.com")).await;
+        if i == 1 {
+            // In between, a request that it has no words for.
+            let parameter = "logit_bias".into();
+            house
+                .model
+                .script_reply(Err(provider_error(ProviderErrorKind::Unsupported { parameter })));
+            assert!(ask_as(&house, &who, false).await.is_err());
+        }
+        house.model.script_reply(Err(provider_error(upstream())));
+        assert_eq!(kind(ask_as(&house, &who, false).await), upstream());
+    }
+    let who = house.somebody("ada@example.com").await;
+    assert!(matches!(
+        kind(ask_as(&house, &who, false).await),
+        ProviderErrorKind::Resting { .. }
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_pause_can_help_is_not_tried_again() {
     let options = RoutingOptions { retries: 5, ..PATIENT };
     let house = house(fast(), options).await;
