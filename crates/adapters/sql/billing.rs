@@ -13,7 +13,7 @@ use anteroom_domain::billing::{
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
 use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp, UserId};
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, UsageAsk, UsageSum};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement, UsageAsk, UsageSum};
 use anteroom_ports::{BillingRead, BillingWrite, SessionsWrite as _, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
@@ -428,33 +428,46 @@ impl BillingWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.billing.settle_quota", skip_all)]
-    async fn settle_quota(&mut self, id: ReservationId, used: &[(&str, i64)]) -> StoreResult<bool> {
+    async fn settle_quota(&mut self, settlements: &[Settlement]) -> StoreResult<Vec<ReservationId>> {
         // Whoever deletes the rows moves the counters; a second settlement finds none.
-        let rows = diesel::delete(reservations::table.filter(reservations::id.eq(Id(id.0))))
+        let ids = settlements.iter().map(|settlement| Id(settlement.id.0));
+        let rows = diesel::delete(reservations::table.filter(reservations::id.eq_any(ids)))
             .returning(ReservationRow::as_returning())
             .get_results(self.conn()?)
             .await;
-        let rows = self.checked(rows)?;
-        let mut holds = rows.iter().map(ReservationRow::hold).collect::<StoreResult<Vec<_>>>()?;
-        holds.sort_unstable_by_key(|hold| lock_order(&hold.key));
-        for hold in &holds {
+        let rows: Vec<ReservationRow> = self.checked(rows)?;
+        let mut moves = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let hold = row.hold()?;
+            let settlement = settlements.iter().find(|settlement| settlement.id.0 == row.id.0);
+            let mut used = settlement.into_iter().flat_map(|settlement| &settlement.used);
             let used = used
-                .iter()
                 .find(|(meter, _)| *meter == hold.key.meter)
                 .map_or(0, |(_, used)| *used);
+            moves.push((hold.key, used, hold.amount));
+        }
+        moves.sort_unstable_by(|(a, ..), (b, ..)| lock_order(a).cmp(&lock_order(b)));
+        for moves in moves.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let (key, ..) = &moves[0];
+            let used = moves.iter().fold(0_i64, |sum, (_, used, _)| sum.saturating_add(*used));
+            // No more than is reserved, which a counter holds.
+            let released: i64 = moves.iter().map(|(.., amount)| amount).sum();
             let counted = diesel::update(quota_windows::table)
-                .filter(quota_windows::owner_kind.eq(hold.key.owner.kind.as_str()))
-                .filter(quota_windows::owner_id.eq(Id(hold.key.owner.id)))
-                .filter(quota_windows::meter.eq(hold.key.meter))
-                .filter(quota_windows::window_start.eq(At(hold.key.window_start)))
+                .filter(quota_windows::owner_kind.eq(key.owner.kind.as_str()))
+                .filter(quota_windows::owner_id.eq(Id(key.owner.id)))
+                .filter(quota_windows::meter.eq(key.meter))
+                .filter(quota_windows::window_start.eq(At(key.window_start)))
                 .set((
                     quota_windows::used.eq(quota_windows::used + used),
-                    quota_windows::reserved.eq(quota_windows::reserved - hold.amount),
+                    quota_windows::reserved.eq(quota_windows::reserved - released),
                 ));
             let done = kept::<SettleQuota, _>(counted).execute(self.conn()?).await;
             self.checked(done)?;
         }
-        Ok(!holds.is_empty())
+        let mut open: Vec<Id> = rows.iter().map(|row| row.id).collect();
+        open.sort_unstable();
+        open.dedup();
+        Ok(open.into_iter().map(|id| ReservationId(id.0)).collect())
     }
 
     #[instrument(level = "debug", name = "store.billing.renew_reservations", skip_all)]

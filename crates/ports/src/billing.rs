@@ -87,6 +87,15 @@ pub struct Reservation {
     pub expires_at: Timestamp,
 }
 
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Its reservation.
+    pub id: ReservationId,
+    /// How much of each meter; zero of one that is not named.
+    pub used: Vec<(&'static str, i64)>,
+}
+
 /// What reserving showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reserved {
@@ -126,9 +135,10 @@ pub trait BillingWrite: Send {
     /// parallel, and without a denial while there is room.
     async fn reserve_quota(&mut self, reservation: &Reservation) -> StoreResult<Reserved>;
 
-    /// Turns holds into use: per meter the given amount, zero for a meter that is not named. `false` if the
-    /// reservation is not open (any more); then nothing changed.
-    async fn settle_quota(&mut self, id: ReservationId, used: &[(&str, i64)]) -> StoreResult<bool>;
+    /// Turns holds into use. Every counter moves once, in the order in which holding locks them, so that many calls that
+    /// are settled together and one that reserves do not wait for each other in a circle. Answers which reservations were
+    /// open; of the others nothing changed.
+    async fn settle_quota(&mut self, settlements: &[Settlement]) -> StoreResult<Vec<ReservationId>>;
 
     /// Lets open reservations last until then. Those that are being changed elsewhere are passed over, and nothing
     /// happens to those that are settled.

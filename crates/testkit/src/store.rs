@@ -24,7 +24,7 @@ use anteroom_domain::{
 };
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, UsageAsk, UsageSum};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement, UsageAsk, UsageSum};
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
@@ -321,7 +321,7 @@ delegate! {
         fn lock_subscription(provider: &str, provider_id: &str) -> Option<Subscription>;
         fn put_subscription(subscription: &Subscription) -> ();
         fn reserve_quota(reservation: &Reservation) -> Reserved;
-        fn settle_quota(id: ReservationId, used: &[(&str, i64)]) -> bool;
+        fn settle_quota(settlements: &[Settlement]) -> Vec<ReservationId>;
         fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
         fn insert_usage(event: &UsageEvent) -> bool;

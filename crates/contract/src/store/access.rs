@@ -9,7 +9,7 @@ use anteroom_domain::{ApiKeyId, Timestamp};
 use anteroom_ports::Durability;
 use anteroom_ports::billing::Reserved;
 
-use super::samples::{api_key, at, counter, digest, hold, id, reservation, stored_user};
+use super::samples::{api_key, at, counter, digest, hold, id, reservation, settlement, stored_user};
 use super::{RACERS, TestDatabase, begin, race, ready};
 
 /// With every limit and with none, found by its owner only.
@@ -295,7 +295,11 @@ pub async fn a_budget_holds_exactly_under_parallel_calls(database: &dyn TestData
         }
     }
     assert_eq!(open, held);
-    assert!(unit.settle_quota(held[0].id, &[(METER_KEY_BUDGET, 5)]).await.unwrap());
+    let settled = unit
+        .settle_quota(&[settlement(held[0].id, &[(METER_KEY_BUDGET, 5)])])
+        .await
+        .unwrap();
+    assert_eq!(settled, [held[0].id]);
     let level = unit.quota_level(&budget).await.unwrap();
     assert_eq!((level.used, level.reserved), (5, 27));
 }

@@ -9,7 +9,7 @@ use anteroom_ports::StoreError;
 use anteroom_ports::migrations::SchemaStatus;
 use tokio::task::JoinSet;
 
-use super::samples::{api_key, at, counter, digest, hold, reservation, stored_user};
+use super::samples::{api_key, at, counter, digest, hold, reservation, settlement, stored_user};
 use super::{TestDatabase, begin, ready};
 
 /// The tables that every database's migrations make, as [`TestDatabase::shape`] tells of them.
@@ -122,7 +122,11 @@ pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &d
     let mut unit = begin(&store).await;
     let open = unit.expired_reservations(at(100), 9).await.unwrap();
     assert!(open.contains(&by_session), "{open:?}");
-    assert!(unit.settle_quota(by_key.id, &[(METER_MESSAGES, 1)]).await.unwrap());
+    let settled = unit
+        .settle_quota(&[settlement(by_key.id, &[(METER_MESSAGES, 1)])])
+        .await
+        .unwrap();
+    assert_eq!(settled, [by_key.id]);
 }
 
 /// An old binary must not write into what it does not understand.

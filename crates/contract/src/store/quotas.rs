@@ -8,7 +8,7 @@ use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, Owner, QuotaKey};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::{Durability, Store, StoreError};
 
-use super::samples::{at, counter, hold, id, reservation};
+use super::samples::{at, counter, hold, id, reservation, settlement};
 use super::{RACERS, TestDatabase, begin, race, ready};
 
 async fn level(store: &Arc<dyn Store>, key: &QuotaKey) -> (i64, i64) {
@@ -26,11 +26,11 @@ async fn reserve(store: &Arc<dyn Store>, reservation: &Reservation) -> Reserved 
     reserved
 }
 
-async fn settle(store: &Arc<dyn Store>, id: ReservationId, used: &[(&str, i64)]) -> bool {
+async fn settle(store: &Arc<dyn Store>, id: ReservationId, used: &[(&'static str, i64)]) -> bool {
     let mut unit = begin(store).await;
-    let settled = unit.settle_quota(id, used).await.unwrap();
+    let settled = unit.settle_quota(&[settlement(id, used)]).await.unwrap();
     unit.commit().await.unwrap();
-    settled
+    settled == [id]
 }
 
 /// The counter of the operator's money.
@@ -214,14 +214,80 @@ pub async fn renewing_and_settling_do_not_wait_for_each_other(database: &dyn Tes
     let settling = async {
         for pair in ids.chunks(2) {
             let mut unit = begin(&store).await;
-            for id in pair.iter().rev() {
-                assert!(unit.settle_quota(*id, &[(METER_MESSAGES, 1)]).await.unwrap());
-            }
+            let settlements: Vec<_> = pair
+                .iter()
+                .rev()
+                .map(|id| settlement(*id, &[(METER_MESSAGES, 1)]))
+                .collect();
+            assert_eq!(unit.settle_quota(&settlements).await.unwrap(), pair);
             unit.commit().await.unwrap();
         }
     };
     tokio::join!(renewing, settling);
     assert_eq!(level(&store, &mine).await, (20, 0));
+}
+
+/// Each counter moves by what all of them came to, once; those that are not open take no part.
+pub async fn many_calls_are_settled_together(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (mine, money) = (counter(), spend());
+    let both = |spend| reservation(vec![hold(&mine, 1, None), hold(&money, spend, None)]);
+    let open = [both(50), both(70), both(90)];
+    for reservation in &open {
+        reserve(&store, reservation).await;
+    }
+    settle(&store, open[2].id, &[(METER_MESSAGES, 1), (METER_SPEND, 9)]).await;
+    let mut unit = begin(&store).await;
+    let settlements = [
+        settlement(open[1].id, &[(METER_MESSAGES, 1), (METER_SPEND, 7)]),
+        settlement(open[2].id, &[(METER_MESSAGES, 1), (METER_SPEND, 9)]),
+        settlement(open[0].id, &[(METER_SPEND, 5)]),
+    ];
+    let settled = unit.settle_quota(&settlements).await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!(settled, [open[0].id, open[1].id]);
+    assert_eq!(level(&store, &mine).await, (2, 0));
+    assert_eq!(level(&store, &money).await, (21, 0));
+    assert_eq!(begin(&store).await.settle_quota(&[]).await.unwrap(), []);
+}
+
+/// Calls of several owners are settled together while others of theirs reserve: nobody waits in a circle.
+pub async fn settling_and_reserving_do_not_wait_in_a_circle(database: &dyn TestDatabase) {
+    const OWNERS: usize = 4;
+    let store = ready(database).await;
+    let money = spend();
+    let counters: Vec<QuotaKey> = (0..OWNERS).map(|_| counter()).collect();
+    let ask = |owner: usize| reservation(vec![hold(&counters[owner], 1, None), hold(&money, 5, None)]);
+    let racers = (0..RACERS).map(|number| {
+        // Each settles one call of every owner, beginning with another one, and reserves for them meanwhile.
+        let owners = (0..OWNERS).map(|i| (number + i) % OWNERS);
+        let (open, later): (Vec<_>, Vec<_>) = owners.map(|owner| (ask(owner), ask(owner))).unzip();
+        let store = store.clone();
+        tokio::spawn(async move {
+            for reservation in &open {
+                reserve(&store, reservation).await;
+            }
+            let settling = async {
+                let mut unit = begin(&store).await;
+                let used = [(METER_MESSAGES, 1), (METER_SPEND, 2)];
+                let settlements: Vec<_> = open.iter().map(|open| settlement(open.id, &used)).collect();
+                let settled = unit.settle_quota(&settlements).await.unwrap();
+                unit.commit().await.unwrap();
+                assert_eq!(settled.len(), OWNERS);
+            };
+            let reserving = async {
+                for reservation in &later {
+                    reserve(&store, reservation).await;
+                }
+            };
+            tokio::join!(settling, reserving);
+        })
+    });
+    for racer in racers.collect::<Vec<_>>() {
+        racer.await.unwrap();
+    }
+    let calls = i64::try_from(OWNERS * RACERS).unwrap();
+    assert_eq!(level(&store, &money).await, (2 * calls, 5 * calls));
 }
 
 /// At most as many reservations as asked for, each with all its holds.
@@ -238,7 +304,10 @@ pub async fn expired_reservations_are_found_oldest_first(database: &dyn TestData
     let found = unit.expired_reservations(at(25), 9).await.unwrap();
     assert_eq!(found, [all[1].clone(), all[2].clone()]);
     assert_eq!(unit.expired_reservations(at(99), 1).await.unwrap(), [all[1].clone()]);
-    assert!(unit.settle_quota(all[1].id, &[]).await.unwrap());
+    assert_eq!(
+        unit.settle_quota(&[settlement(all[1].id, &[])]).await.unwrap(),
+        [all[1].id]
+    );
     assert_eq!(unit.expired_reservations(at(99), 1).await.unwrap(), [all[2].clone()]);
 }
 
@@ -280,7 +349,8 @@ pub async fn open_holds_are_what_is_reserved(database: &dyn TestDatabase) {
             if number % 4 == 1 {
                 // The first settlement is dropped before its commit, so the second is the first.
                 let mut unit = begin(&store).await;
-                assert!(unit.settle_quota(ask.id, &[(METER_MESSAGES, amount)]).await.unwrap());
+                let used = [settlement(ask.id, &[(METER_MESSAGES, amount)])];
+                assert_eq!(unit.settle_quota(&used).await.unwrap(), [ask.id]);
                 drop(unit);
                 assert!(settle(&store, ask.id, &[(METER_MESSAGES, amount)]).await);
             }

@@ -10,7 +10,7 @@ use anteroom_domain::{
     ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId,
     Timestamp, UserId,
 };
-use anteroom_ports::billing::Reservation;
+use anteroom_ports::billing::{Reservation, Settlement};
 use anteroom_ports::{Ids as _, Store};
 use anteroom_testkit::SeededIds;
 use std::collections::BTreeMap;
@@ -163,6 +163,12 @@ pub(crate) fn hold(key: &QuotaKey, amount: i64, limit: Option<i64>) -> Hold {
         amount,
         limit,
     }
+}
+
+/// What a call came to.
+pub(crate) fn settlement(id: ReservationId, used: &[(&'static str, i64)]) -> Settlement {
+    let used = used.to_vec();
+    Settlement { id, used }
 }
 
 pub(crate) fn reservation(holds: Vec<Hold>) -> Reservation {

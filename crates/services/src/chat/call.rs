@@ -9,7 +9,7 @@ use anteroom_domain::billing::{
 };
 use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement};
 use anteroom_ports::chat::{ChatCall, ProviderError};
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
@@ -227,13 +227,14 @@ impl Call {
 }
 
 /// What a call came to on each meter that may have held something for it.
-pub(super) fn settled(messages: i64, spend: i64) -> [(&'static str, i64); 4] {
-    [
+pub(super) fn settled(id: ReservationId, messages: i64, spend: i64) -> Settlement {
+    let used = vec![
         (METER_MESSAGES, messages),
         (METER_SPEND, spend),
         (METER_SPEND_SHARE, spend),
         (METER_KEY_BUDGET, spend),
-    ]
+    ];
+    Settlement { id, used }
 }
 
 /// A call that has ended, as it is to be written down: holds become use, and the usage row is written once.
@@ -246,16 +247,15 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Whose counters it moves, in an order that all nodes share.
-    pub(super) fn owner(&self) -> (&'static str, uuid::Uuid) {
-        (self.event.owner.kind.as_str(), self.event.owner.id)
-    }
-
-    /// Writes it within the unit of work. Again has no effect.
-    pub(super) async fn write(&self, unit: &mut dyn UnitOfWork) -> StoreResult<()> {
-        unit.settle_quota(self.reservation, &settled(self.messages, self.spend))
-            .await?;
-        unit.insert_usage(&self.event).await?;
+    /// Writes records within the unit of work. Again has no effect.
+    pub(super) async fn write(records: &[Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
+        let settlements = records
+            .iter()
+            .map(|record| settled(record.reservation, record.messages, record.spend));
+        unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
+        for record in records {
+            unit.insert_usage(&record.event).await?;
+        }
         Ok(())
     }
 }
@@ -453,7 +453,12 @@ impl Chat {
             served_by,
             usage,
             exact,
-            cost: price.map(|price| price.of(usage)),
+            // What used nothing cost nothing, whatever its price.
+            cost: if spared {
+                Some(NanoUsd(0))
+            } else {
+                price.map(|price| price.of(usage))
+            },
             first_token_ms: call.first_token_ms,
             total_ms: elapsed_ms(call.started),
             outcome,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, warn};
 
 use super::Chat;
-use super::call::{Call, CallRefused};
+use super::call::{Call, CallRefused, Record};
 use super::complete_chat::{CHANNEL, ChatError, LAST_WORD};
 use super::incoming::Incoming;
 use crate::access::Principal;
@@ -366,7 +366,7 @@ impl Answering {
         if holds {
             unit.finish_message(&self.answer).await?;
         }
-        self.chat.record(&self.call, outcome).write(&mut *unit).await?;
+        Record::write(&[self.chat.record(&self.call, outcome)], &mut *unit).await?;
         unit.commit().await?;
         Ok(holds)
     }

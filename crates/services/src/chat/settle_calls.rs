@@ -42,10 +42,7 @@ impl Chat {
         // Whoever had the turn before may have taken this call along.
         if !self.settlements.waiting().is_empty() {
             tokio::time::sleep(GATHER).await;
-            let mut records = self.settlements.take();
-            // In one order everywhere, so that no two nodes wait for each other's counters in a circle.
-            records.sort_by_key(Record::owner);
-            self.write_all(records).await;
+            self.write_all(self.settlements.take()).await;
         }
         call.log(outcome);
     }
@@ -84,9 +81,7 @@ impl Chat {
 
     async fn write_once(&self, records: &[Record]) -> StoreResult<()> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        for record in records {
-            record.write(&mut *unit).await?;
-        }
+        Record::write(records, &mut *unit).await?;
         unit.commit().await
     }
 }

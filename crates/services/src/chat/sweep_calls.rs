@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use anteroom_domain::billing::ModelPrice;
 use anteroom_domain::billing::PLAN_UNKNOWN;
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_ports::{Durability, StoreResult};
@@ -25,23 +26,26 @@ impl Chat {
             return self.store.ping().await.map(|()| 0);
         }
         let now = self.clock.now();
-        // A provider that is away does not keep calls from being booked.
-        let offered = self.offered().await.unwrap_or_default();
         let mut unit = self.store.begin(Durability::Full).await?;
         let lost = unit.expired_reservations(self.leases.dead_before(now), 100).await?;
+        if lost.is_empty() {
+            return Ok(0);
+        }
         // Conversations before reservations, as a call that ends takes them.
         for reservation in &lost {
             unit.lose_answer(reservation.id).await?;
         }
-        for reservation in &lost {
-            let usage = reservation.at_least;
-            // Nobody is left to say which target it was; the first is the likeliest.
-            let price = offered.iter().find(|alias| alias.name == reservation.model);
-            let price = price.and_then(|alias| self.price(alias.targets.first()?));
-            let spend = self.capped(price).of(usage).0;
-            if !unit.settle_quota(reservation.id, &settled(1, spend)).await? {
+        let priced: Vec<_> = lost.iter().map(|call| (call, self.likely_price(&call.model))).collect();
+        let settlements = priced.iter().map(|(call, price)| {
+            let spend = self.capped(*price).of(call.at_least).0;
+            settled(call.id, 1, spend)
+        });
+        let open = unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
+        for (reservation, price) in priced {
+            if !open.contains(&reservation.id) {
                 continue;
             }
+            let usage = reservation.at_least;
             let total = now.duration_since(reservation.created_at).as_millis();
             let event = UsageEvent {
                 request_id: reservation.request_id,
@@ -62,10 +66,16 @@ impl Chat {
             unit.insert_usage(&event).await?;
             warn!(event = "chat.call.lost", call_id = %reservation.request_id, owner_id = %reservation.owner.id, model = %reservation.model);
         }
-        if lost.is_empty() {
-            return Ok(0);
-        }
         unit.commit().await?;
         Ok(lost.len())
+    }
+
+    /// The price of a model's first target: nobody is left to say which one it was.
+    fn likely_price(&self, model: &str) -> Option<ModelPrice> {
+        let named = self.options.models.iter().find(|alias| alias.name == model);
+        match named.and_then(|alias| alias.targets.first()) {
+            Some(target) => self.price(target),
+            None => self.options.prices.price(model),
+        }
     }
 }
