@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// For how long a line may wait for others.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// More than this is written by whoever comes with the next line, so that output which nobody reads holds up those who
+/// More than this is written by whoever adds the line that passes it, so that output which nobody reads holds up those who
 /// log instead of filling the memory.
 const MOST: usize = 256 * 1024;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use anteroom_ports::chat::OfferedModel;
+use anteroom_services::chat::ListedModel;
 use serde::Serialize;
 
 use crate::Api;
@@ -33,15 +33,23 @@ pub struct Model {
     created: i64,
     /// Who made it, as the provider says.
     owned_by: String,
+    /// How many tokens a call may have in and out together, where the operator says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_window: Option<i64>,
+    /// The most tokens of answer that a call may ask for, where the operator says; more is clamped to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<i64>,
 }
 
-impl From<OfferedModel> for Model {
-    fn from(m: OfferedModel) -> Self {
+impl From<ListedModel> for Model {
+    fn from(m: ListedModel) -> Self {
         Self {
-            id: m.id,
+            id: m.offered.id,
             object: "model",
-            created: m.created,
-            owned_by: m.owned_by,
+            created: m.offered.created,
+            owned_by: m.offered.owned_by,
+            context_window: m.context_window,
+            max_output_tokens: m.max_output_tokens,
         }
     }
 }

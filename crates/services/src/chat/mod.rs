@@ -16,6 +16,7 @@ pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use create_embeddings::Embeddings;
+pub use list_models::ListedModel;
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
 pub use targets::{Provider, RoutingOptions};
 
@@ -32,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::ops::Leases;
 use crate::{Access, Billing};
-use list_models::Listed;
+use list_models::Offer;
 use targets::Targets;
 
 /// What the operator can set.
@@ -70,7 +71,7 @@ pub struct Chat {
     billing: Arc<Billing>,
     options: ChatOptions,
     /// The first provider's own list, as it was when that was last asked.
-    listed: Mutex<Option<Listed>>,
+    listed: Mutex<Option<Offer>>,
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     settlements: settle_calls::Settlements,

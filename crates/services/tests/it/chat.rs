@@ -382,7 +382,7 @@ async fn the_providers_list_is_asked_once_and_outlives_its_absence() {
     let who = house.somebody("ada@example.com").await;
     assert!(house.chat.list_models(&by(&who)).await.is_err());
     house.model.set_models(Ok(&["a", "b"]));
-    assert_eq!(house.chat.list_models(&by(&who)).await.unwrap()[0].id, "a");
+    assert_eq!(house.chat.list_models(&by(&who)).await.unwrap()[0].offered.id, "a");
     house
         .model
         .set_models(Err(provider_error(ProviderErrorKind::Transport)));

@@ -145,10 +145,15 @@ async fn says_when_nothing_is_left_to_ask(setup: &Setup) {
 
 async fn clamps_the_answer_to_the_models_maximum(setup: &Setup) {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
-    let aliases = r#"[{ name = "short", max_output_tokens = 50, targets = [{ provider = "first", model = "m1" }] }]"#;
+    let aliases = r#"[{ name = "short", context_window = 8000, max_output_tokens = 50, targets = [{ provider = "first", model = "m1" }] }]"#;
     let set = settings(&first, &second, aliases);
     let app = setup.app_with(&pairs(&set)).await;
     let user = app.user().await;
+    let shown = app.get("/v1/models/short").by(&user).await.is(200).json();
+    assert_eq!(
+        (&shown["context_window"], &shown["max_output_tokens"]),
+        (&json!(8000), &json!(50))
+    );
     first.on("m1", Script::json(&completion("short")));
     for (asked, sent) in [(json!(4000), 50), (json!(20), 20), (json!(null), 50)] {
         let mut body = question("short");
