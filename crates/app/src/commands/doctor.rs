@@ -120,13 +120,17 @@ async fn look_at_models(settings: &Settings, provider: &Provider, is_first: bool
         Ok(offered) => offered,
         Err(e) => return findings.bad("models", &format!("{name}: {}", e.detail)),
     };
-    let targets = ai.aliases.iter().flat_map(|alias| &alias.targets);
-    let wanted = targets
-        .filter(|target| target.provider == *name)
-        .map(|target| &target.model);
-    let wanted = wanted.chain(ai.models.iter().filter(|_| is_first && name != "echo"));
-    let is_missing = |model: &&String| !offered.iter().any(|o| o.id == **model);
-    let missing: Vec<&str> = wanted.filter(is_missing).map(String::as_str).collect();
+    let lists = |model: &str| offered.iter().any(|o| o.id == model);
+    let plain = ai
+        .models
+        .iter()
+        .filter(|model| is_first && name != "echo" && !lists(model));
+    let mut missing: Vec<String> = plain.cloned().collect();
+    for alias in &ai.aliases {
+        let own = alias.targets.iter().filter(|target| target.provider == *name);
+        let unlisted = own.filter(|target| !lists(&target.model));
+        missing.extend(unlisted.map(|target| format!("{} (a target of {})", target.model, alias.name)));
+    }
     if missing.is_empty() {
         Findings::good("models", &format!("{name} lists {}", offered.len()));
     } else {

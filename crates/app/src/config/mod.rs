@@ -26,7 +26,6 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
 use toml::Table;
 
 pub use ai::*;
@@ -123,9 +122,27 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
     let mut warnings = layers.warnings;
     let mut problems = layers.problems;
     for provider in &mut settings.ai.providers {
-        let name = provider.api_key_variable.as_deref();
-        let value = name.and_then(|name| env.get(name).or_else(|| dotenv.get(name)));
-        provider.api_key = value.filter(|key| !key.is_empty()).cloned().map(SecretString::from);
+        let Some(name) = &provider.api_key_variable else {
+            continue;
+        };
+        let set = |name: &str| {
+            env.get(name)
+                .or_else(|| dotenv.get(name))
+                .filter(|text| !text.is_empty())
+        };
+        provider.api_key = match (set(name), set(&format!("{name}_FILE"))) {
+            (Some(key), _) => Some(key.clone().into()),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(key) => Some(key.trim().into()),
+                Err(error) => {
+                    let source = sources.get("ai.providers").unwrap_or(&Source::Default);
+                    let message = format!("`{}`: cannot read the file {path}: {error}", provider.name);
+                    problems.push(Problem::new("ai.providers", source, message));
+                    None
+                }
+            },
+            (None, None) => None,
+        };
     }
     match settings.validate() {
         Ok(more) => warnings.extend(more),

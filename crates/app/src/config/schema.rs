@@ -121,6 +121,10 @@ impl Schema {
         let same_name = self.keys.iter().filter(|key| name(&key.path) == name(unknown));
         let candidates: Vec<&Key> = same_name.collect();
         let all = self.keys.iter();
+        // `[[ai.provider]]` means the list beside it, not a key of another section.
+        if let Some(list) = all.clone().find(|key| key.path == format!("{unknown}s")) {
+            return &list.path;
+        }
         if candidates.is_empty() {
             nearest(unknown, all.map(|key| key.path.as_str()))
         } else {

@@ -31,6 +31,8 @@ pub(super) enum FieldKind {
     Scalar,
     /// Three small letters.
     Currency,
+    /// The name of a variable. What else stands there may be the secret itself, so it is never shown.
+    Variable,
     /// An address, http or https.
     Url,
     /// A list of texts, none of them empty.
@@ -69,7 +71,7 @@ const PROVIDERS: &[Field] = &[
     ),
     optional("base_url", FieldKind::Url),
     optional("api_version", FieldKind::Text),
-    optional("api_key_variable", FieldKind::Text),
+    optional("api_key_variable", FieldKind::Variable),
 ];
 
 const ALIASES: &[Field] = &[
@@ -177,11 +179,17 @@ fn check_field(place: &str, value: &Value, kind: &FieldKind) -> Vec<String> {
         FieldKind::Models => r#""first", "all" or a list of model names"#.to_owned(),
         FieldKind::Scalar => "a boolean, a number or a text".to_owned(),
         FieldKind::Currency => "a currency as three small letters".to_owned(),
+        FieldKind::Variable => {
+            "the name of a variable, in capitals, digits and underscores, not what the variable holds".to_owned()
+        }
         FieldKind::Url => "an address that begins with http:// or https://".to_owned(),
         FieldKind::Texts => "a list of texts".to_owned(),
     };
     if fits(value, kind) {
         return Vec::new();
+    }
+    if *kind == FieldKind::Variable {
+        return vec![format!("{place}: expected {expected}")];
     }
     vec![format!("{place}: found {}, expected {expected}", shown(value))]
 }
@@ -204,6 +212,10 @@ fn fits(value: &Value, kind: &FieldKind) -> bool {
         (FieldKind::Scalar, Value::Integer(_) | Value::String(_))
         | (FieldKind::Bool | FieldKind::Scalar, Value::Boolean(_)) => true,
         (FieldKind::Scalar, Value::Float(number)) => number.is_finite(),
+        (FieldKind::Variable, Value::String(text)) => {
+            let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            !text.is_empty() && text.bytes().all(fits)
+        }
         (FieldKind::Url, Value::String(text)) => {
             Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         }

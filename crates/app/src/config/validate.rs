@@ -226,7 +226,8 @@ impl Settings {
         for provider in &ai.providers {
             let name = &provider.name;
             if let (Some(variable), None) = (&provider.api_key_variable, &provider.api_key) {
-                findings.refuse("ai.providers", format!("`{name}`: the variable {variable} is not set"));
+                let message = format!("`{name}`: neither the variable {variable} nor {variable}_FILE is set");
+                findings.refuse("ai.providers", message);
             }
             if provider.kind == ProviderKind::Azure && provider.base_url.is_none() {
                 findings.refuse("ai.providers", format!("`{name}`: azure needs its base_url"));
@@ -246,6 +247,12 @@ impl Settings {
             );
         }
         let providers = self.model_providers();
+        if let ([first, _, ..], []) = (providers.as_slice(), ai.aliases.as_slice()) {
+            findings.warn(format!(
+                "ai.providers: only the models of `{}` are offered; name those of the others in ai.aliases",
+                first.name
+            ));
+        }
         let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
         for alias in &ai.aliases {
             if let Err(e) = alias.alias().check(&names) {
@@ -253,7 +260,13 @@ impl Settings {
             }
             let is_unknown = |key: &&String| !self.billing.plans.iter().any(|plan| plan.key == **key);
             for key in alias.plans.iter().flatten().filter(is_unknown) {
-                findings.refuse("ai.aliases", format!("`{}`: there is no plan `{key}`", alias.name));
+                let plans: Vec<&str> = self.billing.plans.iter().map(|plan| plan.key.as_str()).collect();
+                let message = format!(
+                    "`{}`: there is no plan `{key}`; there are: {}",
+                    alias.name,
+                    plans.join(", ")
+                );
+                findings.refuse("ai.aliases", message);
             }
             for target in &alias.targets {
                 let half = target.input_usd_per_million.is_some() != target.output_usd_per_million.is_some();

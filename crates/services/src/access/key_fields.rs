@@ -58,12 +58,11 @@ pub(super) fn apply(key: &mut ApiKey, change: ChangeApiKey, now: Timestamp) -> R
     }
     if let Some(words) = change.scopes {
         match scopes(&words) {
-            Some(scopes) => key.scopes = scopes,
-            None => fault(
-                "scopes",
-                "invalid_scopes",
-                format!("scopes are some of {}", Scope::ALL.map(Scope::as_str).join(", ")),
-            ),
+            Ok(scopes) => key.scopes = scopes,
+            Err(wrong) => {
+                let all = Scope::ALL.map(Scope::as_str).join(", ");
+                fault("scopes", "invalid_scopes", format!("{wrong}; scopes are some of {all}"));
+            }
         }
     }
     if let Some(models) = change.models {
@@ -117,14 +116,20 @@ pub(super) fn apply(key: &mut ApiKey, change: ChangeApiKey, now: Timestamp) -> R
 }
 
 /// Each once, in order; `None` for a word that is none, and for no word at all.
-fn scopes(words: &[String]) -> Option<Vec<Scope>> {
-    let mut scopes = words
-        .iter()
-        .map(|word| Scope::parse(word))
-        .collect::<Option<Vec<_>>>()?;
+fn scopes(words: &[String]) -> Result<Vec<Scope>, String> {
+    let scope = |word: &String| Scope::parse(word).ok_or_else(|| format!("`{}` is none", shortened(word)));
+    let mut scopes = words.iter().map(scope).collect::<Result<Vec<_>, _>>()?;
     scopes.sort_unstable();
     scopes.dedup();
-    (!scopes.is_empty()).then_some(scopes)
+    if scopes.is_empty() {
+        return Err("a key without scopes opens nothing".to_owned());
+    }
+    Ok(scopes)
+}
+
+/// As much of what somebody wrote as an error repeats.
+fn shortened(word: &str) -> String {
+    word.chars().take(40).collect()
 }
 
 fn good_models(models: &[String]) -> bool {

@@ -24,7 +24,7 @@ use crate::ops::Lease;
 #[derive(Debug, thiserror::Error)]
 pub enum CallRefused {
     /// The plan never had the model, or nobody has it.
-    #[error("the model `{model}` is not in your plan `{plan}`")]
+    #[error("there is no model `{model}`, or your plan `{plan}` does not have it; GET /v1/models lists those it has")]
     ModelNotInPlan {
         /// The model.
         model: String,

@@ -21,6 +21,8 @@ fn an_unknown_key_names_the_nearest_known_one() {
     ] {
         assert!(all.contains(part), "{part} in {all}");
     }
+    let said = messages(load_file("one-of-many", "[[ai.provider]]\nname = 'a'\n"));
+    assert!(said[0].contains("the nearest known one is `ai.providers`"), "{said:?}");
     assert_eq!(
         messages(load_env(&[("ANTEROOM__SERVER__PROT", "1")])),
         ["server.prot (from ANTEROOM__SERVER__PROT): unknown key; the nearest known one is `server.port`"]
@@ -241,7 +243,10 @@ fn providers_and_aliases_are_read_with_their_keys() {
 #[test]
 fn providers_and_aliases_that_cannot_work_are_refused() {
     let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", PROVIDERS)]));
-    assert!(said[0].contains("the variable A_KEY is not set"), "{said:?}");
+    assert!(
+        said[0].contains("neither the variable A_KEY nor A_KEY_FILE is set"),
+        "{said:?}"
+    );
     for (aliases, part) in [
         (
             r#"[{ name = "x", targets = [{ provider = "b", model = "m" }] }]"#,
@@ -250,7 +255,7 @@ fn providers_and_aliases_that_cannot_work_are_refused() {
         (r#"[{ name = "x", targets = [] }]"#, "1 to 16 targets"),
         (
             r#"[{ name = "x", plans = ["gold"], targets = [{ provider = "a", model = "m" }] }]"#,
-            "there is no plan `gold`",
+            "there is no plan `gold`; there are: free, pro, business, enterprise",
         ),
         (
             r#"[{ name = "x", targets = [{ provider = "a", model = "m", input_usd_per_million = 1 }] }]"#,
@@ -280,4 +285,42 @@ fn providers_and_aliases_that_cannot_work_are_refused() {
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+#[test]
+fn a_providers_key_may_come_from_a_file_and_one_in_place_of_its_variable_is_not_repeated() {
+    let folder = Folder::new("provider-key");
+    let path = folder.write("key", "sk-of-a-file\n");
+    let load = |file: &str| load_env(&[("ANTEROOM__AI__PROVIDERS", PROVIDERS), ("A_KEY_FILE", file)]);
+    let settings = load(path.to_str().unwrap()).unwrap().settings;
+    assert_eq!(
+        settings.ai.providers[0].api_key.as_ref().unwrap().expose_secret(),
+        "sk-of-a-file"
+    );
+    let said = messages(load("/nowhere/key")).join("\n");
+    assert!(said.contains("`a`: cannot read the file /nowhere/key"), "{said}");
+    for pasted in ["sk-ant-secret-123", "sk_secret_123"] {
+        let providers = PROVIDERS.replace("A_KEY", pasted);
+        let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", &providers)])).join("\n");
+        assert!(
+            said.contains("api_key_variable: expected the name of a variable"),
+            "{said}"
+        );
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn providers_whose_models_nobody_can_reach_are_warned_of() {
+    let providers = r#"[{ name = "a", kind = "echo" }, { name = "b", kind = "echo" }]"#;
+    let warnings = |aliases: &str| {
+        let env = [
+            ("ANTEROOM__AI__PROVIDERS", providers),
+            ("ANTEROOM__AI__ALIASES", aliases),
+        ];
+        load_env(&env).unwrap().warnings.join("\n")
+    };
+    assert!(warnings("[]").contains("only the models of `a` are offered"));
+    let aliases = r#"[{ name = "x", targets = [{ provider = "b", model = "echo" }] }]"#;
+    assert_eq!(warnings(aliases), "");
 }
