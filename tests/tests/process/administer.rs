@@ -174,7 +174,10 @@ async fn the_log_is_listed_and_verified(setup: &Setup) {
     })
     .await;
     assert!(head.starts_with("5:"), "{head}");
-    assert!(server.said().contains("audit.sealed"), "the head is in the log");
+    anteroom_tests::eventually("the head is in the log, whose lines come a moment later", || {
+        server.said().contains("audit.sealed").then_some(())
+    })
+    .await;
     done(setup, &format!("audit verify --head {head}"));
     let (good, said, _) = run(setup, &format!("audit verify --head 9{}", &head[1..]));
     assert!(!good && said.contains("its end was cut off"), "{said}");
