@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,6 +51,7 @@ pub fn output(mut command: Command, input: &str) -> Output {
 pub struct Server {
     child: Child,
     said: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
     /// Where it listens.
     pub url: String,
 }
@@ -66,7 +68,7 @@ impl Server {
     pub async fn try_start(folder: &Path, variables: &BTreeMap<String, String>) -> Result<Self, String> {
         let mut child = command(folder, variables, &[]).spawn().unwrap();
         let said = Arc::<Mutex<String>>::default();
-        let readers = [
+        let readers = vec![
             collect(child.stdout.take().unwrap(), &said),
             collect(child.stderr.take().unwrap(), &said),
         ];
@@ -75,7 +77,12 @@ impl Server {
             let address = address(&said.lock().unwrap());
             if let Some(address) = address {
                 let url = format!("http://{address}");
-                return Ok(Self { child, said, url });
+                return Ok(Self {
+                    child,
+                    said,
+                    readers,
+                    url,
+                });
             }
             if child.try_wait().unwrap().is_some() {
                 for reader in readers {
@@ -103,9 +110,14 @@ impl Server {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it has written.
     pub async fn ended(&mut self) -> ExitStatus {
-        eventually("the process ends", || self.child.try_wait().unwrap()).await
+        let status = eventually("the process ends", || self.child.try_wait().unwrap()).await;
+        eventually("what it wrote is read", || {
+            self.readers.iter().all(JoinHandle::is_finished).then_some(())
+        })
+        .await;
+        status
     }
 }
 

@@ -6,10 +6,7 @@ mod usage;
 use std::collections::BTreeMap;
 
 use anteroom_domain::access::UsedWith;
-use anteroom_domain::billing::{
-    Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Owner, OwnerKind, QuotaKey, Subscription,
-    SubscriptionStatus,
-};
+use anteroom_domain::billing::{Hold, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus, counter_named};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::sessions::Change;
 use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp, UserId};
@@ -221,10 +218,7 @@ fn used_with(session: Option<Id>, api_key: Option<Id>) -> StoreResult<UsedWith> 
 }
 
 fn meter(word: &str) -> StoreResult<&'static str> {
-    [METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET]
-        .into_iter()
-        .find(|meter| *meter == word)
-        .ok_or_else(|| unknown_word("reservations.meter", word))
+    counter_named(word).ok_or_else(|| unknown_word("reservations.meter", word))
 }
 
 /// The order in which counters are locked everywhere, so that no two units wait for each other in a circle. The

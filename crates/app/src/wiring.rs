@@ -11,7 +11,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
 };
 use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
-use anteroom_domain::protection::LockoutPolicy;
+use anteroom_domain::protection::{CallRate, Limit, LimitRule, LockoutPolicy, RoutePattern, RuleAction, RuleKey};
 use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
@@ -35,7 +35,8 @@ use url::Url;
 
 use crate::config::{
     AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
-    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, Settings, SigningAlgorithmName, Signup, WhenFullName,
+    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings, RuleWindow,
+    Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
 };
 use crate::providers::providers;
 use crate::secret_file::{private_folder, secret_key};
@@ -321,6 +322,7 @@ impl Services {
             ids(),
             Arc::clone(&access),
             Arc::clone(&billing),
+            Arc::clone(&protection),
             chat_options(settings),
         );
         Ok(Self {
@@ -376,6 +378,7 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
         sensitive_per_minute: p.sensitive_per_minute,
         recover_per_minute: p.recover_per_minute,
         default_per_minute: p.default_per_minute,
+        rules: p.rules.iter().filter_map(rule).collect(),
         account_lockout: account,
         address_lockout: LockoutPolicy {
             free_failures: p.lockout_address_free_failures,
@@ -383,6 +386,33 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
             ..account
         },
     }
+}
+
+/// A rule that was checked with the configuration.
+fn rule(rule: &RuleSettings) -> Option<LimitRule> {
+    Some(LimitRule {
+        limit: Limit {
+            // Limits are named for as long as the process runs, and so are these.
+            name: rule.name.clone().leak(),
+            most: rule.limit,
+            seconds: match rule.window {
+                RuleWindow::Second => 1,
+                RuleWindow::Minute => 60,
+                RuleWindow::Hour => 60 * 60,
+                RuleWindow::Day => 24 * 60 * 60,
+            },
+        },
+        route: RoutePattern::parse(&rule.route).ok()?,
+        per: match rule.per {
+            RuleKeyName::User => RuleKey::User,
+            RuleKeyName::ApiKey => RuleKey::ApiKey,
+            RuleKeyName::Address => RuleKey::Address,
+        },
+        action: match rule.action {
+            RuleActionName::Refuse => RuleAction::Refuse,
+            RuleActionName::Log => RuleAction::Log,
+        },
+    })
 }
 
 fn sessions_options(settings: &Settings) -> SessionsOptions {
@@ -527,6 +557,10 @@ fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
             .iter()
             .map(entitlement)
             .collect::<anyhow::Result<Vec<_>>>()?,
+        rate: CallRate {
+            requests_per_minute: plan.requests_per_minute,
+            tokens_per_minute: plan.tokens_per_minute,
+        },
     })
 }
 
@@ -542,8 +576,12 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
         EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
         EntitlementKindName::Static => EntitlementKind::Static(value()?),
         EntitlementKindName::Metered => EntitlementKind::Metered {
-            limit: e.limit,
-            window: Window::Day,
+            limit: e.limit_usd.map(|usd| NanoUsd::from_usd(usd).0).or(e.limit),
+            window: match e.window {
+                Some(WindowName::Minute) => Window::Minute,
+                Some(WindowName::Month) => Window::Month,
+                Some(WindowName::Day) | None => Window::Day,
+            },
         },
     };
     Ok(Entitlement {

@@ -15,7 +15,7 @@ use anteroom_domain::sessions::Transport;
 use anteroom_domain::{ApiKeyId, UserId};
 use anteroom_services::Client;
 use anteroom_services::access::{LiveKey, Principal};
-use anteroom_services::protection::Act;
+use anteroom_services::protection::{Act, Ruled};
 use anteroom_services::sessions::{AuthenticateError, Credential, LiveSession};
 use futures_util::future::LocalBoxFuture;
 
@@ -191,17 +191,43 @@ fn admit(request: &HttpRequest, user: Option<UserId>, count: Option<(Limit, Verd
     admit_as(request, Admitted { user, key: None, count })
 }
 
-fn admit_as(request: &HttpRequest, admitted: Admitted) -> Result<(), Problem> {
+fn admit_as(request: &HttpRequest, mut admitted: Admitted) -> Result<(), Problem> {
+    let refuses = |(_, verdict): &(Limit, Verdict)| !verdict.allowed;
+    if !admitted.count.as_ref().is_some_and(refuses) {
+        let ruled = api(request)?.protection.count_rules(&Ruled {
+            method: request.method().as_str(),
+            path: request.app_data::<Matched>().map_or("", |matched| matched.path),
+            user: admitted.user,
+            key: admitted.key,
+            address: address(request),
+        });
+        // What a rule allows is announced only where nothing else counts.
+        admitted.count = ruled.filter(refuses).or(admitted.count).or(ruled);
+    }
     request.extensions_mut().insert(admitted);
-    let count = admitted.count;
-    let Some((limit, verdict)) = count.filter(|(_, v)| !v.allowed) else {
+    let Some((limit, verdict)) = admitted.count.filter(refuses) else {
         return Ok(());
     };
     let detail = format!(
-        "at most {} requests a minute are allowed here; wait {} s",
-        limit.per_minute, verdict.after_seconds
+        "at most {} requests {} are allowed here; wait {} s",
+        limit.most,
+        each(limit),
+        verdict.after_seconds
     );
-    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(verdict.after_seconds))
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+        .retry_after(verdict.after_seconds)
+        .with("limit", limit.name))
+}
+
+/// A limit's while, in words.
+fn each(limit: Limit) -> String {
+    match limit.seconds {
+        1 => "a second".to_owned(),
+        60 => "a minute".to_owned(),
+        3_600 => "an hour".to_owned(),
+        86_400 => "a day".to_owned(),
+        seconds => format!("in {seconds} s"),
+    }
 }
 
 fn admit_anonymous(request: &HttpRequest) -> Result<Anonymous, Problem> {

@@ -366,7 +366,7 @@ fn finish(
         set(
             headers,
             "ratelimit-policy",
-            &format!("\"{}\";q={};w=60", limit.name, limit.per_minute),
+            &format!("\"{}\";q={};w={}", limit.name, limit.most, limit.seconds),
         );
         set(
             headers,
@@ -380,8 +380,9 @@ fn finish(
         set(
             headers,
             "access-control-expose-headers",
-            "retry-after, ratelimit, ratelimit-policy, x-request-id, request-id, idempotency-replayed, \
-             anteroom-dropped-parameters",
+            "retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+             x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
+             x-ratelimit-reset-tokens, x-request-id, request-id, idempotency-replayed, anteroom-dropped-parameters",
         );
     }
     let route = request.app_data::<Matched>().map_or("", |matched| matched.path);

@@ -11,6 +11,13 @@ use crate::{Digest, StoreResult};
 pub trait RateLimiter: Send + Sync {
     /// Counts one act of `key` under `limit`, if it is allowed. Limits with different names are counted apart.
     fn check(&self, limit: Limit, key: &str) -> Verdict;
+
+    /// Counts so many acts at once, if any is left: what they are more than that is owed, and nothing is left until it
+    /// has been made up for. For what is known to its full size only afterwards. Counted apart from [`Self::check`].
+    fn take(&self, limit: Limit, key: &str, acts: u32) -> Verdict;
+
+    /// Counts so many acts that have been done, whether any was left or not, as [`Self::take`] counts them.
+    fn charge(&self, limit: Limit, key: &str, acts: u32);
 }
 
 /// Reading the counters of failed logins. A key is a keyed digest, so that the table holds nobody's address.

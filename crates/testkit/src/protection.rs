@@ -30,9 +30,17 @@ impl RateLimiter for OpenLimiter {
         lock(&self.checked).push((limit.name, key.to_owned()));
         Verdict {
             allowed: true,
-            remaining: limit.per_minute,
+            remaining: limit.most,
             after_seconds: 0,
         }
+    }
+
+    fn take(&self, limit: Limit, key: &str, _acts: u32) -> Verdict {
+        self.check(limit, key)
+    }
+
+    fn charge(&self, limit: Limit, key: &str, acts: u32) {
+        lock(&self.checked).push((limit.name, format!("{key} {acts}")));
     }
 }
 
@@ -68,8 +76,14 @@ impl RateLimiter for ClosedLimiter {
         let allowed = self.only.is_some_and(|name| name != limit.name);
         Verdict {
             allowed,
-            remaining: if allowed { limit.per_minute } else { 0 },
+            remaining: if allowed { limit.most } else { 0 },
             after_seconds: if allowed { 0 } else { self.after_seconds },
         }
     }
+
+    fn take(&self, limit: Limit, key: &str, _acts: u32) -> Verdict {
+        self.check(limit, key)
+    }
+
+    fn charge(&self, _limit: Limit, _key: &str, _acts: u32) {}
 }

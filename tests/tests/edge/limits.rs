@@ -16,6 +16,8 @@ on_every_store![
     f65_proxies_are_believed_if_they_are_trusted,
     health_is_never_counted,
     the_relay_speaks_openais_language_here_too,
+    the_operators_own_rules_count_beside_the_others,
+    a_rule_may_only_look_on,
 ];
 
 const ON: (&str, &str) = ("protection.enabled", "true");
@@ -318,4 +320,55 @@ async fn the_relay_speaks_openais_language_here_too(setup: &Setup) {
     let answer = app.get("/v1/models").by(&user).await;
     limited(&answer);
     assert_eq!(answer.json()["error"]["type"], "rate_limit_error");
+}
+
+async fn the_operators_own_rules_count_beside_the_others(setup: &Setup) {
+    let rules = r#"[
+        { name = "reading-me", route = "GET /v1/me", per = "user", limit = 2, window = "hour" },
+        { name = "asking", route = "/v1/me/*", per = "api_key", limit = 1, window = "day" },
+        { name = "plans", route = "/v1/plans", per = "address", limit = 3, window = "minute" },
+    ]"#
+    .replace('\n', " ");
+    let app = setup.app_with(&[ON, ("protection.rules", &rules)]).await;
+    let (ada, bob) = (app.user().await, app.user().await);
+    for user in [&ada, &bob] {
+        for _ in 0..2 {
+            app.get("/v1/me").by(user).expect(200).await;
+        }
+        let refused = app.get("/v1/me").by(user).expect(429).code("rate_limited").await;
+        assert_eq!(refused.json()["limit"], "reading-me");
+        let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=1800).contains(&after), "{after}");
+        assert_eq!(
+            refused.header("ratelimit-policy").as_deref(),
+            Some("\"reading-me\";q=2;w=3600")
+        );
+        // Another method, and other paths, are not covered.
+        let change = json!({ "name": "Ada" });
+        app.patch("/v1/me").by(user).json(&change).await.is(200);
+        app.get("/v1/me/usage").by(user).await.is(200);
+        app.get("/v1/me/usage").by(user).await.is(200);
+    }
+    let named = json!({ "name": "k", "scopes": ["usage:read"] });
+    let keys = [(); 2].map(|()| app.post("/v1/me/api-keys").by(&ada).json(&named).into_future());
+    for key in join_all(keys).await {
+        let key = key.is(201).json()["key"].as_str().unwrap().to_owned();
+        app.get("/v1/me/usage").bearer(&key).await.is(200);
+        let refused = app.get("/v1/me/usage").bearer(&key).await.refused(429, "rate_limited");
+        assert_eq!(refused.json()["limit"], "asking");
+    }
+    let answers = join_all((0..64).map(|_| app.get("/v1/plans").into_future())).await;
+    let through = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(through, 3, "of 64 at once");
+}
+
+async fn a_rule_may_only_look_on(setup: &Setup) {
+    let rules = r#"[{ name = "trial", route = "*", per = "address", limit = 1, window = "day", action = "log" }]"#;
+    let app = setup.app_with(&[ON, ("protection.rules", rules)]).await;
+    app.get("/v1/plans").expect(200).await;
+    let answer = app.get("/v1/plans").expect(200).events(&["rate.exceeded"]).await;
+    assert!(
+        answer.header("ratelimit").unwrap().starts_with("\"default\""),
+        "{answer:?}"
+    );
 }

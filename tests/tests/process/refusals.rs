@@ -98,7 +98,10 @@ async fn another_key_before_anything_is_migrated(setup: &Setup) {
     let (_, said) = operate(setup, KEY, &["migrate", "status"]);
     assert!(said.contains(&pending), "nothing was brought up: {said}");
     let server = Server::start(setup.folder(), &setup.variables(&[("secret.key", KEY)])).await;
-    assert!(server.said().contains(&version), "{}", server.said());
+    anteroom_tests::eventually("what was brought up is logged", || {
+        server.said().contains(&version).then_some(())
+    })
+    .await;
 }
 
 /// Its version, and how it is taken back.

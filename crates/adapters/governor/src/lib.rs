@@ -1,6 +1,6 @@
 //! Rate limits in this process's memory: GCRA, as the `governor` crate has it.
 //!
-//! A key has a whole minute's acts in one burst and gets one back every `60 / per_minute` seconds. Each node counts for
+//! A key has all of a while's acts in one burst and gets one back every `seconds / most` seconds. Each node counts for
 //! itself, so that behind a balancer over n nodes a client has up to n times the limit.
 
 use std::collections::HashMap;
@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::{Clock, DefaultClock, Reference as _};
 use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore as _;
+use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore as _};
 use governor::{Quota, RateLimiter as Governor};
 
 use anteroom_domain::protection::{Limit, Verdict};
@@ -27,9 +29,6 @@ const SHARED_COUNTERS: u128 = 4096;
 /// Checks of one limit between two looks at its size.
 const CHECKS_BETWEEN_LOOKS: u32 = 1024;
 
-/// Seconds in which a limit replenishes.
-const MINUTE: u64 = 60;
-
 /// A key is kept as a keyed 128-bit hash: of one size, cheap to look up, and no address stays in memory.
 type Key = u128;
 
@@ -41,6 +40,9 @@ pub struct MemoryLimiter<C: Clock = DefaultClock> {
     max_keys: usize,
     hashers: [RandomState; 2],
     counters: RwLock<HashMap<Limit, Arc<Counter<C>>>>,
+    /// Until when what each key took is owed, by limit; in nanoseconds since `begun`.
+    debts: RwLock<HashMap<Limit, Arc<DashMapStateStore<Key>>>>,
+    begun: C::Instant,
 }
 
 impl MemoryLimiter {
@@ -59,10 +61,12 @@ impl Default for MemoryLimiter {
 impl<C: Clock + Clone> MemoryLimiter<C> {
     fn with_clock(clock: C, max_keys: usize) -> Self {
         Self {
+            begun: clock.now(),
             clock,
             max_keys,
             hashers: [RandomState::new(), RandomState::new()],
             counters: RwLock::default(),
+            debts: RwLock::default(),
         }
     }
 
@@ -75,11 +79,20 @@ impl<C: Clock + Clone> MemoryLimiter<C> {
         // API keys have rates of their own: what nobody is counted under any more is no limit to keep.
         let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
         counters.retain(|_, counter| !counter.governor.is_empty());
+        drop(counters);
+        let now = self.elapsed();
+        let mut debts = self.debts.write().unwrap_or_else(PoisonError::into_inner);
+        debts.retain(|_, debts| {
+            debts.retain_recent(now.into());
+            !debts.is_empty()
+        });
     }
 
     /// How many keys are being counted, over all limits.
     pub fn keys(&self) -> usize {
-        self.read().values().map(|counter| counter.governor.len()).sum()
+        let counted: usize = self.read().values().map(|counter| counter.governor.len()).sum();
+        let debts = self.debts.read().unwrap_or_else(PoisonError::into_inner);
+        counted + debts.values().map(|debts| debts.len()).sum::<usize>()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Limit, Arc<Counter<C>>>> {
@@ -91,12 +104,26 @@ impl<C: Clock + Clone> MemoryLimiter<C> {
         if let Some(counter) = self.read().get(&limit) {
             return Some(Arc::clone(counter));
         }
-        let per_minute = NonZeroU32::new(limit.per_minute)?;
+        let most = NonZeroU32::new(limit.most)?;
+        let quota = Quota::with_period(Duration::from_secs(limit.seconds.into()) / limit.most)?.allow_burst(most);
         let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
         let counter = counters
             .entry(limit)
-            .or_insert_with(|| Arc::new(Counter::new(per_minute, self.clock.clone())));
+            .or_insert_with(|| Arc::new(Counter::new(quota, self.clock.clone())));
         Some(Arc::clone(counter))
+    }
+
+    fn debts(&self, limit: Limit) -> Arc<DashMapStateStore<Key>> {
+        if let Some(debts) = self.debts.read().unwrap_or_else(PoisonError::into_inner).get(&limit) {
+            return Arc::clone(debts);
+        }
+        let mut debts = self.debts.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(debts.entry(limit).or_default())
+    }
+
+    /// Nanoseconds since this began to count; never zero, which a store of states takes for nothing.
+    fn elapsed(&self) -> u64 {
+        self.clock.now().duration_since(self.begun).as_u64() + 1
     }
 
     fn hash(&self, key: &str) -> Key {
@@ -114,18 +141,18 @@ where
             return Verdict {
                 allowed: false,
                 remaining: 0,
-                after_seconds: MINUTE,
+                after_seconds: limit.seconds.into(),
             };
         };
         let key = counter.place(self.hash(key), self.max_keys);
         match counter.governor.check_key(&key) {
             Ok(state) => {
-                let remaining = state.remaining_burst_capacity().min(limit.per_minute);
-                let used = u64::from(limit.per_minute - remaining);
+                let remaining = state.remaining_burst_capacity().min(limit.most);
+                let used = u64::from(limit.most - remaining);
                 Verdict {
                     allowed: true,
                     remaining,
-                    after_seconds: (used * MINUTE).div_ceil(u64::from(limit.per_minute)),
+                    after_seconds: (used * u64::from(limit.seconds)).div_ceil(u64::from(limit.most)),
                 }
             }
             Err(until) => Verdict {
@@ -135,6 +162,46 @@ where
             },
         }
     }
+
+    fn take(&self, limit: Limit, key: &str, acts: u32) -> Verdict {
+        let (now, each, whole) = (self.elapsed(), nanoseconds_each(limit), nanoseconds(limit));
+        let verdict = |owed: u64, allowed| Verdict {
+            allowed,
+            remaining: u32::try_from(whole.saturating_sub(owed) / each).unwrap_or(u32::MAX),
+            after_seconds: seconds_up(Duration::from_nanos(if allowed { owed } else { owed + each - whole })),
+        };
+        let taken = self.debts(limit).measure_and_replace(&self.hash(key), |until| {
+            let until = until.map_or(now, |until| until.as_u64().max(now));
+            if until - now + each > whole {
+                return Err(verdict(until - now, false));
+            }
+            let until = until.saturating_add(each.saturating_mul(acts.into()));
+            Ok((verdict(until - now, true), Nanos::from(until)))
+        });
+        taken.unwrap_or_else(|refused| refused)
+    }
+
+    fn charge(&self, limit: Limit, key: &str, acts: u32) {
+        let (now, each) = (self.elapsed(), nanoseconds_each(limit));
+        let charged: Result<(), std::convert::Infallible> =
+            self.debts(limit).measure_and_replace(&self.hash(key), |until| {
+                let until = until.map_or(now, |until| until.as_u64().max(now));
+                Ok(((), Nanos::from(until.saturating_add(each.saturating_mul(acts.into())))))
+            });
+        let Ok(()) = charged;
+    }
+}
+
+/// A limit's while.
+fn nanoseconds(limit: Limit) -> u64 {
+    u64::from(limit.seconds) * 1_000_000_000
+}
+
+/// How long it takes until one act has come back. Of a limit of zero none ever fits.
+fn nanoseconds_each(limit: Limit) -> u64 {
+    nanoseconds(limit)
+        .checked_div(limit.most.into())
+        .map_or(u64::MAX / 2, |each| each.max(1))
 }
 
 /// What is counted under one limit.
@@ -145,10 +212,10 @@ struct Counter<C: Clock> {
 }
 
 impl<C: Clock> Counter<C> {
-    fn new(per_minute: NonZeroU32, clock: C) -> Self {
+    fn new(quota: Quota, clock: C) -> Self {
         let store = DashMapStateStore::default();
         Self {
-            governor: Governor::new(Quota::per_minute(per_minute), store, clock),
+            governor: Governor::new(quota, store, clock),
             checks: AtomicU32::new(0),
             full: AtomicBool::new(false),
         }
@@ -184,14 +251,9 @@ mod tests {
 
     use super::*;
 
-    const LOGIN: Limit = Limit {
-        name: "login",
-        per_minute: 10,
-    };
-    const SIGNUP: Limit = Limit {
-        name: "signup",
-        per_minute: 10,
-    };
+    const LOGIN: Limit = Limit::per_minute("login", 10);
+    const SIGNUP: Limit = Limit::per_minute("signup", 10);
+    const TOKENS: Limit = Limit::per_minute("tokens", 600);
 
     fn limiter(max_keys: usize) -> (FakeRelativeClock, MemoryLimiter<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();
@@ -232,12 +294,66 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_beyond_the_limit_is_made_up_for() {
+        let (clock, limiter) = limiter(MAX_KEYS);
+        let take = |acts| {
+            let verdict = limiter.take(TOKENS, "a", acts);
+            (verdict.allowed, verdict.remaining, verdict.after_seconds)
+        };
+        assert_eq!(take(100), (true, 500, 10));
+        assert_eq!(
+            take(1_100),
+            (true, 0, 120),
+            "one that is larger than the limit goes through, once"
+        );
+        assert_eq!(take(1), (false, 0, 61));
+        assert!(limiter.take(TOKENS, "b", 1).allowed, "another key is unaffected");
+        limiter.charge(TOKENS, "a", 60);
+        clock.advance(Duration::from_secs(66));
+        assert_eq!(take(1), (false, 0, 1));
+        clock.advance(Duration::from_millis(100));
+        assert_eq!(take(1), (true, 0, 60));
+        limiter.prune();
+        assert_eq!(limiter.keys(), 1, "the other owes nothing any more");
+        clock.advance(Duration::from_secs(61));
+        limiter.prune();
+        assert_eq!(limiter.keys(), 0);
+        assert_eq!(take(0), (true, 600, 0));
+        let none = Limit::per_minute("none", 0);
+        assert!(!limiter.take(none, "a", 1).allowed);
+    }
+
+    #[test]
+    fn sixty_four_parallel_takers_are_all_counted() {
+        let limiter = MemoryLimiter::with_clock(FakeRelativeClock::default(), MAX_KEYS);
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| limiter.charge(TOKENS, "a", 5));
+            }
+        });
+        assert_eq!(limiter.take(TOKENS, "a", 0).remaining, 600 - 64 * 5);
+    }
+
+    #[test]
+    fn a_limit_may_have_another_while() {
+        let (clock, limiter) = limiter(MAX_KEYS);
+        let daily = Limit {
+            name: "daily",
+            most: 2,
+            seconds: 86_400,
+        };
+        assert_eq!(allowed(&limiter, daily, "a", 5), 2);
+        let refused = limiter.check(daily, "a");
+        assert_eq!((refused.allowed, refused.after_seconds), (false, 43_200));
+        clock.advance(Duration::from_secs(43_200));
+        limiter.prune();
+        assert_eq!(allowed(&limiter, daily, "a", 5), 1);
+    }
+
+    #[test]
     fn waiting_as_long_as_was_said_suffices() {
         let (clock, limiter) = limiter(MAX_KEYS);
-        let limit = Limit {
-            name: "odd",
-            per_minute: 7,
-        };
+        let limit = Limit::per_minute("odd", 7);
         allowed(&limiter, limit, "a", 7);
         for _ in 0..20 {
             let refused = limiter.check(limit, "a");
@@ -261,10 +377,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_nothing_allows_nothing() {
-        let limit = Limit {
-            name: "closed",
-            per_minute: 0,
-        };
+        let limit = Limit::per_minute("closed", 0);
         assert!(!MemoryLimiter::new().check(limit, "a").allowed);
     }
 

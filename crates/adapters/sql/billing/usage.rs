@@ -1,6 +1,6 @@
 //! What calls used, added up by days: a row for each owner, day, model, plan and key, to which every booking adds.
 
-use anteroom_domain::billing::{NanoUsd, Owner, UsageGroup, UsageTotals, Window};
+use anteroom_domain::billing::{NanoUsd, Owner, UsageGroup, UsageTotals, day_of};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::{ApiKeyId, UserId};
 use anteroom_ports::StoreResult;
@@ -49,7 +49,7 @@ impl From<&UsageEvent> for DayRow {
         Self {
             owner_kind: event.owner.kind.as_str(),
             owner_id: Id(event.owner.id),
-            day: At(Window::Day.start(event.created_at)),
+            day: At(day_of(event.created_at).start),
             model: text(&event.model),
             plan: text(&event.plan),
             api_key_id: Id(event.used_with.api_key().map_or(Uuid::nil(), |id| id.0)),

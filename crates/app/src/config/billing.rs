@@ -51,6 +51,10 @@ pub struct PlanSettings {
     /// What it grants.
     #[serde(default)]
     pub entitlements: Vec<EntitlementSettings>,
+    /// Calls to models a minute; absent, without limit.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens of calls to models a minute; absent, without limit.
+    pub tokens_per_minute: Option<u32>,
 }
 
 /// The models a plan includes.
@@ -115,6 +119,8 @@ pub struct EntitlementSettings {
     pub value: Option<EntitlementValue>,
     /// How many per window, of a `metered` one; without limit when absent.
     pub limit: Option<i64>,
+    /// How much money per window, in US dollars, of `cost`; in place of `limit`.
+    pub limit_usd: Option<f64>,
     /// The window of a `metered` one.
     pub window: Option<WindowName>,
 }
@@ -146,8 +152,12 @@ pub enum EntitlementValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WindowName {
+    /// A minute of the clock.
+    Minute,
     /// A day in UTC.
     Day,
+    /// A month of billing.
+    Month,
 }
 
 /// `[stripe_stub]`: the payment provider that needs nothing.

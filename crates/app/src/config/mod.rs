@@ -37,8 +37,8 @@ pub use schema::DEFAULT_FILE;
 pub use settings::{
     AccountsSettings, CookieSecure, CookieSettings, DataSettings, DatabaseSettings, Environment, LinksSettings,
     LogFormat, LogSettings, MailSettings, MailTransport, MetricsSettings, PasswordsSettings, ProductSettings,
-    ProtectionSettings, SameSite, SecretSettings, SecuritySettings, ServerSettings, SessionsSettings, Settings,
-    SigningAlgorithmName, Signup, WhenFullName,
+    ProtectionSettings, RuleActionName, RuleKeyName, RuleSettings, RuleWindow, SameSite, SecretSettings,
+    SecuritySettings, ServerSettings, SessionsSettings, Settings, SigningAlgorithmName, Signup, WhenFullName,
 };
 
 use layers::Layers;

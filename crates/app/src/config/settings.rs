@@ -309,6 +309,61 @@ pub struct ProtectionSettings {
     pub lockout_address_free_failures: u32,
     /// Minutes after which an address is forgiven one failed login.
     pub lockout_address_forgive_minutes: u32,
+    /// The operator's own limits.
+    pub rules: Vec<RuleSettings>,
+}
+
+/// `[[protection.rules]]`: a limit of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSettings {
+    /// Its name in headers, answers and the log.
+    pub name: String,
+    /// Of which requests.
+    pub route: String,
+    /// By what they are counted apart.
+    pub per: RuleKeyName,
+    /// How many.
+    pub limit: u32,
+    /// In which while.
+    pub window: RuleWindow,
+    /// What happens to more.
+    #[serde(default)]
+    pub action: RuleActionName,
+}
+
+/// `rules[].per`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKeyName {
+    /// By account.
+    User,
+    /// By API key.
+    ApiKey,
+    /// By client address.
+    Address,
+}
+
+/// `rules[].window`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RuleWindow {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+/// `rules[].action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleActionName {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is logged.
+    Log,
 }
 
 /// `[security]`: headers.

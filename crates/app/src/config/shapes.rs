@@ -103,6 +103,20 @@ const PLANS: &[Field] = &[
     optional("by_agreement", FieldKind::Bool),
     optional("prices", FieldKind::Tables(PLAN_PRICES)),
     optional("entitlements", FieldKind::Tables(ENTITLEMENTS)),
+    optional("requests_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
+    optional("tokens_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
+];
+
+/// More than any limit in memory counts.
+const MOST_A_MINUTE: i64 = 1_000_000_000;
+
+const RULES: &[Field] = &[
+    required("name", FieldKind::Text),
+    required("route", FieldKind::Text),
+    required("per", FieldKind::OneOf(&["user", "api_key", "address"])),
+    required("limit", FieldKind::Integer(MOST_A_MINUTE)),
+    required("window", FieldKind::OneOf(&["second", "minute", "hour", "day"])),
+    optional("action", FieldKind::OneOf(&["refuse", "log"])),
 ];
 
 const PLAN_PRICES: &[Field] = &[
@@ -116,7 +130,8 @@ const ENTITLEMENTS: &[Field] = &[
     required("kind", FieldKind::OneOf(&["boolean", "static", "metered"])),
     optional("value", FieldKind::Scalar),
     optional("limit", FieldKind::Integer(i64::MAX)),
-    optional("window", FieldKind::OneOf(&["day"])),
+    optional("limit_usd", FieldKind::Price),
+    optional("window", FieldKind::OneOf(&["minute", "day", "month"])),
 ];
 
 /// The shape of the key at this path, if it holds tables.
@@ -126,6 +141,7 @@ pub(super) fn of(path: &str) -> Option<&'static [Field]> {
         "ai.prices" => Some(MODEL_PRICES),
         "ai.providers" => Some(PROVIDERS),
         "billing.plans" => Some(PLANS),
+        "protection.rules" => Some(RULES),
         _ => None,
     }
 }

@@ -1,11 +1,13 @@
 //! Rules over several keys, and what production refuses.
 
+use anteroom_domain::billing::Meter;
+use anteroom_domain::protection::RoutePattern;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ai::ProviderKind;
 use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
 use super::errors::{ConfigErrors, Problem, Source};
-use super::settings::{CookieSecure, MailTransport, SameSite, Settings, Signup};
+use super::settings::{CookieSecure, MailTransport, RuleSettings, SameSite, Settings, Signup};
 
 /// Characters a secret key has at least.
 const SECRET_LENGTH: usize = 32;
@@ -54,6 +56,7 @@ impl Settings {
         self.check_secret(&mut findings);
         self.check_web(&mut findings);
         self.check_lockout(&mut findings);
+        self.check_rules(&mut findings);
         self.check_accounts(&mut findings);
         self.check_production(&mut findings);
         self.check_mail(&mut findings);
@@ -316,14 +319,51 @@ impl Settings {
     }
 }
 
+impl Settings {
+    fn check_rules(&self, findings: &mut Findings) {
+        let rules = &self.protection.rules;
+        if let Some(name) = repeated(rules.iter().map(|rule| &rule.name)) {
+            findings.refuse("protection.rules", format!("two rules are called `{name}`"));
+        }
+        for rule in rules {
+            if let Some(mistake) = rule.mistake() {
+                findings.refuse("protection.rules", format!("`{}`: {mistake}", rule.name));
+            }
+        }
+    }
+}
+
+impl RuleSettings {
+    fn mistake(&self) -> Option<String> {
+        let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !self.name.chars().all(in_name) {
+            return Some("a name has letters, digits, - and _ only".to_owned());
+        }
+        if self.limit == 0 {
+            return Some("`limit` is 1 or more".to_owned());
+        }
+        let pattern = match RoutePattern::parse(&self.route) {
+            Ok(pattern) => pattern,
+            Err(e) => return Some(e.to_string()),
+        };
+        let covers = |route: &anteroom_http::Route| pattern.covers(route.method.as_str(), route.path);
+        let none = !anteroom_http::routes().iter().any(covers);
+        none.then(|| format!("there is no route `{}`; docs/API.md lists those there are", self.route))
+    }
+}
+
 impl PlanSettings {
     fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         if self.by_agreement && !self.prices.is_empty() {
             mistakes.push("a plan by agreement has no prices here".to_owned());
         }
-        if let Some(key) = repeated(self.entitlements.iter().map(|entitlement| &entitlement.key)) {
-            mistakes.push(format!("two entitlements are called `{key}`"));
+        for (i, this) in self.entitlements.iter().enumerate() {
+            let mut earlier = self.entitlements[..i].iter().filter(|it| it.key == this.key);
+            // What is counted may be counted in several windows.
+            if earlier.any(|it| it.window == this.window || it.window.is_none() || this.window.is_none()) {
+                mistakes.push(format!("two entitlements are called `{}`", this.key));
+            }
         }
         let wrong = self
             .entitlements
@@ -336,7 +376,8 @@ impl PlanSettings {
 
 impl EntitlementSettings {
     fn mistake(&self) -> Option<&'static str> {
-        let has_meter = self.limit.is_some() || self.window.is_some();
+        let has_meter = self.limit.is_some() || self.limit_usd.is_some() || self.window.is_some();
+        let of_money = self.key == Meter::Cost.as_str();
         match self.kind {
             EntitlementKindName::Boolean if has_meter || !matches!(self.value, Some(EntitlementValue::Boolean(_))) => {
                 Some("boolean takes `value` = true or false, and nothing else")
@@ -346,6 +387,12 @@ impl EntitlementSettings {
             }
             EntitlementKindName::Metered if self.window.is_none() || self.value.is_some() => {
                 Some("metered takes a `window` and perhaps a `limit`, and no `value`")
+            }
+            EntitlementKindName::Metered if of_money && self.limit.is_some() => {
+                Some("cost is limited in US dollars, by `limit_usd`")
+            }
+            EntitlementKindName::Metered if !of_money && self.limit_usd.is_some() => {
+                Some("only `cost` is limited by `limit_usd`; this takes a `limit`")
             }
             _ => None,
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anteroom_domain::ReservationId;
-use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, Owner, QuotaKey};
+use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, Meter, Owner, QuotaKey, Window};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::{Durability, Store, StoreError};
 
@@ -46,6 +46,31 @@ fn spend() -> QuotaKey {
 pub async fn an_untouched_counter_is_zero(database: &dyn TestDatabase) {
     let store = ready(database).await;
     assert_eq!(level(&store, &counter()).await, (0, 0));
+}
+
+/// A minute, a day and a month may begin at the same moment, and one call may hold something in each.
+pub async fn every_window_counts_apart(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let keys: Vec<QuotaKey> = Meter::ALL
+        .into_iter()
+        .flat_map(|meter| Window::ALL.map(|window| meter.counter(window)))
+        .map(|meter| QuotaKey { meter, ..counter() })
+        .collect();
+    let owner = keys[0].owner;
+    let keys: Vec<QuotaKey> = keys.into_iter().map(|key| QuotaKey { owner, ..key }).collect();
+    let amounts = (1..).zip(&keys);
+    let ask = reservation(amounts.clone().map(|(n, key)| hold(key, 10 * n, Some(1_000))).collect());
+    assert_eq!(reserve(&store, &ask).await, Reserved::Held);
+    for (n, key) in amounts.clone() {
+        assert_eq!(level(&store, key).await, (0, 10 * n), "{key:?}");
+    }
+    let found = begin(&store).await.expired_reservations(at(1_000), 10).await.unwrap();
+    assert_eq!(found[0].holds.len(), keys.len());
+    let used: Vec<_> = amounts.clone().map(|(n, key)| (key.meter, n)).collect();
+    assert!(settle(&store, ask.id, &used).await);
+    for (n, key) in amounts {
+        assert_eq!(level(&store, key).await, (n, 0), "{key:?}");
+    }
 }
 
 /// Used and held together never pass the limit, the first hold included.

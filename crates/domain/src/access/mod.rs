@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{RoundMode, Unit, ZonedRound};
 use serde::{Deserialize, Serialize};
 
-use crate::billing::{NanoUsd, Window};
+use crate::billing::{NanoUsd, day_of};
 use crate::{ApiKeyId, SessionId, Timestamp, UserId};
 
 /// What an account was used with.
@@ -119,7 +119,7 @@ impl BudgetWindow {
     /// When the window that `now` lies in began.
     pub fn start(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Day => Window::Day.start(now),
+            Self::Day => day_of(now).start,
             Self::Month => month(now).map_or(now, |first| first.timestamp()),
             Self::Total => Timestamp::UNIX_EPOCH,
         }
@@ -128,7 +128,7 @@ impl BudgetWindow {
     /// When the window that `now` lies in ends, if it does.
     pub fn end(self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Day => Some(Window::Day.end(now)),
+            Self::Day => Some(day_of(now).end),
             Self::Month => {
                 let next = month(now).and_then(|first| first.checked_add(jiff::Span::new().months(1)));
                 next.ok().map(|first| first.timestamp())

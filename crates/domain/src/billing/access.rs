@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{Catalogue, Plan, Subscription, SubscriptionStatus};
+use super::{Anchor, Catalogue, Plan, Subscription, SubscriptionStatus};
 use crate::Timestamp;
 use crate::chat::ModelAlias;
 
@@ -72,6 +72,15 @@ pub struct Access {
     pub until: Option<Timestamp>,
     /// The plan that a subscription no longer in force was for.
     pub lapsed: Option<Arc<Plan>>,
+    /// The end of the period that a subscription in force is in.
+    pub period_end: Option<Timestamp>,
+}
+
+impl Access {
+    /// What months of billing are counted from, for an account that was made then.
+    pub fn anchor(&self, made: Timestamp) -> Anchor {
+        self.period_end.map_or(Anchor::Since(made), Anchor::PaidUntil)
+    }
 }
 
 /// Decides what a subscription opens at `now`; `grace` is how long a missing payment is borne.
@@ -90,6 +99,7 @@ pub fn access(
             reason: AccessReason::NoSubscription,
             until: None,
             lapsed: None,
+            period_end: None,
         };
     };
     let (active, reason, until) = decide(sub, now, grace);
@@ -104,6 +114,7 @@ pub fn access(
         lapsed: own
             .filter(|_| !active && sub.status != SubscriptionStatus::Incomplete)
             .cloned(),
+        period_end: sub.current_period_end.filter(|_| active),
     }
 }
 

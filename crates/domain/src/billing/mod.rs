@@ -9,7 +9,10 @@ mod usage;
 pub use access::{Access, AccessReason, ModelAccess, access, model_access};
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, Price};
-pub use quota::{Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, QuotaKey, Window};
+pub use quota::{
+    Anchor, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Meter, QuotaKey, Window,
+    WindowSpan, counter_named, day_of,
+};
 pub use usage::{InvalidUsageSpan, MAX_USAGE_DAYS, PLAN_UNKNOWN, UsageGroup, UsageSpan, UsageTotals};
 
 use serde::{Deserialize, Serialize};

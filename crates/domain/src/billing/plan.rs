@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Window;
+use super::{Meter, Window};
 use crate::chat::ModelAlias;
+use crate::protection::CallRate;
 
 /// Which of the offered models a plan includes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Price {
 /// Something a plan grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entitlement {
-    /// Its name; unknown ones are denied.
+    /// Its name; unknown ones are denied. Only what is metered may have one name in several windows.
     pub key: String,
     /// What is granted.
     pub kind: EntitlementKind,
@@ -71,6 +72,8 @@ pub struct Plan {
     pub by_agreement: bool,
     /// What it grants.
     pub entitlements: Vec<Entitlement>,
+    /// How fast its holders may call models.
+    pub rate: CallRate,
 }
 
 impl Plan {
@@ -89,15 +92,16 @@ impl Plan {
         !self.by_agreement && !self.prices.is_empty()
     }
 
-    /// The limit of a metered entitlement: `None` if the plan does not have it, `Some(None)` if unlimited.
-    pub fn limit(&self, meter: &str) -> Option<(Option<i64>, Window)> {
-        self.entitlements
-            .iter()
-            .find(|e| e.key == meter)
-            .and_then(|e| match e.kind {
-                EntitlementKind::Metered { limit, window } => Some((limit, window)),
+    /// What of a call to a model the plan counts, in which window, and the most of it (`None`: without limit). One meter
+    /// may have several windows.
+    pub fn limits(&self) -> impl Iterator<Item = (Meter, Window, Option<i64>)> {
+        self.entitlements.iter().filter_map(|entitlement| {
+            let meter = Meter::parse(&entitlement.key)?;
+            match entitlement.kind {
+                EntitlementKind::Metered { limit, window } => Some((meter, window, limit)),
                 _ => None,
-            })
+            }
+        })
     }
 }
 
@@ -178,6 +182,7 @@ pub(crate) mod tests {
                     kind: EntitlementKind::Boolean(true),
                 },
             ],
+            rate: CallRate::default(),
         }
     }
 
@@ -230,11 +235,8 @@ pub(crate) mod tests {
             InvalidCatalogue::NoDefault("pro".into())
         );
         assert_eq!(catalogue().default_plan().key, "free");
-        assert_eq!(
-            catalogue().plan("pro").unwrap().limit("messages"),
-            Some((None, Window::Day))
-        );
-        assert_eq!(catalogue().plan("pro").unwrap().limit("support"), None);
+        let limits: Vec<_> = catalogue().plan("pro").unwrap().limits().collect();
+        assert_eq!(limits, [(Meter::Messages, Window::Day, None)]);
         assert!(!free().for_sale());
     }
 }

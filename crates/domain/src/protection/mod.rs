@@ -1,18 +1,59 @@
 //! Rate limits: how often a key may act. And lockout: what failed logins cost.
 
 mod lockout;
+mod rule;
 
 pub use lockout::{LockoutPolicy, LoginFailures};
+pub use rule::{InvalidRoute, LimitRule, RoutePattern, RuleAction, RuleKey};
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A named limit: so many acts a minute, in one burst or spread out.
+/// A named limit: so many acts in a while, in one burst or spread out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// Its name in the `RateLimit-Policy` header and in logs.
     pub name: &'static str,
-    /// Acts a minute.
-    pub per_minute: u32,
+    /// Acts in the while.
+    pub most: u32,
+    /// The while, in seconds.
+    pub seconds: u32,
+}
+
+impl Limit {
+    /// So many acts a minute.
+    pub const fn per_minute(name: &'static str, most: u32) -> Self {
+        Self {
+            name,
+            most,
+            seconds: 60,
+        }
+    }
+}
+
+/// How fast an account may call models, by session and key together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallRate {
+    /// Calls a minute; `None` is without limit.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens a minute, of prompts and answers; `None` is without limit.
+    pub tokens_per_minute: Option<u32>,
+}
+
+/// What counting a call to a model showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallRates {
+    /// Of calls, where they are limited.
+    pub requests: Option<(Limit, Verdict)>,
+    /// Of tokens, where they are limited.
+    pub tokens: Option<(Limit, Verdict)>,
+}
+
+impl CallRates {
+    /// What refuses the call, if something does.
+    pub fn refused(&self) -> Option<(Limit, Verdict)> {
+        let refuses = |counted: &(Limit, Verdict)| !counted.1.allowed;
+        self.requests.filter(refuses).or(self.tokens.filter(refuses))
+    }
 }
 
 /// What a limiter answers.

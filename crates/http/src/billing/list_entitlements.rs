@@ -14,11 +14,11 @@ use crate::query::List;
 /// the model provider is away and its list is not known.
 #[utoipa::path(get, path = "/v1/me/entitlements", tag = "billing", responses((status = 200, description = "The entitlements.", body = List<EntitlementResponse>)))]
 pub async fn handle(caller: Known, api: web::Data<Api>) -> Result<web::Json<List<EntitlementResponse>>, Problem> {
-    let (billing, chat, id) = (Arc::clone(&api.billing), Arc::clone(&api.chat), caller.who.user().id);
+    let (billing, chat, who) = (Arc::clone(&api.billing), Arc::clone(&api.chat), caller.who);
     let states = api
         .run(async move {
             let offered = chat.offered().await.ok();
-            billing.list_entitlements(id, offered.as_deref()).await
+            billing.list_entitlements(who.user(), offered.as_deref()).await
         })
         .await?;
     Ok(web::Json(List {

@@ -12,7 +12,7 @@ pub mod show_checkout;
 pub mod usage;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, EntitlementKind, Plan};
+use anteroom_domain::billing::{Access, EntitlementKind, Meter, NanoUsd, Plan, Window};
 use anteroom_services::billing::{EntitlementState, GrantState};
 use serde::Serialize;
 use serde_json::Value;
@@ -84,7 +84,14 @@ pub struct EntitlementResponse {
     /// What is used up, running calls included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<i64>,
-    /// How long a window is.
+    /// The most money in one window, in US dollars; of `cost`, in place of `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub limit_usd: Option<Option<f64>>,
+    /// What of it is used up, running calls included; in place of `used`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_usd: Option<f64>,
+    /// How long a window is: `minute`, `day` (in UTC) or `month` (of billing). One key may have several.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "day")]
     pub window: Option<&'static str>,
@@ -101,19 +108,25 @@ impl EntitlementResponse {
             value: Some(value),
             limit: None,
             used: None,
+            limit_usd: None,
+            used_usd: None,
             window: None,
             resets_at: None,
         }
     }
 
-    fn metered(key: &str, limit: Option<i64>, window: &'static str) -> Self {
+    fn metered(key: &str, limit: Option<i64>, used: Option<i64>, window: Window) -> Self {
+        let money = Meter::parse(key) == Some(Meter::Cost);
+        let usd = |amount: i64| NanoUsd(amount).usd();
         Self {
             key: key.to_owned(),
             kind: "metered",
             value: None,
-            limit: Some(limit),
-            used: None,
-            window: Some(window),
+            limit: (!money).then_some(limit),
+            used: used.filter(|_| !money),
+            limit_usd: money.then(|| limit.map(usd)),
+            used_usd: used.filter(|_| money).map(usd),
+            window: Some(window.as_str()),
             resets_at: None,
         }
     }
@@ -130,9 +143,8 @@ impl From<EntitlementState> for EntitlementResponse {
                 window,
                 resets_at,
             } => Self {
-                used: Some(used),
                 resets_at: Some(resets_at),
-                ..Self::metered(&state.key, limit, window.as_str())
+                ..Self::metered(&state.key, limit, Some(used), window)
             },
         }
     }
@@ -168,7 +180,7 @@ impl From<&Plan> for PlanResponse {
         let entitlement = |e: &anteroom_domain::billing::Entitlement| match &e.kind {
             EntitlementKind::Boolean(on) => EntitlementResponse::valued(&e.key, "boolean", (*on).into()),
             EntitlementKind::Static(value) => EntitlementResponse::valued(&e.key, "static", value.clone()),
-            EntitlementKind::Metered { limit, window } => EntitlementResponse::metered(&e.key, *limit, window.as_str()),
+            EntitlementKind::Metered { limit, window } => EntitlementResponse::metered(&e.key, *limit, None, *window),
         };
         Self {
             key: plan.key.clone(),

@@ -7,6 +7,7 @@ use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::Bytes;
 
 use super::name_dropped;
+use super::rates::announce;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{Known, request_id};
@@ -37,17 +38,18 @@ pub async fn handle(
     let answer = api
         .run(async move { chat.complete_chat(&who, &bytes, gone).await })
         .await?;
-    Ok(match answer {
-        ChatAnswer::Whole { body, dropped } => {
+    let (answer, rates) = match answer {
+        ChatAnswer::Whole { body, dropped, rates } => {
             let answer = HttpResponse::Ok().content_type("application/json").body(body);
-            name_dropped(answer, &dropped)
+            (name_dropped(answer, &dropped), rates)
         }
-        ChatAnswer::Stream { events, dropped } => {
+        ChatAnswer::Stream { events, dropped, rates } => {
             let id = request_id(&request);
             let answer = sse::response(events, watch, api.options.heartbeat, move |item| frame(item, &id));
-            name_dropped(answer, &dropped)
+            (name_dropped(answer, &dropped), rates)
         }
-    })
+    };
+    Ok(announce(answer, &request, &api, rates))
 }
 
 fn frame(item: Relayed, request_id: &str) -> Bytes {

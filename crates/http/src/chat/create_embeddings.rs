@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::name_dropped;
+use super::rates::announce;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Known;
@@ -34,5 +35,6 @@ pub async fn handle(
         .run(async move { chat.create_embeddings(&who, &bytes, gone).await })
         .await?;
     let answer = HttpResponse::Ok().content_type("application/json").body(embedded.body);
-    Ok(name_dropped(answer, &embedded.dropped))
+    let answer = name_dropped(answer, &embedded.dropped);
+    Ok(announce(answer, &request, &api, embedded.rates))
 }

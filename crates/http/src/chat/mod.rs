@@ -15,13 +15,14 @@ pub mod get_model;
 pub mod list_conversations;
 pub mod list_messages;
 pub mod list_models;
+mod rates;
 pub mod send_message;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::METER_KEY_BUDGET;
+use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Window};
 use anteroom_domain::chat::{Conversation, Message, TokenUsage};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_services::chat::{CallRefused, ChatError, ConversationError};
@@ -132,6 +133,21 @@ impl From<ConversationError> for Problem {
     }
 }
 
+impl Problem {
+    /// Says how much of what: money in US dollars.
+    fn with_amounts(self, meter: Meter, window: Window, amounts: [(&'static str, i64); 2]) -> Self {
+        let told = self.with("meter", meter.as_str()).with("window", window.as_str());
+        amounts
+            .into_iter()
+            .fold(told, |told, (name, amount)| match (meter, name) {
+                (Meter::Cost, "limit") => told.with("limit_usd", NanoUsd(amount).usd()),
+                (Meter::Cost, "used") => told.with("used_usd", NanoUsd(amount).usd()),
+                (Meter::Cost, _) => told.with("needed_usd", NanoUsd(amount).usd()),
+                _ => told.with(name, amount),
+            })
+    }
+}
+
 impl From<CallRefused> for Problem {
     fn from(refused: CallRefused) -> Self {
         let detail = refused.to_string();
@@ -144,14 +160,38 @@ impl From<CallRefused> for Problem {
             }
             CallRefused::QuotaExceeded {
                 meter,
+                window,
                 limit,
                 used,
                 resets_at,
-            } => Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", detail)
-                .with("meter", meter)
-                .with("limit", limit)
-                .with("used", used)
-                .with("resets_at", resets_at.to_string()),
+                after_seconds,
+            } => {
+                // What is limited by the minute is a rate: it helps to wait, and the SDKs do.
+                let problem = if window == Window::Minute {
+                    Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(after_seconds)
+                } else {
+                    Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", detail)
+                };
+                problem
+                    .with_amounts(meter, window, [("limit", limit), ("used", used)])
+                    .with("resets_at", resets_at.to_string())
+            }
+            CallRefused::ExceedsQuota {
+                meter,
+                window,
+                needed,
+                limit,
+            } => Self::new(StatusCode::BAD_REQUEST, "request_exceeds_quota", detail).with_amounts(
+                meter,
+                window,
+                [("needed", needed), ("limit", limit)],
+            ),
+            CallRefused::RateLimited { limit, verdict, rates } => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+                    .retry_after(verdict.after_seconds)
+                    .with("limit", limit.name);
+                rates::openai(&rates).fold(problem, |problem, (name, value)| problem.header(name, &value))
+            }
             CallRefused::ModelNotInKey { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "model_not_in_key", detail).param(Some("model"))
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use anteroom_domain::billing::{EntitlementKind, Owner, QuotaKey, Window};
+use anteroom_domain::Timestamp;
+use anteroom_domain::accounts::User;
+use anteroom_domain::billing::{EntitlementKind, Meter, Owner, QuotaKey, Window};
 use anteroom_domain::chat::ModelAlias;
-use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::StoreResult;
 use serde_json::Value;
 
@@ -43,14 +44,15 @@ impl Billing {
     /// Everything the user's plan grants. `models` are those it includes, as a value of its own.
     pub async fn list_entitlements(
         &self,
-        user: UserId,
+        user: &User,
         offered: Option<&[Arc<ModelAlias>]>,
     ) -> StoreResult<Vec<EntitlementState>> {
         let mut reads = self.store.read().await?;
-        let owner = Owner::account(user);
+        let owner = Owner::account(user.id);
         let subscription = reads.subscription_of(owner).await?;
         let now = self.clock.now();
         let access = self.access_at(subscription.as_ref(), now);
+        let anchor = access.anchor(user.created_at);
         let models = offered.map_or(Value::Null, |offered| {
             let models = access.plan.models_of(offered).into_iter();
             models.map(|alias| Value::from(alias.name.as_str())).collect()
@@ -64,16 +66,17 @@ impl Billing {
                 EntitlementKind::Boolean(on) => GrantState::Boolean(*on),
                 EntitlementKind::Static(value) => GrantState::Static(value.clone()),
                 &EntitlementKind::Metered { limit, window } => {
-                    let used = match crate::chat::known_meter(&entitlement.key) {
+                    let span = window.at(now, anchor);
+                    let used = match Meter::parse(&entitlement.key) {
                         Some(meter) => {
                             let level = reads
                                 .quota_level(&QuotaKey {
                                     owner,
-                                    meter,
-                                    window_start: window.start(now),
+                                    meter: meter.counter(window),
+                                    window_start: span.start,
                                 })
                                 .await?;
-                            level.used + level.reserved
+                            level.used.saturating_add(level.reserved)
                         }
                         None => 0,
                     };
@@ -81,7 +84,7 @@ impl Billing {
                         limit,
                         used,
                         window,
-                        resets_at: window.end(now),
+                        resets_at: span.end,
                     }
                 }
             };

@@ -4,18 +4,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, ModelAccess, ModelPrice, NanoUsd,
-    Owner, QuotaKey, Window, model_access,
+    Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, Meter, ModelAccess, ModelPrice, NanoUsd, Owner,
+    QuotaKey, Window, day_of, model_access,
 };
 use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
+use anteroom_domain::protection::{CallRate, CallRates, Limit, Verdict};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement};
+use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::chat::{ChatCall, ProviderError};
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
 use super::complete_chat::ChatError;
+use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds, said};
 use crate::access::Principal;
 use crate::elapsed_ms;
 use crate::ops::Lease;
@@ -41,17 +43,50 @@ pub enum CallRefused {
         /// The subscription's status.
         status: String,
     },
-    /// The plan's limit is reached.
-    #[error("the limit of {limit} {meter} is used up; it starts anew at {resets_at}")]
+    /// The plan's limit is reached, or has no room for what the call may use.
+    #[error(
+        "your plan has {} a {}, of which {} are used or held: too little is left for this request; it starts anew at \
+         {resets_at}",
+        said(*meter, *limit), window.as_str(), said(*meter, *used)
+    )]
     QuotaExceeded {
         /// Of what.
-        meter: &'static str,
+        meter: Meter,
+        /// In which window.
+        window: Window,
         /// The most.
         limit: i64,
         /// What is used, running calls included.
         used: i64,
         /// When it starts anew.
         resets_at: Timestamp,
+        /// How long that is, in seconds.
+        after_seconds: u64,
+    },
+    /// The call alone may use more than the plan has in a whole window: it can never be made.
+    #[error(
+        "this request may use up to {}, and your plan has {} a {}: ask for a shorter answer (`max_tokens`), or send less",
+        said(*meter, *needed), said(*meter, *limit), window.as_str()
+    )]
+    ExceedsQuota {
+        /// Of what.
+        meter: Meter,
+        /// In which window.
+        window: Window,
+        /// The most that it may use.
+        needed: i64,
+        /// What the plan has.
+        limit: i64,
+    },
+    /// The plan's rate is reached: too many calls, or tokens, a minute.
+    #[error("your plan has {} {} a minute; wait {} s", limit.most, limit.name, verdict.after_seconds)]
+    RateLimited {
+        /// Which limit.
+        limit: Limit,
+        /// What it says.
+        verdict: Verdict,
+        /// All that was counted.
+        rates: CallRates,
     },
     /// The plan has the model; the API key does not.
     #[error("this API key may not be used with the model `{model}`")]
@@ -107,9 +142,9 @@ pub enum CallRefused {
 }
 
 /// What a call may use.
-pub(super) struct Needs<'a> {
+pub(super) struct Needs {
     /// Of which model.
-    pub(super) alias: &'a Arc<ModelAlias>,
+    pub(super) alias: Arc<ModelAlias>,
     /// The least that its prompt has, in tokens.
     pub(super) prompt_least: i64,
     /// The most that it may use.
@@ -127,6 +162,10 @@ pub(super) struct Call {
     owner: Owner,
     pub(super) who: Principal,
     prompt_least: i64,
+    /// The plan's, by which it was counted.
+    rate: CallRate,
+    /// What counting it showed.
+    pub(super) rates: CallRates,
     started: Instant,
     first_token_ms: Option<i64>,
     output_bytes: usize,
@@ -189,7 +228,7 @@ impl Call {
     }
 
     /// Logs how the call ended, once it is booked.
-    pub(super) fn log(&self, outcome: Outcome) {
+    fn log(&self, outcome: Outcome) {
         let (usage, exact) = self.usage();
         let used_with = self.who.used_with();
         let (session_id, api_key_id) = (
@@ -221,37 +260,28 @@ impl Call {
         }
     }
 
+    /// Whether it counts for nothing: it failed, and brought nothing.
+    fn spared(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Failed && !self.delivered()
+    }
+
     pub(super) fn delivered(&self) -> bool {
         self.output_bytes > 0 || self.first_token_ms.is_some()
     }
-}
-
-/// What a call came to on each meter that may have held something for it.
-pub(super) fn settled(id: ReservationId, messages: i64, spend: i64) -> Settlement {
-    let used = vec![
-        (METER_MESSAGES, messages),
-        (METER_SPEND, spend),
-        (METER_SPEND_SHARE, spend),
-        (METER_KEY_BUDGET, spend),
-    ];
-    Settlement { id, used }
 }
 
 /// A call that has ended, as it is to be written down: holds become use, and the usage row is written once.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) reservation: ReservationId,
-    messages: i64,
-    spend: i64,
+    came_to: Amounts,
     event: UsageEvent,
 }
 
 impl Record {
     /// Writes records within the unit of work. Again has no effect.
     pub(super) async fn write(records: &[Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
-        let settlements = records
-            .iter()
-            .map(|record| settled(record.reservation, record.messages, record.spend));
+        let settlements = records.iter().map(|record| record.came_to.settle(record.reservation));
         unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
         for record in records {
             unit.insert_usage(&record.event).await?;
@@ -279,12 +309,23 @@ impl Chat {
         }
     }
 
-    /// What a completion may use.
-    pub(super) fn needs<'a>(&self, alias: &'a Arc<ModelAlias>, request: &ChatRequest) -> Needs<'a> {
+    /// What a completion may use. Where the plan limits tokens or money, an answer that nobody has set an end to gets
+    /// one: what is held for it would bound nothing.
+    pub(super) fn needs(&self, access: &Access, alias: &Arc<ModelAlias>, request: &ChatRequest) -> Needs {
+        let assumed = self.options.max_output_tokens;
+        let endless = request.max_tokens.is_none() && alias.max_output_tokens.is_none();
+        let alias = if endless && limits_answers(access) {
+            Arc::new(ModelAlias {
+                max_output_tokens: Some(assumed),
+                ..ModelAlias::clone(alias)
+            })
+        } else {
+            Arc::clone(alias)
+        };
         Needs {
-            alias,
             prompt_least: request.prompt_estimate / 2,
-            worst: request.worst_case(alias, self.options.max_output_tokens),
+            worst: request.worst_case(&alias, assumed),
+            alias,
         }
     }
 
@@ -295,29 +336,26 @@ impl Chat {
         id: ReservationId,
         who: &Principal,
         access: &Access,
-        needs: Needs<'_>,
+        needs: Needs,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
-        let alias = needs.alias;
+        let alias = Arc::clone(&needs.alias);
         if !who.allows(&alias.name) {
             return Err(CallRefused::ModelNotInKey {
                 model: alias.name.clone(),
             });
         }
+        let rates = self
+            .protection
+            .count_call(who.user().id, access.plan.rate, needs.prompt_least);
+        if let Some((limit, verdict)) = rates.refused() {
+            return Err(CallRefused::RateLimited { limit, verdict, rates });
+        }
         let owner = Owner::account(who.user().id);
         // Whichever of its targets answers.
         let prices = alias.targets.iter().map(|target| self.capped(self.price(target)));
         let worst = prices.map(|price| price.of(needs.worst)).max().unwrap_or_default();
-        let (limit, window) = access.plan.limit(METER_MESSAGES).unwrap_or((Some(0), Window::Day));
-        let mut holds = vec![Hold {
-            key: QuotaKey {
-                owner,
-                meter: METER_MESSAGES,
-                window_start: window.start(now),
-            },
-            amount: 1,
-            limit,
-        }];
+        let mut holds = plan_holds(who, access, owner, Amounts::of(needs.worst, worst), now)?;
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
             holds.extend(key_hold(who, worst, now));
@@ -343,11 +381,13 @@ impl Chat {
                 reservation_id: reservation.id,
                 model: reservation.model,
                 plan: access.plan.key.clone(),
-                alias: Arc::clone(alias),
+                alias,
                 served_by: Mutex::default(),
                 owner,
                 who: who.clone(),
                 prompt_least: needs.prompt_least,
+                rate: access.plan.rate,
+                rates,
                 started: Instant::now(),
                 first_token_ms: None,
                 output_bytes: 0,
@@ -361,7 +401,7 @@ impl Chat {
             } => {
                 warn!(event = "quota.spend_share.reached", user_id = %who.user().id, share_nano_usd = limit);
                 Err(CallRefused::SpendShareReached {
-                    resets_at: Window::Day.end(now),
+                    resets_at: day_of(now).end,
                 })
             }
             Reserved::Denied {
@@ -375,17 +415,12 @@ impl Chat {
                     cap_nano_usd = self.options.daily_spend_cap.0
                 );
                 Err(CallRefused::SpendCapReached {
-                    resets_at: Window::Day.end(now),
+                    resets_at: day_of(now).end,
                 })
             }
             Reserved::Denied { meter, level, limit } => {
-                info!(event = "quota.denied", user_id = %who.user().id, meter, limit);
-                Err(CallRefused::QuotaExceeded {
-                    meter,
-                    limit,
-                    used: level.used + level.reserved,
-                    resets_at: window.end(now),
-                })
+                let anchor = access.anchor(who.user().created_at);
+                Err(exceeded(who, meter, level, limit, anchor, now))
             }
         }
     }
@@ -400,7 +435,7 @@ impl Chat {
                 if worst > most {
                     return Err(CallRefused::ExceedsSpendCap { needed: worst, most });
                 }
-                let window_start = Window::Day.start(now);
+                let window_start = day_of(now).start;
                 Ok(Hold {
                     key: QuotaKey {
                         owner,
@@ -426,7 +461,7 @@ impl Chat {
 
     /// What is to be written down of a call that has ended.
     pub(super) fn record(&self, call: &Call, outcome: Outcome) -> Record {
-        let spared = outcome == Outcome::Failed && !call.delivered();
+        let spared = call.spared(outcome);
         let (usage, exact) = if spared {
             (TokenUsage::default(), true)
         } else {
@@ -464,13 +499,28 @@ impl Chat {
             outcome,
             created_at: self.clock.now(),
         };
-        let spend = self.capped(price).of(usage).0;
+        let came_to = if spared {
+            Amounts::NONE
+        } else {
+            Amounts::of(usage, self.capped(price).of(usage))
+        };
         Record {
             reservation: call.reservation_id,
-            messages: i64::from(!spared),
-            spend,
+            came_to,
             event,
         }
+    }
+
+    /// What is left to do when a call has been booked: it is logged, and its tokens count against the plan's rate, those
+    /// of its prompt as far as they were not counted when it began.
+    pub(super) fn booked(&self, call: &Call, outcome: Outcome) {
+        if !call.spared(outcome) {
+            let (usage, _) = call.usage();
+            let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+            let uncounted = tokens.saturating_sub(call.prompt_least);
+            self.protection.charge_call(call.who.user().id, call.rate, uncounted);
+        }
+        call.log(outcome);
     }
 
     /// Waits until the call has taken longer than any may, whoever is the slow one: the provider keeps its own time,

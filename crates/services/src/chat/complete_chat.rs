@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome, Target};
+use anteroom_domain::protection::CallRates;
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, ProviderError};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub enum ChatAnswer {
         body: Bytes,
         /// The parameters that the provider could not be told.
         dropped: Vec<String>,
+        /// What counting the call showed.
+        rates: CallRates,
     },
     /// A stream.
     Stream {
@@ -34,6 +37,8 @@ pub enum ChatAnswer {
         events: mpsc::Receiver<Relayed>,
         /// The parameters that the provider could not be told.
         dropped: Vec<String>,
+        /// What counting the call showed.
+        rates: CallRates,
     },
 }
 
@@ -91,9 +96,10 @@ impl Chat {
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
         let call = self
-            .reserve(&mut *unit, id, who, &access, self.needs(&alias, &request))
+            .reserve(&mut *unit, id, who, &access, self.needs(&access, &alias, &request))
             .await?;
         unit.commit().await.map_err(CallRefused::from)?;
+        let rates = call.rates;
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
         let driver = Driver {
@@ -107,12 +113,12 @@ impl Chat {
             let run = driver.stream(request, out, ready);
             self.calls.spawn(run.in_current_span());
             let dropped = begun.await.unwrap_or(Err(ChatError::ClientGone))?;
-            return Ok(ChatAnswer::Stream { events, dropped });
+            return Ok(ChatAnswer::Stream { events, dropped, rates });
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.calls.spawn(driver.whole(request, reply).in_current_span());
         let ChatReply { body, dropped, .. } = answer.await.unwrap_or(Err(ChatError::ClientGone))?;
-        Ok(ChatAnswer::Whole { body, dropped })
+        Ok(ChatAnswer::Whole { body, dropped, rates })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{EmbedRequest, Outcome, Target};
+use anteroom_domain::protection::CallRates;
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{EmbedCall, ProviderError, ProviderErrorKind};
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub struct Embeddings {
     pub body: Bytes,
     /// The parameters that the provider could not be told.
     pub dropped: Vec<String>,
+    /// What counting the call showed.
+    pub rates: CallRates,
 }
 
 impl Chat {
@@ -38,7 +41,7 @@ impl Chat {
         let access = self.access_of(who);
         let alias = self.check_model(&access, &request.model).await?;
         let needs = Needs {
-            alias: &alias,
+            alias: Arc::clone(&alias),
             prompt_least: request.prompt_least,
             worst: request.worst_case(),
         };
@@ -81,7 +84,8 @@ impl Chat {
             Ok(answer) => {
                 call.note(0, answer.usage);
                 let (body, dropped) = (answer.body, answer.dropped);
-                (Outcome::Complete, Ok(Embeddings { body, dropped }))
+                let rates = call.rates;
+                (Outcome::Complete, Ok(Embeddings { body, dropped, rates }))
             }
             Err(e) => (call.outcome_of(&e), Err(e)),
         };

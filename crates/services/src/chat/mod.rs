@@ -4,6 +4,7 @@ mod call;
 mod complete_chat;
 mod conversations;
 mod create_embeddings;
+mod hold_quota;
 mod incoming;
 mod list_models;
 mod send_message;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anteroom_domain::billing::{METER_MESSAGES, NanoUsd, PriceBook};
+use anteroom_domain::billing::{NanoUsd, PriceBook};
 use anteroom_domain::chat::ModelAlias;
 use anteroom_ports::{Clock, Ids, Store};
 use jiff::SignedDuration;
@@ -32,6 +33,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::ops::Leases;
+use crate::protection::Protection;
 use crate::{Access, Billing};
 use list_models::Offer;
 use targets::Targets;
@@ -69,6 +71,7 @@ pub struct Chat {
     ids: Arc<dyn Ids>,
     access: Arc<Access>,
     billing: Arc<Billing>,
+    protection: Arc<Protection>,
     options: ChatOptions,
     /// The first provider's own list, as it was when that was last asked.
     listed: Mutex<Option<Offer>>,
@@ -83,6 +86,7 @@ pub struct Chat {
 
 impl Chat {
     /// Puts the context together. There is at least one provider; every target names one of them.
+    #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
     pub fn new(
         store: Arc<dyn Store>,
         providers: Vec<Provider>,
@@ -90,6 +94,7 @@ impl Chat {
         ids: Arc<dyn Ids>,
         access: Arc<Access>,
         billing: Arc<Billing>,
+        protection: Arc<Protection>,
         options: ChatOptions,
     ) -> Self {
         Self {
@@ -100,6 +105,7 @@ impl Chat {
             ids,
             access,
             billing,
+            protection,
             options,
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
@@ -118,9 +124,4 @@ impl Chat {
     pub fn running(&self) -> usize {
         self.calls.len()
     }
-}
-
-/// The meter of an entitlement's key, if Anteroom counts it.
-pub(crate) fn known_meter(key: &str) -> Option<&'static str> {
-    (key == METER_MESSAGES).then_some(METER_MESSAGES)
 }

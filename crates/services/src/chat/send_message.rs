@@ -137,7 +137,7 @@ impl Chat {
             return Err(SendMessageError::Busy);
         }
         let call = self
-            .reserve(&mut *unit, id, who, &access, self.needs(&alias, &request))
+            .reserve(&mut *unit, id, who, &access, self.needs(&access, &alias, &request))
             .await?;
         unit.insert_message(&question).await?;
         unit.insert_message(&answer).await?;
@@ -340,7 +340,7 @@ impl Answering {
         for _ in 0..9 {
             match self.try_finish(outcome).await {
                 Ok(kept) => {
-                    self.call.log(outcome);
+                    self.chat.booked(&self.call, outcome);
                     if kept {
                         return Ok(self.answer.clone());
                     }

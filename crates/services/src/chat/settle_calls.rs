@@ -44,7 +44,7 @@ impl Chat {
             tokio::time::sleep(GATHER).await;
             self.write_all(self.settlements.take()).await;
         }
-        call.log(outcome);
+        self.booked(call, outcome);
     }
 
     async fn write_all(&self, records: Vec<Record>) {

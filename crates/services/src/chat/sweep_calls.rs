@@ -9,7 +9,7 @@ use anteroom_ports::{Durability, StoreResult};
 use tracing::warn;
 
 use super::Chat;
-use super::call::settled;
+use super::hold_quota::Amounts;
 
 impl Chat {
     /// Settles the reservations of calls whose process is dead, a batch at a time: those past their end by another
@@ -37,8 +37,8 @@ impl Chat {
         }
         let priced: Vec<_> = lost.iter().map(|call| (call, self.likely_price(&call.model))).collect();
         let settlements = priced.iter().map(|(call, price)| {
-            let spend = self.capped(*price).of(call.at_least).0;
-            settled(call.id, 1, spend)
+            let spend = self.capped(*price).of(call.at_least);
+            Amounts::of(call.at_least, spend).settle(call.id)
         });
         let open = unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
         for (reservation, price) in priced {

@@ -10,10 +10,13 @@ pub use clear_login_failures::UnlockError;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anteroom_domain::UserId;
 use anteroom_domain::access::ApiKey;
-use anteroom_domain::protection::{Limit, LockoutPolicy, Verdict, counted_address};
+use anteroom_domain::protection::{
+    CallRate, CallRates, Limit, LimitRule, LockoutPolicy, RuleAction, RuleKey, Verdict, counted_address,
+};
+use anteroom_domain::{ApiKeyId, UserId};
 use anteroom_ports::{Clock, RateLimiter, Secrets, Store};
+use tracing::info;
 
 use crate::{Audit, Webhooks};
 
@@ -35,7 +38,7 @@ pub enum Act {
 }
 
 /// What the operator can set: acts a minute, and what failed logins cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ProtectionOptions {
     /// Off only in tests. Switches lockout off as well.
     pub enabled: bool,
@@ -49,6 +52,8 @@ pub struct ProtectionOptions {
     pub recover_per_minute: u32,
     /// Everything else, per user or address.
     pub default_per_minute: u32,
+    /// The operator's own limits, which count beside the others.
+    pub rules: Arc<[LimitRule]>,
     /// Lockout by account.
     pub account_lockout: LockoutPolicy,
     /// Lockout by client address.
@@ -91,7 +96,7 @@ impl Protection {
     /// The limit on an act; `None` where limits are off.
     pub fn limit(&self, act: Act) -> Option<Limit> {
         let o = &self.options;
-        let limit = |name, per_minute| o.enabled.then_some(Limit { name, per_minute });
+        let limit = |name, per_minute| o.enabled.then(|| Limit::per_minute(name, per_minute));
         match act {
             Act::SignUp => limit("signup", o.signup_per_minute),
             Act::LogIn => limit("login", o.login_per_minute),
@@ -105,8 +110,7 @@ impl Protection {
     /// Counts an act from an address.
     pub fn count_address(&self, act: Act, address: Option<IpAddr>) -> Option<(Limit, Verdict)> {
         let limit = self.limit(act)?;
-        let key = address.map_or_else(|| "unknown".to_owned(), |a| counted_address(a).to_string());
-        Some((limit, self.limiter.check(limit, &key)))
+        Some((limit, self.limiter.check(limit, &address_key(address))))
     }
 
     /// Counts an act of a user.
@@ -124,15 +128,104 @@ impl Protection {
         let Some(per_minute) = key.requests_per_minute.filter(|_| verdict.allowed) else {
             return Some((owners, verdict));
         };
-        let own = Limit {
-            name: "api_key",
-            per_minute,
-        };
+        let own = Limit::per_minute("api_key", per_minute);
         let mut buffer = uuid::Uuid::encode_buffer();
         let counted = self.limiter.check(own, key.id.0.simple().encode_lower(&mut buffer));
-        if counted.allowed && verdict.remaining < counted.remaining {
-            return Some((owners, verdict));
-        }
-        Some((own, counted))
+        Some(nearer((owners, verdict), (own, counted)))
     }
+
+    /// Counts a request by the operator's own limits, until one refuses it. Of those that cover it, what is nearest to
+    /// its end is answered.
+    pub fn count_rules(&self, request: &Ruled<'_>) -> Option<(Limit, Verdict)> {
+        let mut nearest = None;
+        for rule in self.options.rules.iter().filter(|_| self.options.enabled) {
+            if !rule.route.covers(request.method, request.path) {
+                continue;
+            }
+            let key = match rule.per {
+                RuleKey::User => request.user.map(|id| id.0.simple().to_string()),
+                RuleKey::ApiKey => request.key.map(|id| id.0.simple().to_string()),
+                RuleKey::Address => Some(address_key(request.address)),
+            };
+            let Some(key) = key else { continue };
+            let verdict = self.limiter.check(rule.limit, &key);
+            if rule.action == RuleAction::Log {
+                if !verdict.allowed {
+                    let (limit, most) = (rule.limit.name, rule.limit.most);
+                    info!(
+                        event = "rate.exceeded",
+                        limit,
+                        most,
+                        user_id = request.user.map(|id| id.to_string())
+                    );
+                }
+                continue;
+            }
+            let counted = (rule.limit, verdict);
+            nearest = Some(nearest.map_or(counted, |other| nearer(other, counted)));
+            if !verdict.allowed {
+                break;
+            }
+        }
+        nearest
+    }
+
+    /// Counts a call to a model by the rate of the account's plan, of whose tokens at least so many are known already.
+    pub fn count_call(&self, user: UserId, rate: CallRate, tokens: i64) -> CallRates {
+        let mut rates = CallRates::default();
+        if !self.options.enabled {
+            return rates;
+        }
+        let key = user.0.simple().to_string();
+        if let Some(most) = rate.requests_per_minute {
+            let limit = Limit::per_minute("requests", most);
+            rates.requests = Some((limit, self.limiter.check(limit, &key)));
+        }
+        if let Some(limit) = tokens_limit(rate).filter(|_| rates.refused().is_none()) {
+            rates.tokens = Some((limit, self.limiter.take(limit, &key, countable(tokens))));
+        }
+        rates
+    }
+
+    /// Counts the tokens of a call that were not known when it began.
+    pub fn charge_call(&self, user: UserId, rate: CallRate, tokens: i64) {
+        if let Some(limit) = tokens_limit(rate).filter(|_| self.options.enabled && tokens > 0) {
+            self.limiter
+                .charge(limit, &user.0.simple().to_string(), countable(tokens));
+        }
+    }
+}
+
+/// A request, as the operator's own limits look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ruled<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its route's path, with `{names}`.
+    pub path: &'a str,
+    /// Whose it is.
+    pub user: Option<UserId>,
+    /// With which key.
+    pub key: Option<ApiKeyId>,
+    /// Where from.
+    pub address: Option<IpAddr>,
+}
+
+fn tokens_limit(rate: CallRate) -> Option<Limit> {
+    rate.tokens_per_minute.map(|most| Limit::per_minute("tokens", most))
+}
+
+fn countable(tokens: i64) -> u32 {
+    u32::try_from(tokens.max(0)).unwrap_or(u32::MAX)
+}
+
+/// The key under which an address is counted.
+fn address_key(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), |a| counted_address(a).to_string())
+}
+
+/// Of two limits the one that refuses, else the one that is nearer to its end.
+fn nearer(first: (Limit, Verdict), second: (Limit, Verdict)) -> (Limit, Verdict) {
+    let rank = |(_, verdict): &(Limit, Verdict)| (verdict.allowed, verdict.remaining);
+    if rank(&first) < rank(&second) { first } else { second }
 }

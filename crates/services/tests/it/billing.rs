@@ -177,9 +177,9 @@ async fn a_checkout_is_for_a_plan_that_is_sold_and_not_held() {
 #[tokio::test]
 async fn entitlements_say_everything_that_is_granted() {
     let house = House::new().await;
-    let user = house.sign_up("ada@example.com", Transport::Token).await.user.id;
+    let user = house.sign_up("ada@example.com", Transport::Token).await.user;
     let offered = ["small", "large"].map(|model| Arc::new(ModelAlias::plain("main", model)));
-    let states = house.billing.list_entitlements(user, Some(&offered)).await.unwrap();
+    let states = house.billing.list_entitlements(&user, Some(&offered)).await.unwrap();
     let grants: Vec<_> = states.iter().map(|s| (s.key.as_str(), &s.grant)).collect();
     assert_eq!(grants[0], ("models", &GrantState::Static(serde_json::json!(["small"]))));
     assert!(matches!(
@@ -206,7 +206,7 @@ async fn entitlements_say_everything_that_is_granted() {
     ));
     assert_eq!(grants[3], ("support", &GrantState::Boolean(true)));
     assert_eq!(grants[4], ("seats", &GrantState::Static(3.into())));
-    let away = house.billing.list_entitlements(user, None).await.unwrap();
+    let away = house.billing.list_entitlements(&user, None).await.unwrap();
     assert_eq!(away[0].grant, GrantState::Static(serde_json::Value::Null));
     assert_eq!(house.billing.catalogue().plans().len(), 2);
     assert_eq!(
@@ -215,7 +215,7 @@ async fn entitlements_say_everything_that_is_granted() {
             .read()
             .await
             .unwrap()
-            .subscription_of(Owner::account(user))
+            .subscription_of(Owner::account(user.id))
             .await
             .unwrap(),
         None

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
-    Subscription, SubscriptionStatus, Window,
+    Subscription, SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
-use anteroom_domain::protection::LockoutPolicy;
+use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::QuotaLevel;
@@ -150,6 +150,7 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
                 kind: EntitlementKind::Static(3.into()),
             },
         ],
+        rate: CallRate::default(),
     }
 }
 
@@ -360,6 +361,7 @@ impl House {
             sensitive_per_minute: 10,
             recover_per_minute: 10,
             default_per_minute: 600,
+            rules: Arc::default(),
             account_lockout,
             address_lockout: LockoutPolicy {
                 free_failures: 30,
@@ -446,6 +448,7 @@ impl House {
             ids.clone(),
             access.clone(),
             billing.clone(),
+            protection.clone(),
             options,
         ));
         let ops = Arc::new(Ops::new(
@@ -614,7 +617,7 @@ impl House {
     }
 
     pub async fn level(&self, owner: Owner, meter: &'static str) -> QuotaLevel {
-        let window_start: Timestamp = Window::Day.start(self.clock.now());
+        let window_start: Timestamp = day_of(self.clock.now()).start;
         self.store
             .read()
             .await

@@ -199,6 +199,82 @@ fn nothing_but_its_variable_decides_between_development_and_production() {
 }
 
 #[test]
+fn what_is_counted_may_have_several_windows_and_money_is_in_dollars() {
+    let plan = |entitlements: &str| {
+        format!(
+            "[[billing.plans]]\nkey = 'free'\nname = 'F'\nversion = 1\nmodels = 'all'\nentitlements = [{entitlements}]\n"
+        )
+    };
+    let day = "{ key = 'tokens', kind = 'metered', limit = 5, window = 'day' }";
+    let month = day.replace("day", "month");
+    assert!(load_file("windows", &plan(&format!("{day}, {month}"))).is_ok());
+    for (name, entitlements, expected) in [
+        (
+            "same-window",
+            format!("{day}, {day}"),
+            "two entitlements are called `tokens`",
+        ),
+        (
+            "two-kinds",
+            format!("{day}, {{ key = 'tokens', kind = 'boolean', value = true }}"),
+            "two entitlements are called `tokens`",
+        ),
+        (
+            "cost",
+            day.replace("tokens", "cost"),
+            "limited in US dollars, by `limit_usd`",
+        ),
+        (
+            "dollars",
+            day.replace("limit", "limit_usd"),
+            "only `cost` is limited by `limit_usd`",
+        ),
+        (
+            "window",
+            day.replace("day", "week"),
+            "expected one of minute, day, month",
+        ),
+    ] {
+        let said = messages(load_file(name, &plan(&entitlements))).join("\n");
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+}
+
+#[test]
+fn rules_that_cover_nothing_are_refused() {
+    let rule = |route: &str| {
+        format!("[[protection.rules]]\nname = 'r'\nroute = '{route}'\nper = 'user'\nlimit = 1\nwindow = 'day'\n")
+    };
+    for route in ["POST /v1/chat/completions", "/v1/auth/*", "*", "/v1/me/api-keys/{id}"] {
+        assert!(load_file("rule", &rule(route)).is_ok(), "{route}");
+    }
+    for (name, text, expected) in [
+        ("twice", rule("*").repeat(2), "two rules are called `r`"),
+        ("no-route", rule("/v1/chat/completion"), "there is no route"),
+        ("no-method", rule("DELETE /v1/plans"), "there is no route"),
+        ("no-path", rule("chat"), "is no route"),
+        (
+            "named",
+            rule("*").replace("'r'", "'a rule'"),
+            "letters, digits, - and _",
+        ),
+        (
+            "none",
+            rule("*").replace("limit = 1", "limit = 0"),
+            "`limit` is 1 or more",
+        ),
+        (
+            "per",
+            rule("*").replace("'user'", "'team'"),
+            "one of user, api_key, address",
+        ),
+    ] {
+        let said = messages(load_file(name, &text)).join("\n");
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+}
+
+#[test]
 fn a_plan_that_lets_nobody_ask_a_model_is_warned_of() {
     let text = "[[billing.plans]]\nkey = 'free'\nname = 'Free'\nversion = 1\nmodels = 'all'\n";
     let warnings = load_file("no-messages", text).unwrap().warnings;

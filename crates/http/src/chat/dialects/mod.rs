@@ -19,6 +19,7 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::name_dropped;
+use super::rates::announce;
 use crate::caller::{Known, request_id};
 use crate::problem::Problem;
 use crate::{Api, sse};
@@ -164,18 +165,21 @@ pub(crate) async fn relay(
     let answer = api
         .run(async move { chat.complete_chat(&who, &body, gone).await })
         .await?;
-    let (answer, theirs) = match answer {
-        ChatAnswer::Whole { body, dropped } => {
+    let (answer, theirs, rates) = match answer {
+        ChatAnswer::Whole { body, dropped, rates } => {
             let body = dialect.whole(&body).ok_or_else(no_completion)?;
-            (HttpResponse::Ok().content_type("application/json").body(body), dropped)
+            let answer = HttpResponse::Ok().content_type("application/json").body(body);
+            (answer, dropped, rates)
         }
-        ChatAnswer::Stream { events, dropped } => {
+        ChatAnswer::Stream { events, dropped, rates } => {
             let render = move |item| frames(&mut dialect, item);
-            (sse::translated(events, watch, api.options.heartbeat, render), dropped)
+            let answer = sse::translated(events, watch, api.options.heartbeat, render);
+            (answer, dropped, rates)
         }
     };
     // What could not be said to the relay, and what the relay's provider could not be told.
-    Ok(name_dropped(answer, &[call.dropped.0, theirs].concat()))
+    let answer = name_dropped(answer, &[call.dropped.0, theirs].concat());
+    Ok(announce(answer, request, api, rates))
 }
 
 /// The events of one thing that the relay brings, and whether more may follow.

@@ -3,6 +3,7 @@
 mod access;
 mod cancel;
 mod failures;
+mod limits;
 mod relay;
 mod routing;
 
