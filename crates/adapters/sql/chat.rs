@@ -1,5 +1,8 @@
 //! Conversations and their messages.
 
+#[path = "chat/models.rs"]
+mod models;
+
 use anteroom_domain::chat::{Conversation, Message, MessageStatus, Outcome, Speaker, TokenUsage};
 use anteroom_domain::{ConversationId, MessageId, ReservationId, Timestamp, UserId};
 use anteroom_ports::{ChatRead, ChatWrite, StoreError, StoreResult};

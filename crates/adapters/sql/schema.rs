@@ -404,6 +404,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    model_aliases (name) {
+        name -> Text,
+        version -> SqlId,
+        enabled -> Bool,
+        definition -> Text,
+        created_at -> SqlTime,
+        updated_at -> SqlTime,
+    }
+}
+
 diesel::joinable!(password_credentials -> users (user_id));
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(api_key_secrets -> api_keys (key_id));

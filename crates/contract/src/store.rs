@@ -22,6 +22,7 @@ pub mod audit;
 pub mod billing;
 pub mod chat;
 pub mod migrations;
+pub mod models;
 pub mod ops;
 pub mod protection;
 pub mod quotas;
@@ -117,6 +118,10 @@ macro_rules! store_contract {
                 messages_are_paged_oldest_first, messages_are_finished, recent_messages_have_text,
                 deleting_a_conversation_deletes_its_messages, a_conversation_is_claimed_by_one_answer,
                 claims_are_renewed, a_lost_answer_has_failed,
+            }
+            models {
+                stored_aliases_survive_a_round_trip, aliases_are_replaced_and_deleted, what_is_stored_of_models_is_told,
+                of_parallel_writers_of_an_alias_each_sees_the_one_before, what_a_newer_version_wrote_is_shown_as_unreadable,
             }
             billing {
                 an_event_is_known_after_the_first_time, subscriptions_survive_a_round_trip,

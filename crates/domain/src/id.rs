@@ -46,4 +46,6 @@ ids! {
     RequestId,
     /// Quota held for a call that has not been settled yet.
     ReservationId,
+    /// One state of a model's stored alias.
+    AliasVersion,
 }

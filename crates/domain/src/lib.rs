@@ -14,7 +14,7 @@ pub mod protection;
 pub mod sessions;
 
 pub use id::{
-    ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId,
+    AliasVersion, ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId, ReservationId, SessionId,
     UserId,
 };
 

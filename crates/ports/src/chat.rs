@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use anteroom_domain::chat::{Conversation, Message, TokenUsage};
+use anteroom_domain::chat::{Conversation, Message, StoredAlias, TokenUsage};
 use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -85,6 +85,29 @@ pub trait ChatWrite: Send {
 
     /// Writes `content`, `status`, `model` and `usage`. `false` if the message is gone with its conversation.
     async fn finish_message(&mut self, message: &Message) -> StoreResult<bool>;
+}
+
+/// Finding aliases of models that admins have stored.
+#[async_trait]
+pub trait ModelsRead: Send {
+    /// All of them, by name. One that a newer version has written is among them, and says that it cannot be read.
+    async fn stored_aliases(&mut self) -> StoreResult<Vec<StoredAlias>>;
+}
+
+/// Changing them. Every change is told to all nodes as [`Change::Models`](anteroom_domain::sessions::Change::Models),
+/// with the commit.
+#[async_trait]
+pub trait ModelsWrite: Send {
+    /// The same as [`ModelsRead::stored_aliases`]; until the unit ends nobody else gets them in this way, so that what
+    /// is decided by them stands.
+    async fn lock_stored_aliases(&mut self) -> StoreResult<Vec<StoredAlias>>;
+
+    /// Writes an alias, in the place of the one of its name if there is one. One that cannot be read cannot be written:
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt).
+    async fn put_stored_alias(&mut self, stored: &StoredAlias) -> StoreResult<()>;
+
+    /// Deletes the alias of that name. Not found: `false`.
+    async fn delete_stored_alias(&mut self, name: &str) -> StoreResult<bool>;
 }
 
 /// A call to a model, already checked and rewritten.

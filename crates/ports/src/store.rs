@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite,
-    WebhooksWrite,
+    ChatWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite,
+    SessionsRead, SessionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -79,7 +79,16 @@ pub trait Store: Migrator + Send + Sync {
 
 /// Everything that can be read.
 pub trait ReadUnit:
-    AccessRead + AccountsRead + AuditRead + SessionsRead + ChatRead + BillingRead + ProtectionRead + OpsRead + Send
+    AccessRead
+    + AccountsRead
+    + AuditRead
+    + SessionsRead
+    + ChatRead
+    + ModelsRead
+    + BillingRead
+    + ProtectionRead
+    + OpsRead
+    + Send
 {
 }
 
@@ -93,6 +102,7 @@ pub trait UnitOfWork:
     + AuditWrite
     + SessionsWrite
     + ChatWrite
+    + ModelsWrite
     + BillingWrite
     + ProtectionWrite
     + WebhooksWrite

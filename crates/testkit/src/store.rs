@@ -16,7 +16,7 @@ use anteroom_domain::access::{ApiKey, KeySecret};
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
-use anteroom_domain::chat::{Conversation, Message, UsageEvent};
+use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
@@ -30,7 +30,7 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, Digest, Durability, Listener, Migrator, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit,
+    ChatWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit,
     SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
@@ -303,6 +303,20 @@ delegate! {
         fn lose_answer(call: ReservationId) -> ();
         fn insert_message(message: &Message) -> ();
         fn finish_message(message: &Message) -> bool;
+    }
+}
+
+delegate! {
+    ModelsRead {
+        fn stored_aliases() -> Vec<StoredAlias>;
+    }
+}
+
+delegate! {
+    ModelsWrite {
+        fn lock_stored_aliases() -> Vec<StoredAlias>;
+        fn put_stored_alias(stored: &StoredAlias) -> ();
+        fn delete_stored_alias(name: &str) -> bool;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rules over several keys, and what production refuses.
 
 use anteroom_domain::billing::Meter;
+use anteroom_domain::chat::Known;
 use anteroom_domain::protection::RoutePattern;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -257,19 +258,14 @@ impl Settings {
             ));
         }
         let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+        let plans: Vec<&str> = self.billing.plans.iter().map(|plan| plan.key.as_str()).collect();
+        let known = Known {
+            providers: &names,
+            plans: &plans,
+        };
         for alias in &ai.aliases {
-            if let Err(e) = alias.alias().check(&names) {
-                findings.refuse("ai.aliases", e.to_string());
-            }
-            let is_unknown = |key: &&String| !self.billing.plans.iter().any(|plan| plan.key == **key);
-            for key in alias.plans.iter().flatten().filter(is_unknown) {
-                let plans: Vec<&str> = self.billing.plans.iter().map(|plan| plan.key.as_str()).collect();
-                let message = format!(
-                    "`{}`: there is no plan `{key}`; there are: {}",
-                    alias.name,
-                    plans.join(", ")
-                );
-                findings.refuse("ai.aliases", message);
+            for mistake in alias.alias().mistakes(known) {
+                findings.refuse("ai.aliases", mistake.detail);
             }
             for target in &alias.targets {
                 let half = target.input_usd_per_million.is_some() != target.output_usd_per_million.is_some();

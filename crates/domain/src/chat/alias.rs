@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::billing::ModelPrice;
+use crate::billing::{ModelPrice, NanoUsd};
 
 /// The longest list of targets: more than anybody falls back to within one call.
 const MAX_TARGETS: usize = 16;
+
+/// The largest weight of a target.
+const MAX_WEIGHT: u32 = 1_000_000;
 
 /// A provider's model that may answer under an alias.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,13 @@ pub struct Target {
     /// What its tokens cost; `None`: unknown, never nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<ModelPrice>,
+}
+
+impl Target {
+    /// Whether it is the same model of the same provider.
+    pub fn is(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.model == other.model
+    }
 }
 
 /// A name under which models are offered.
@@ -67,38 +77,25 @@ impl MaxTokensParameter {
     }
 }
 
-/// Why an alias cannot be used.
+/// Something of an alias that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAlias {
-    /// No name, or one that is too long or holds control characters.
-    #[error("a model's name has 1 to 200 bytes and no control characters")]
-    Name,
-    /// Nothing answers, or too much might.
-    #[error("`{0}` needs 1 to {MAX_TARGETS} targets")]
-    Targets(String),
-    /// The same target twice.
-    #[error("`{alias}` has the target `{provider}`/`{model}` twice")]
-    Repeated {
-        /// The alias.
-        alias: String,
-        /// The provider.
-        provider: String,
-        /// Its model.
-        model: String,
-    },
-    /// No such provider.
-    #[error("`{alias}` names the provider `{provider}`, which is not configured; there are: {known}")]
-    UnknownProvider {
-        /// The alias.
-        alias: String,
-        /// The provider.
-        provider: String,
-        /// Those there are.
-        known: String,
-    },
-    /// A limit that lets nothing through.
-    #[error("`{0}`: context_window and max_output_tokens are at least 1")]
-    Limit(String),
+#[error("{detail}")]
+pub struct AliasMistake {
+    /// Where, as a JSON Pointer (RFC 6901) into the alias.
+    pub pointer: String,
+    /// The rule that it breaks, as a stable word.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+/// What an alias may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The providers there are, by name.
+    pub providers: &'a [&'a str],
+    /// The plans there are, by key.
+    pub plans: &'a [&'a str],
 }
 
 impl ModelAlias {
@@ -119,42 +116,63 @@ impl ModelAlias {
         }
     }
 
-    /// Checks it against the providers there are.
-    pub fn check(&self, providers: &[&str]) -> Result<(), InvalidAlias> {
-        let alias = || self.name.clone();
-        if self.name.trim().is_empty() || self.name.len() > 200 || self.name.chars().any(char::is_control) {
-            return Err(InvalidAlias::Name);
+    /// All that keeps it from being used, given what there is.
+    pub fn mistakes(&self, known: Known<'_>) -> Vec<AliasMistake> {
+        let mut mistakes = Vec::new();
+        let name = &self.name;
+        let mut wrong = |pointer: String, code, detail: String| mistakes.push(AliasMistake { pointer, code, detail });
+        if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+            let detail = "a model's name has 1 to 200 bytes and no control characters";
+            wrong("/name".to_owned(), "invalid_name", detail.to_owned());
         }
         if self.targets.is_empty() || self.targets.len() > MAX_TARGETS {
-            return Err(InvalidAlias::Targets(alias()));
-        }
-        if [self.context_window, self.max_output_tokens]
-            .into_iter()
-            .flatten()
-            .any(|n| n < 1)
-        {
-            return Err(InvalidAlias::Limit(alias()));
+            let detail = format!("`{name}` needs 1 to {MAX_TARGETS} targets");
+            wrong("/targets".to_owned(), "invalid_targets", detail);
         }
         for (i, target) in self.targets.iter().enumerate() {
-            let (provider, model) = (target.provider.clone(), target.model.clone());
-            if !providers.contains(&provider.as_str()) {
-                let known = providers.join(", ");
-                return Err(InvalidAlias::UnknownProvider {
-                    alias: alias(),
-                    provider,
-                    known,
-                });
+            let (provider, model) = (&target.provider, &target.model);
+            if !known.providers.contains(&provider.as_str()) {
+                let there_are = known.providers.join(", ");
+                let detail = format!(
+                    "`{name}` names the provider `{provider}`, which is not configured; there are: {there_are}"
+                );
+                wrong(format!("/targets/{i}/provider"), "unknown_provider", detail);
             }
-            let same = |other: &Target| other.provider == provider && other.model == model;
-            if self.targets[..i].iter().any(same) {
-                return Err(InvalidAlias::Repeated {
-                    alias: alias(),
-                    provider,
-                    model,
-                });
+            if model.trim().is_empty() || model.chars().any(char::is_control) {
+                let detail = format!("`{name}`: a target names its provider's model, without control characters");
+                wrong(format!("/targets/{i}/model"), "invalid_model", detail);
+            }
+            if self.targets[..i].iter().any(|other| other.is(target)) {
+                let detail = format!("`{name}` has the target `{provider}`/`{model}` twice");
+                wrong(format!("/targets/{i}"), "repeated_target", detail);
+            }
+            if target.weight.is_some_and(|weight| weight > MAX_WEIGHT) {
+                let detail = format!("`{name}`: a weight is at most {MAX_WEIGHT}");
+                wrong(format!("/targets/{i}/weight"), "invalid_weight", detail);
+            }
+            let prices = target.price.map(|price| [price.input, price.cached_input, price.output]);
+            if prices.into_iter().flatten().any(|price| price < NanoUsd(0)) {
+                let detail = format!("`{name}`: a price is 0 or more");
+                wrong(format!("/targets/{i}/price"), "invalid_price", detail);
             }
         }
-        Ok(())
+        for (i, key) in self.plans.iter().flatten().enumerate() {
+            if !known.plans.contains(&key.as_str()) {
+                let there_are = known.plans.join(", ");
+                let detail = format!("`{name}`: there is no plan `{key}`; there are: {there_are}");
+                wrong(format!("/plans/{i}"), "unknown_plan", detail);
+            }
+        }
+        for (limit, key) in [
+            (self.context_window, "context_window"),
+            (self.max_output_tokens, "max_output_tokens"),
+        ] {
+            if limit.is_some_and(|n| n < 1) {
+                let detail = format!("`{name}`: {key} is at least 1");
+                wrong(format!("/{key}"), "invalid_limit", detail);
+            }
+        }
+        mistakes
     }
 
     /// Whether holders of a plan may use it, as far as the alias says.
@@ -238,23 +256,71 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_said() {
+        let known = Known {
+            providers: &["p"],
+            plans: &["free"],
+        };
         let good = alias(&[None]);
-        assert_eq!(good.check(&["p"]), Ok(()));
-        let unknown = good.check(&["q", "r"]).unwrap_err().to_string();
+        assert_eq!(good.mistakes(known), []);
+        let elsewhere = Known {
+            providers: &["q", "r"],
+            plans: &[],
+        };
+        let unknown = good.mistakes(elsewhere).remove(0).detail;
         assert!(unknown.contains("`p`") && unknown.ends_with("q, r"), "{unknown}");
         let bad = |change: fn(&mut ModelAlias)| {
             let mut alias = good.clone();
             change(&mut alias);
-            alias.check(&["p"]).unwrap_err()
+            let mistakes = alias.mistakes(known).into_iter();
+            mistakes.map(|m| format!("{} {}", m.pointer, m.code)).collect::<Vec<_>>()
         };
-        assert_eq!(bad(|a| a.name.clear()), InvalidAlias::Name);
-        assert_eq!(bad(|a| a.name.push('\n')), InvalidAlias::Name);
-        assert!(matches!(bad(|a| a.targets.clear()), InvalidAlias::Targets(_)));
-        assert!(matches!(bad(|a| a.max_output_tokens = Some(0)), InvalidAlias::Limit(_)));
-        assert!(matches!(
-            bad(|a| a.targets.push(a.targets[0].clone())),
-            InvalidAlias::Repeated { .. }
-        ));
+        for (change, found) in [
+            ((|a| a.name = " ".into()) as fn(&mut ModelAlias), "/name invalid_name"),
+            (|a| a.name = "a\nb".into(), "/name invalid_name"),
+            (|a| a.name = "n".repeat(201), "/name invalid_name"),
+            (|a| a.targets.clear(), "/targets invalid_targets"),
+            (|a| a.targets[0].model = " ".into(), "/targets/0/model invalid_model"),
+            (
+                |a| a.targets[0].weight = Some(1_000_001),
+                "/targets/0/weight invalid_weight",
+            ),
+            (
+                |a| {
+                    a.targets[0].price = Some(ModelPrice {
+                        output: NanoUsd(-1),
+                        ..ModelPrice::FREE
+                    });
+                },
+                "/targets/0/price invalid_price",
+            ),
+            (|a| a.targets.push(a.targets[0].clone()), "/targets/1 repeated_target"),
+            (
+                |a| a.plans = Some(vec!["free".into(), "gold".into()]),
+                "/plans/1 unknown_plan",
+            ),
+            (|a| a.context_window = Some(0), "/context_window invalid_limit"),
+            (|a| a.max_output_tokens = Some(0), "/max_output_tokens invalid_limit"),
+        ] {
+            assert_eq!(bad(change), [found]);
+        }
+        let many = bad(|a| {
+            a.targets = (0..17)
+                .map(|i| Target {
+                    model: format!("m{i}"),
+                    ..a.targets[0].clone()
+                })
+                .collect();
+            a.targets[16].provider = "x".into();
+            a.plans = Some(vec!["gold".into()]);
+        });
+        assert_eq!(
+            many,
+            [
+                "/targets invalid_targets",
+                "/targets/16/provider unknown_provider",
+                "/plans/0 unknown_plan"
+            ]
+        );
     }
 
     #[test]

@@ -6,13 +6,15 @@ mod embed_request;
 mod memory;
 mod raw;
 mod request;
+mod stored_alias;
 
-pub use alias::{InvalidAlias, MaxTokensParameter, ModelAlias, Target};
+pub use alias::{AliasMistake, Known, MaxTokensParameter, ModelAlias, Target};
 pub use breaker::{Breaker, BreakerPolicy};
 pub use embed_request::EmbedRequest;
 pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};
+pub use stored_alias::{MAX_STORED_ALIASES, StoredAlias, in_force};
 
 use serde::{Deserialize, Serialize};
 

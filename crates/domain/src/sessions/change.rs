@@ -9,6 +9,8 @@ pub enum Change {
     SessionEnded(SessionId),
     /// What sessions show of a user has changed: the user, what they pay for, or one of their sessions.
     User(UserId),
+    /// The stored aliases of models have changed.
+    Models,
     /// Something that this version does not know; a newer one told of it. Anything may have changed.
     Unknown,
 }
@@ -19,6 +21,7 @@ impl Change {
         match self {
             Self::SessionEnded(id) => format!("session_ended {id}"),
             Self::User(id) => format!("user {id}"),
+            Self::Models => "models".to_owned(),
             Self::Unknown => "unknown".to_owned(),
         }
     }
@@ -28,6 +31,7 @@ impl Change {
         let known = match text.split_once(' ') {
             Some(("session_ended", id)) => id.parse().ok().map(Self::SessionEnded),
             Some(("user", id)) => id.parse().ok().map(Self::User),
+            None if text == "models" => Some(Self::Models),
             _ => None,
         };
         known.unwrap_or(Self::Unknown)
@@ -46,11 +50,12 @@ mod tests {
         for change in [
             Change::SessionEnded(SessionId(id)),
             Change::User(UserId(id)),
+            Change::Models,
             Change::Unknown,
         ] {
             assert_eq!(Change::parse(&change.to_text()), change);
         }
-        for text in ["", "user", "user x", "plan 7", "session_ended"] {
+        for text in ["", "user", "user x", "plan 7", "session_ended", "models 7"] {
             assert_eq!(Change::parse(text), Change::Unknown, "{text}");
         }
     }
