@@ -85,6 +85,10 @@ pub fn start(
     jobs.spawn(async move {
         stopping.run_until_cancelled(s.sessions.follow_changes()).await;
     });
+    let (s, stopping) = (Arc::clone(services), stop.clone());
+    jobs.spawn(async move {
+        stopping.run_until_cancelled(s.chat.follow_models()).await;
+    });
     jobs.close();
     jobs
 }

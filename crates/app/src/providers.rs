@@ -6,13 +6,14 @@ use std::time::Duration;
 use anteroom_ai_provider::{
     Anthropic, AnthropicOptions, AzureOptions, Echo, Gemini, GeminiOptions, OpenAiCompatible, OpenAiOptions, Timeouts,
 };
+use anteroom_domain::chat::SendUser;
 use anteroom_ports::{ChatModel, Clock, Embedder};
-use anteroom_services::chat::Provider;
+use anteroom_services::chat::{OnDisconnect, Provider};
 use anyhow::Context as _;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{ProviderKind, ProviderSettings, Settings};
+use crate::config::{DRAIN_SECONDS, OnDisconnectName, ProviderKind, ProviderSettings, Settings};
 
 /// The model providers that the settings name. Connects to nothing yet.
 pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Provider>> {
@@ -24,15 +25,11 @@ pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::
 }
 
 fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<Provider> {
-    fn both<P: ChatModel + Embedder + 'static>(name: &str, provider: P) -> Provider {
-        let provider = Arc::new(provider);
-        Provider {
-            name: name.to_owned(),
-            models: provider.clone(),
-            embedder: Some(provider),
-        }
+    fn both<P: ChatModel + Embedder + 'static>(made: P) -> (Arc<dyn ChatModel>, Option<Arc<dyn Embedder>>) {
+        let made = Arc::new(made);
+        (made.clone(), Some(made))
     }
-    let (ai, name) = (&settings.ai, provider.name.as_str());
+    let ai = &settings.ai;
     let ms = |n: u32| Duration::from_millis(n.into());
     let timeouts = Timeouts {
         connect: ms(ai.connect_timeout_ms),
@@ -42,17 +39,17 @@ fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn
     };
     let base_url = |own: &str| provider.base_url.clone().map_or_else(|| Url::parse(own), Ok);
     let api_key = provider.api_key.clone().unwrap_or_else(|| SecretString::from(""));
-    let openai = |azure| -> anyhow::Result<Provider> {
+    let openai = |azure| -> anyhow::Result<_> {
         let options = OpenAiOptions {
             base_url: base_url("https://api.openai.com/v1")?,
             api_key: api_key.clone(),
             timeouts,
             azure,
         };
-        Ok(both(name, OpenAiCompatible::new(options)?))
+        Ok(both(OpenAiCompatible::new(options)?))
     };
-    Ok(match provider.kind {
-        ProviderKind::Echo => both(name, Echo::new(Arc::clone(clock))),
+    let (models, embedder) = match provider.kind {
+        ProviderKind::Echo => both(Echo::new(Arc::clone(clock))),
         ProviderKind::OpenAi => openai(None)?,
         ProviderKind::Azure => openai(Some(AzureOptions {
             api_version: provider.api_version.clone(),
@@ -64,11 +61,8 @@ fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn
                 timeouts,
                 max_tokens: ai.max_output_tokens,
             };
-            Provider {
-                name: name.to_owned(),
-                models: Arc::new(Anthropic::new(options, Arc::clone(clock))?),
-                embedder: None,
-            }
+            let models: Arc<dyn ChatModel> = Arc::new(Anthropic::new(options, Arc::clone(clock))?);
+            (models, None)
         }
         ProviderKind::Gemini => {
             let options = GeminiOptions {
@@ -76,7 +70,22 @@ fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn
                 api_key,
                 timeouts,
             };
-            both(name, Gemini::new(options, Arc::clone(clock))?)
+            both(Gemini::new(options, Arc::clone(clock))?)
         }
+    };
+    let longest = provider.drain_seconds.unwrap_or(DRAIN_SECONDS);
+    Ok(Provider {
+        name: provider.name.clone(),
+        models,
+        embedder,
+        on_disconnect: match provider.on_disconnect {
+            OnDisconnectName::Cancel => OnDisconnect::Cancel,
+            OnDisconnectName::Drain => OnDisconnect::Drain(Duration::from_secs(longest.into())),
+        },
+        send_user: match provider.send_user {
+            None => SendUser::Replace,
+            Some(true) => SendUser::Always,
+            Some(false) => SendUser::Never,
+        },
     })
 }

@@ -83,6 +83,11 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         .prepare_signing_keys()
         .await
         .context("access tokens cannot be signed")?;
+    services
+        .chat
+        .load_models()
+        .await
+        .context("the stored models cannot be read")?;
 
     let parts = Parts {
         store: adapters.store.kind(),
@@ -230,6 +235,7 @@ impl Running {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        self.services.chat.stop_draining();
         self.server.stop(false).await;
         // Dropping the workers' streams has cancelled the calls that were left; each books what it used.
         if tokio::time::timeout(Duration::from_secs(3), self.services.chat.settled())

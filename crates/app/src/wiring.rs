@@ -38,6 +38,7 @@ use crate::config::{
     PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings, RuleWindow,
     Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
 };
+use crate::metrics::TargetMetrics;
 use crate::providers::providers;
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -320,9 +321,12 @@ impl Services {
             a.providers.clone(),
             clock(),
             ids(),
+            Arc::clone(&a.secrets),
+            Arc::new(TargetMetrics::default()),
             Arc::clone(&access),
             Arc::clone(&billing),
             Arc::clone(&protection),
+            Arc::clone(&audit),
             chat_options(settings),
         );
         Ok(Self {

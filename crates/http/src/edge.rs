@@ -380,9 +380,10 @@ fn finish(
         set(
             headers,
             "access-control-expose-headers",
-            "retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
-             x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, \
-             x-ratelimit-reset-tokens, x-request-id, request-id, idempotency-replayed, anteroom-dropped-parameters",
+            "etag, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit-requests, \
+             x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
+             x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, x-request-id, request-id, idempotency-replayed, \
+             anteroom-dropped-parameters",
         );
     }
     let route = request.app_data::<Matched>().map_or("", |matched| matched.path);
@@ -406,7 +407,7 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"];
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The handles of the metrics, looked up once for each worker rather than for each request.

@@ -10,7 +10,8 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
 /// Every route of the API. Who may call it is said by its handler; behind that stand a limit of its own and, in
 /// brackets, what an API key must be good for: where there is no such scope, keys are refused.
 pub fn routes() -> Vec<Route> {
-    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let (patch, delete) = (Method::PATCH, Method::DELETE);
     let r = |method: &Method, path| (method.clone(), path);
     macro_rules! table {
         ($($method:ident $path:literal => $handler:path $(, $act:ident)? $(, [$scope:ident])?;)+) => {
@@ -81,6 +82,10 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/admin/users/{id}/unlock"     => protection::unlock_user::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
+        get    "/v1/admin/models"                => chat::show_models::handle;
+        get    "/v1/admin/models/{name:.+}"      => chat::show_model::handle;
+        put    "/v1/admin/models/{name:.+}"      => chat::put_model::handle;
+        delete "/v1/admin/models/{name:.+}"      => chat::delete_model::handle;
         get    "/"                               => ops::root::handle;
         get    "/health"                         => ops::health::handle, Unlimited;
         get    "/health/ready"                   => ops::ready::handle, Unlimited;

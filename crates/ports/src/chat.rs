@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use anteroom_domain::chat::{Conversation, Message, StoredAlias, TokenUsage};
+use anteroom_domain::chat::{Conversation, Message, Outcome, StoredAlias, TokenUsage};
 use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -268,6 +268,47 @@ pub enum ProviderErrorKind {
         /// The parameter, as OpenAI names it.
         parameter: String,
     },
+}
+
+impl ProviderErrorKind {
+    /// The stable word for it, as it is counted.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::BadRequest { .. } => "bad_request",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Resting { .. } => "resting",
+            Self::Upstream { .. } => "upstream",
+            Self::Timeout(_) => "timeout",
+            Self::Transport => "transport",
+            Self::Protocol { .. } => "protocol",
+            Self::Unsupported { .. } => "unsupported",
+        }
+    }
+}
+
+/// A call that a target was asked for, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetCall<'a> {
+    /// The provider, by the operator's name for it.
+    pub provider: &'a str,
+    /// The model, as that provider spells it.
+    pub model: &'a str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What kind of failure of the target ended it, if one did: [`ProviderErrorKind::as_str`].
+    pub failure: Option<&'static str>,
+    /// From asking this target to the first token of a streamed answer.
+    pub first_token: Option<Duration>,
+    /// From asking it to the end.
+    pub total: Duration,
+}
+
+/// Is told how the targets of models do, to count it.
+pub trait TargetObserver: Send + Sync {
+    /// A target was asked, and this came of it: every try, also of one in whose place another was asked. At once,
+    /// without waiting for anything.
+    fn ended(&self, call: TargetCall<'_>);
 }
 
 /// Why a provider did not answer. Carries no key and no prompt.

@@ -20,7 +20,7 @@ pub use access::{AccessRead, AccessWrite};
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
 pub use billing::{BillingRead, BillingWrite, PaymentProvider};
-pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder, ModelsRead, ModelsWrite};
+pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder, ModelsRead, ModelsWrite, TargetObserver};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsRead, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use anteroom_domain::chat::TokenUsage;
-use anteroom_ports::ChatModel;
+use anteroom_domain::chat::{Outcome, TokenUsage};
 use anteroom_ports::chat::{
-    ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, ProviderErrorKind,
+    ChatCall, ChatChunk, ChatEvent, ChatReply, ChatStream, OfferedModel, ProviderError, ProviderErrorKind, TargetCall,
 };
+use anteroom_ports::{ChatModel, TargetObserver};
 
 use crate::lock;
 use crate::store::assert_no_open_unit;
@@ -344,6 +344,47 @@ pub fn provider_error(kind: ProviderErrorKind) -> ProviderError {
     ProviderError {
         kind,
         detail: "scripted".to_owned(),
+    }
+}
+
+/// A call of a target, as it was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountedCall {
+    /// The provider and its model, as `main/small`.
+    pub target: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Which kind of failure ended it.
+    pub failure: Option<&'static str>,
+    /// Whether a first token was timed.
+    pub first_token: bool,
+}
+
+/// Keeps what it is told.
+#[derive(Debug, Default)]
+pub struct CountingObserver {
+    calls: Mutex<Vec<CountedCall>>,
+}
+
+impl CountingObserver {
+    /// Everything so far, oldest first.
+    pub fn calls(&self) -> Vec<CountedCall> {
+        lock(&self.calls).clone()
+    }
+}
+
+impl TargetObserver for CountingObserver {
+    fn ended(&self, call: TargetCall<'_>) {
+        assert!(
+            call.first_token.is_none_or(|first| first <= call.total),
+            "the first token comes before the end"
+        );
+        lock(&self.calls).push(CountedCall {
+            target: format!("{}/{}", call.provider, call.model),
+            outcome: call.outcome,
+            failure: call.failure,
+            first_token: call.first_token.is_some(),
+        });
     }
 }
 

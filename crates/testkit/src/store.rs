@@ -30,8 +30,8 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit,
-    SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
+    ChatWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead,
+    ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;

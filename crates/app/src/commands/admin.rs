@@ -1,4 +1,6 @@
-//! `anteroom admin create` and `usage rebuild`
+//! `anteroom admin create`, `usage rebuild` and `models`
+
+mod models;
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
     match what {
         AdminCommand::Create(args) => runtime()?.block_on(create(args, settings)),
         AdminCommand::Usage(AdminUsageCommand::Rebuild) => runtime()?.block_on(rebuild_usage(settings)),
+        AdminCommand::Models(what) => runtime()?.block_on(models::run(what, settings)),
     }
 }
 

@@ -82,9 +82,30 @@ pub struct ProviderSettings {
     pub api_version: Option<String>,
     /// The variable that holds its key.
     pub api_key_variable: Option<String>,
+    /// What becomes of an answer whose client goes away.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnectName,
+    /// Seconds for which such an answer is read on, where it is; [`DRAIN_SECONDS`] when absent.
+    pub drain_seconds: Option<u32>,
+    /// Whether it is told who asks; where the client names somebody when absent.
+    pub send_user: Option<bool>,
     /// What that variable holds; a file never does.
     #[serde(skip)]
     pub api_key: Option<SecretString>,
+}
+
+/// For how many seconds an answer that nobody wants is read on, where nothing else is said.
+pub const DRAIN_SECONDS: u32 = 60;
+
+/// What becomes of an answer whose client goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnectName {
+    /// The call is cancelled.
+    #[default]
+    Cancel,
+    /// It is read to its end.
+    Drain,
 }
 
 /// What a provider speaks.

@@ -72,6 +72,9 @@ const PROVIDERS: &[Field] = &[
     optional("base_url", FieldKind::Url),
     optional("api_version", FieldKind::Text),
     optional("api_key_variable", FieldKind::Variable),
+    optional("on_disconnect", FieldKind::OneOf(&["cancel", "drain"])),
+    optional("drain_seconds", FieldKind::Integer(3600)),
+    optional("send_user", FieldKind::Bool),
 ];
 
 const ALIASES: &[Field] = &[

@@ -5,7 +5,7 @@ use anteroom_domain::chat::Known;
 use anteroom_domain::protection::RoutePattern;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ai::ProviderKind;
+use super::ai::{OnDisconnectName, ProviderKind};
 use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
 use super::errors::{ConfigErrors, Problem, Source};
 use super::settings::{CookieSecure, MailTransport, RuleSettings, SameSite, Settings, Signup};
@@ -238,6 +238,18 @@ impl Settings {
             }
             if provider.kind != ProviderKind::Azure && provider.api_version.is_some() {
                 findings.refuse("ai.providers", format!("`{name}`: only azure has an api_version"));
+            }
+            if provider.on_disconnect == OnDisconnectName::Cancel && provider.drain_seconds.is_some() {
+                let message = format!("`{name}`: drain_seconds is for on_disconnect = \"drain\"");
+                findings.refuse("ai.providers", message);
+            }
+            if provider.drain_seconds == Some(0) {
+                findings.refuse("ai.providers", format!("`{name}`: drain_seconds is at least 1"));
+            }
+            let takes_no_user = matches!(provider.kind, ProviderKind::Gemini | ProviderKind::Echo);
+            if takes_no_user && provider.send_user == Some(true) {
+                let message = format!("`{name}`: its kind cannot be told who asks; leave send_user away");
+                findings.refuse("ai.providers", message);
             }
             let is_http = provider.base_url.as_ref().is_some_and(|url| url.scheme() == "http");
             if self.is_production() && provider.api_key.is_some() && is_http {

@@ -30,10 +30,7 @@ fn stored(name: &str) -> StoredAlias {
         enabled: true,
         alias: Ok(ModelAlias {
             name: name.into(),
-            targets: vec![
-                target("a/model:1", Some(3), Some(price)),
-                target("ädá 🌲", None, None),
-            ],
+            targets: vec![target("a/model:1", Some(3), Some(price)), target("ädá 🌲", None, None)],
             plans: Some(vec!["pro".into()]),
             context_window: Some(1_000_000),
             max_output_tokens: None,
@@ -151,7 +148,9 @@ pub async fn what_a_newer_version_wrote_is_shown_as_unreadable(database: &dyn Te
     put(&store, &stored("fast")).await;
     put(&store, &stored("slow")).await;
     database
-        .execute(r#"UPDATE model_aliases SET definition = '{"name":"slow","targets":[],"novel":1}' WHERE name = 'slow'"#)
+        .execute(
+            r#"UPDATE model_aliases SET definition = '{"name":"slow","targets":[],"novel":1}' WHERE name = 'slow'"#,
+        )
         .await;
     let found = all(&store).await;
     assert_eq!(found.len(), 2);

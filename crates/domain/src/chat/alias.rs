@@ -150,7 +150,9 @@ impl ModelAlias {
                 let detail = format!("`{name}`: a weight is at most {MAX_WEIGHT}");
                 wrong(format!("/targets/{i}/weight"), "invalid_weight", detail);
             }
-            let prices = target.price.map(|price| [price.input, price.cached_input, price.output]);
+            let prices = target
+                .price
+                .map(|price| [price.input, price.cached_input, price.output]);
             if prices.into_iter().flatten().any(|price| price < NanoUsd(0)) {
                 let detail = format!("`{name}`: a price is 0 or more");
                 wrong(format!("/targets/{i}/price"), "invalid_price", detail);
@@ -272,7 +274,9 @@ mod tests {
             let mut alias = good.clone();
             change(&mut alias);
             let mistakes = alias.mistakes(known).into_iter();
-            mistakes.map(|m| format!("{} {}", m.pointer, m.code)).collect::<Vec<_>>()
+            mistakes
+                .map(|m| format!("{} {}", m.pointer, m.code))
+                .collect::<Vec<_>>()
         };
         for (change, found) in [
             ((|a| a.name = " ".into()) as fn(&mut ModelAlias), "/name invalid_name"),

@@ -24,6 +24,31 @@ enum State {
     Probing(Timestamp),
 }
 
+/// How a breaker stands, in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// None does: it has failed too often.
+    Open,
+    /// One call may try, or tries.
+    HalfOpen,
+    /// None does: the target asked for patience.
+    Resting,
+}
+
+impl BreakerState {
+    /// The stable word that is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Resting => "resting",
+        }
+    }
+}
+
 /// A circuit breaker: closed, open after failures in a row, half open while one call tries. Beside it stands for how long the
 /// target asked to be left alone, which says nothing about how well it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +101,16 @@ impl Breaker {
     pub fn let_go(&mut self, now: Timestamp) {
         if matches!(self.state, State::Probing(_)) {
             self.state = State::Open(now);
+        }
+    }
+
+    /// How it stands.
+    pub fn state(&self, now: Timestamp, policy: BreakerPolicy) -> BreakerState {
+        match self.state {
+            State::Open(until) if now < until && policy.failures > 0 => BreakerState::Open,
+            _ if self.rests_until.is_some_and(|until| now < until) => BreakerState::Resting,
+            State::Closed => BreakerState::Closed,
+            State::Open(_) | State::Probing(_) => BreakerState::HalfOpen,
         }
     }
 
@@ -153,6 +188,20 @@ mod tests {
         let mut closed = Breaker::default();
         closed.let_go(at(0));
         assert_eq!(closed, Breaker::default());
+    }
+
+    #[test]
+    fn how_it_stands_is_said() {
+        let mut breaker = opened();
+        assert_eq!(Breaker::default().state(at(0), POLICY), BreakerState::Closed);
+        assert_eq!(breaker.state(at(29), POLICY), BreakerState::Open);
+        assert_eq!(breaker.state(at(30), POLICY), BreakerState::HalfOpen);
+        assert!(breaker.admit(at(30), POLICY));
+        assert_eq!(breaker.state(at(31), POLICY), BreakerState::HalfOpen);
+        breaker.succeeded();
+        breaker.rest(at(40));
+        assert_eq!(breaker.state(at(39), POLICY), BreakerState::Resting);
+        assert_eq!(breaker.state(at(40), POLICY), BreakerState::Closed);
     }
 
     #[test]

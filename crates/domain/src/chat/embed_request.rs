@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::request::{check_names, invalid, model_of, parse_body};
-use super::{InvalidRequest, RawObject, Target, TokenUsage, estimate_tokens, least_tokens};
+use super::{EndUser, InvalidRequest, RawObject, Target, TokenUsage, end_user, estimate_tokens, least_tokens};
 
 /// A request for embeddings: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct EmbedRequest {
 const MAX_INPUTS: usize = 2048;
 
 /// What is read of a request.
-const READ: [&str; 2] = ["model", "input"];
+const READ: [&str; 4] = ["model", "input", end_user::MEMBERS[0], end_user::MEMBERS[1]];
 
 /// What is to be embedded: a text or several, or the tokens of one or several.
 #[derive(Deserialize)]
@@ -87,14 +87,17 @@ impl EmbedRequest {
         })
     }
 
-    /// The bytes for a target: the same, but for its own name of the model.
-    pub fn upstream_body(&self, target: &Target) -> Vec<u8> {
-        if target.model == self.model {
+    /// The bytes for a target: the same, but for its own name of the model, and who asks.
+    pub fn upstream_body(&self, target: &Target, user: EndUser<'_>) -> Vec<u8> {
+        let names_user = user.changes(&self.body);
+        if target.model == self.model && !names_user {
             return self.body.to_vec();
         }
         let mut body = self.body.clone();
-        let set = body.set("model", &target.model);
-        debug_assert!(set.is_ok(), "a text always serialises");
+        let set = body
+            .set("model", &target.model)
+            .and_then(|()| if names_user { user.write(&mut body) } else { Ok(()) });
+        debug_assert!(set.is_ok(), "texts always serialise");
         body.to_vec()
     }
 
@@ -110,7 +113,12 @@ impl EmbedRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::ModelAlias;
+    use crate::chat::{ModelAlias, SendUser};
+
+    const USER: EndUser<'_> = EndUser {
+        send: SendUser::Replace,
+        name: &String::new,
+    };
 
     fn parse(text: &str) -> Result<EmbedRequest, InvalidRequest> {
         EmbedRequest::parse(text.as_bytes())
@@ -131,14 +139,24 @@ mod tests {
         ] {
             let request = parse(text).unwrap();
             let own = ModelAlias::plain("p", &request.model);
-            assert_eq!(request.upstream_body(&own.targets[0]), text.as_bytes());
+            assert_eq!(request.upstream_body(&own.targets[0], USER), text.as_bytes());
             let other = ModelAlias::plain("p", "other");
-            let sent = String::from_utf8(request.upstream_body(&other.targets[0])).unwrap();
+            let sent = String::from_utf8(request.upstream_body(&other.targets[0], USER)).unwrap();
             assert_eq!(sent, text.replacen(r#""m""#, r#""other""#, 1));
             assert_eq!((request.model.as_str(), request.inputs), ("m", inputs));
             assert_eq!((request.prompt_least, request.prompt_estimate), (least, most), "{text}");
             assert_eq!(request.worst_case().prompt_tokens, most);
         }
+    }
+
+    #[test]
+    fn who_asks_is_rewritten() {
+        let request = parse(r#"{"user":"ada@example.com","model":"m","input":"x"}"#).unwrap();
+        let own = ModelAlias::plain("p", "m");
+        assert_eq!(
+            request.upstream_body(&own.targets[0], USER),
+            br#"{"user":"","model":"m","input":"x"}"#
+        );
     }
 
     #[test]

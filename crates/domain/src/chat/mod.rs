@@ -3,14 +3,16 @@
 mod alias;
 mod breaker;
 mod embed_request;
+mod end_user;
 mod memory;
 mod raw;
 mod request;
 mod stored_alias;
 
 pub use alias::{AliasMistake, Known, MaxTokensParameter, ModelAlias, Target};
-pub use breaker::{Breaker, BreakerPolicy};
+pub use breaker::{Breaker, BreakerPolicy, BreakerState};
 pub use embed_request::EmbedRequest;
+pub use end_user::{EndUser, SendUser};
 pub use memory::{Turn, estimate_tokens, least_tokens, recall};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{InvalidObject, ModelAlias, RawObject, Target, TokenUsage, estimate_tokens};
+use super::{EndUser, InvalidObject, ModelAlias, RawObject, Target, TokenUsage, end_user, estimate_tokens};
 
 /// A chat completion request: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ const MAX_CHOICES: i64 = 16;
 /// The longest name of a model.
 const MAX_MODEL_BYTES: usize = 200;
 /// What is read of a request.
-const READ: [&str; 7] = [
+const READ: [&str; 9] = [
     "model",
     "messages",
     "stream",
@@ -47,6 +47,8 @@ const READ: [&str; 7] = [
     "n",
     "max_tokens",
     "max_completion_tokens",
+    end_user::MEMBERS[0],
+    end_user::MEMBERS[1],
 ];
 
 /// A name as a reader sees it that takes no heed of case; two letters outside ASCII fold into it.
@@ -158,15 +160,18 @@ impl ChatRequest {
         })
     }
 
-    /// The bytes for a target: the same, but for its own name of the model, the most that it may answer with, and asking a
-    /// stream for its usage.
-    pub fn upstream_body(&self, alias: &ModelAlias, target: &Target) -> Vec<u8> {
+    /// The bytes for a target: the same, but for its own name of the model, the most that it may answer with, who asks, and
+    /// asking a stream for its usage.
+    pub fn upstream_body(&self, alias: &ModelAlias, target: &Target, user: EndUser<'_>) -> Vec<u8> {
         let asks_usage = self.stream && !self.include_usage;
-        if target.model == self.model && !asks_usage && alias.max_output_tokens.is_none() {
+        let names_user = user.changes(&self.body);
+        if target.model == self.model && !asks_usage && alias.max_output_tokens.is_none() && !names_user {
             return self.body.to_vec();
         }
         let mut body = self.body.clone();
-        let set = self.rewrite(&mut body, alias, target, asks_usage);
+        let set = self
+            .rewrite(&mut body, alias, target, asks_usage)
+            .and_then(|()| if names_user { user.write(&mut body) } else { Ok(()) });
         debug_assert!(set.is_ok(), "texts, numbers and raw objects always serialise");
         body.to_vec()
     }
@@ -218,7 +223,12 @@ impl ChatRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::MaxTokensParameter;
+    use crate::chat::{MaxTokensParameter, SendUser};
+
+    const NOBODY: EndUser<'_> = EndUser {
+        send: SendUser::Replace,
+        name: &String::new,
+    };
 
     fn parse(text: &str) -> Result<ChatRequest, InvalidRequest> {
         ChatRequest::parse(text.as_bytes())
@@ -227,7 +237,7 @@ mod tests {
     /// What a provider that has the model under its own name is sent.
     fn sent(request: &ChatRequest) -> String {
         let alias = ModelAlias::plain("p", &request.model);
-        String::from_utf8(request.upstream_body(&alias, &alias.targets[0])).unwrap()
+        String::from_utf8(request.upstream_body(&alias, &alias.targets[0], NOBODY)).unwrap()
     }
 
     fn worst_output(text: &str, most: Option<i64>) -> i64 {
@@ -275,6 +285,7 @@ mod tests {
             (r#"{"model":7,"messages":[1]}"#, Some("model")),
             (r#"{"model":"","messages":[1]}"#, Some("model")),
             (r#"{"model":"m","Model":"n","messages":[1]}"#, None),
+            (r#"{"model":"m","messages":[1],"USER":"ada@example.com"}"#, None),
             (r#"{"model":"m","me\u017f\u017fages":[2],"messages":[1]}"#, None),
             (r#"{"model":"m"}"#, Some("messages")),
             (r#"{"model":"m","messages":[]}"#, Some("messages")),
@@ -313,7 +324,7 @@ mod tests {
             ..ModelAlias::plain("p", "large-2")
         };
         let sent = |text: &str, alias: &ModelAlias| {
-            let bytes = parse(text).unwrap().upstream_body(alias, &alias.targets[0]);
+            let bytes = parse(text).unwrap().upstream_body(alias, &alias.targets[0], NOBODY);
             String::from_utf8(bytes).unwrap()
         };
         assert_eq!(
@@ -338,6 +349,21 @@ mod tests {
         assert_eq!(
             sent(r#"{"model":"fast","messages":[1],"max_tokens":null}"#, &newer),
             r#"{"model":"large-2","messages":[1],"max_tokens":null,"max_completion_tokens":100}"#
+        );
+    }
+
+    #[test]
+    fn who_asks_is_rewritten_and_nothing_else() {
+        let alias = ModelAlias::plain("p", "m");
+        let user = EndUser {
+            send: SendUser::Replace,
+            name: &|| "opaque".to_owned(),
+        };
+        let text = r#"{"a":1.50,"user":"ada@example.com","model":"m","messages":[ 1 ]}"#;
+        let sent = parse(text).unwrap().upstream_body(&alias, &alias.targets[0], user);
+        assert_eq!(
+            String::from_utf8(sent).unwrap(),
+            text.replace("ada@example.com", "opaque")
         );
     }
 }

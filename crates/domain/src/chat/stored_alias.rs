@@ -70,7 +70,10 @@ mod tests {
     use super::*;
 
     fn configured(names: &[&str]) -> Vec<Arc<ModelAlias>> {
-        names.iter().map(|name| Arc::new(ModelAlias::plain("p", name))).collect()
+        names
+            .iter()
+            .map(|name| Arc::new(ModelAlias::plain("p", name)))
+            .collect()
     }
 
     fn stored(name: &str, provider: &str) -> StoredAlias {

@@ -107,6 +107,11 @@ impl Access {
         }
     }
 
+    /// The sessions, whose link to other nodes is this node's only one.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// How many keys are kept in memory: 20,000 at most.
     pub fn keys_kept(&self) -> u64 {
         self.keys.run_pending_tasks();

@@ -1,21 +1,22 @@
 //! One call to a model: what is held before it, watched during it and booked after it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anteroom_domain::billing::{
     Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, Meter, ModelAccess, ModelPrice, NanoUsd, Owner,
     QuotaKey, Window, day_of, model_access,
 };
-use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, ServedBy, Target, TokenUsage, UsageEvent, least_tokens};
+use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens};
 use anteroom_domain::protection::{CallRate, CallRates, Limit, Verdict};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
-use anteroom_ports::chat::{ChatCall, ProviderError};
+use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
+use super::asked::Asked;
 use super::complete_chat::ChatError;
 use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds, said};
 use crate::access::Principal;
@@ -158,7 +159,9 @@ pub(super) struct Call {
     pub(super) model: String,
     plan: String,
     pub(super) alias: Arc<ModelAlias>,
-    served_by: Mutex<Option<ServedBy>>,
+    pub(super) asked: Mutex<Option<Asked>>,
+    /// Since when nobody wants the answer, and it is read on only for its usage.
+    pub(super) abandoned: OnceLock<Instant>,
     owner: Owner,
     pub(super) who: Principal,
     prompt_least: i64,
@@ -167,7 +170,7 @@ pub(super) struct Call {
     /// What counting it showed.
     pub(super) rates: CallRates,
     started: Instant,
-    first_token_ms: Option<i64>,
+    pub(super) first_token_at: Option<Instant>,
     output_bytes: usize,
     reported: Option<TokenUsage>,
     /// Renewed until the call has been booked.
@@ -175,22 +178,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Notes whom it is asked of now.
-    pub(super) fn goes_to(&self, target: ServedBy) {
-        *self.served_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
-    }
-
-    fn served_by(&self) -> Option<ServedBy> {
-        self.served_by.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What a target is sent.
-    pub(super) fn outgoing(&self, request: &ChatRequest, target: &Target) -> ChatCall {
-        ChatCall {
-            request_id: self.request_id,
-            model: target.model.clone(),
-            body: request.upstream_body(&self.alias, target).into(),
-        }
+    fn first_token_ms(&self) -> Option<i64> {
+        let after = self.first_token_at?.saturating_duration_since(self.started);
+        Some(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// When it began.
@@ -200,8 +190,8 @@ impl Call {
 
     /// Notes what a chunk or a whole answer brought.
     pub(super) fn note(&mut self, output_bytes: usize, usage: Option<TokenUsage>) {
-        if output_bytes > 0 && self.first_token_ms.is_none() {
-            self.first_token_ms = Some(elapsed_ms(self.started));
+        if output_bytes > 0 && self.first_token_at.is_none() {
+            self.first_token_at = Some(Instant::now());
         }
         self.output_bytes += output_bytes;
         if let Some(usage) = usage {
@@ -241,7 +231,7 @@ impl Call {
         info!(
             event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id, api_key_id,
             model = %self.model, provider, upstream_model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
-            first_token_ms = self.first_token_ms, total_ms = elapsed_ms(self.started),
+            first_token_ms = self.first_token_ms(), total_ms = elapsed_ms(self.started),
         );
     }
 
@@ -250,6 +240,7 @@ impl Call {
         match error {
             ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
             e => {
+                self.broke_off(e);
                 warn!(event = "chat.call.failed", call_id = %self.request_id, model = %self.model, reason = %e);
                 if self.delivered() {
                     Outcome::Partial
@@ -265,8 +256,17 @@ impl Call {
         outcome == Outcome::Failed && !self.delivered()
     }
 
+    /// How a call ends that brought a whole answer at once.
+    pub(super) fn outcome_of_whole(&self) -> Outcome {
+        if self.abandoned() {
+            Outcome::Cancelled
+        } else {
+            Outcome::Complete
+        }
+    }
+
     pub(super) fn delivered(&self) -> bool {
-        self.output_bytes > 0 || self.first_token_ms.is_some()
+        self.output_bytes > 0 || self.first_token_at.is_some()
     }
 }
 
@@ -382,14 +382,15 @@ impl Chat {
                 model: reservation.model,
                 plan: access.plan.key.clone(),
                 alias,
-                served_by: Mutex::default(),
+                asked: Mutex::default(),
+                abandoned: OnceLock::new(),
                 owner,
                 who: who.clone(),
                 prompt_least: needs.prompt_least,
                 rate: access.plan.rate,
                 rates,
                 started: Instant::now(),
-                first_token_ms: None,
+                first_token_at: None,
                 output_bytes: 0,
                 reported: None,
                 _lease: lease,
@@ -494,7 +495,7 @@ impl Chat {
             } else {
                 price.map(|price| price.of(usage))
             },
-            first_token_ms: call.first_token_ms,
+            first_token_ms: call.first_token_ms(),
             total_ms: elapsed_ms(call.started),
             outcome,
             created_at: self.clock.now(),

@@ -132,7 +132,7 @@ struct Driver {
 impl Driver {
     async fn whole(mut self, request: ChatRequest, reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>) {
         let ask = |provider: Provider, target: &Target| {
-            let outgoing = self.call.outgoing(&request, target);
+            let outgoing = self.chat.outgoing(&self.call, &request, &provider, target);
             async move { provider.models.complete(outgoing).await }
         };
         let complete = async { Ok(self.chat.ask_targets(&self.call, ask).await?) };
@@ -140,7 +140,7 @@ impl Driver {
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 self.call.note(answer.text.len().max(1), answer.usage);
-                (Outcome::Complete, Ok(answer))
+                (self.call.outcome_of_whole(), Ok(answer))
             }
             Err(e) => (self.call.outcome_of(&e), Err(e)),
         };
@@ -192,6 +192,9 @@ impl Driver {
                 break e;
             }
         };
+        if matches!(failed, ChatError::ClientGone) {
+            incoming.drain(&self.chat, &mut self.call, |_| {}).await;
+        }
         drop(incoming);
         let outcome = self.call.outcome_of(&failed);
         // That it broke off shows in what is missing, too: a reader that does not read is not waited for any longer.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anteroom_domain::ReservationId;
-use anteroom_domain::chat::{EmbedRequest, Outcome, Target};
+use anteroom_domain::chat::{EmbedRequest, EndUser, Target};
 use anteroom_domain::protection::CallRates;
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{EmbedCall, ProviderError, ProviderErrorKind};
@@ -66,10 +66,15 @@ impl Chat {
     ) {
         let request_id = call.request_id;
         let ask = |provider: Provider, target: &Target| {
+            let name = || self.name_of_user(&call);
+            let user = EndUser {
+                send: provider.send_user,
+                name: &name,
+            };
             let outgoing = EmbedCall {
                 request_id,
                 model: target.model.clone(),
-                body: request.upstream_body(target).into(),
+                body: request.upstream_body(target, user).into(),
             };
             async move {
                 match provider.embedder {
@@ -85,7 +90,7 @@ impl Chat {
                 call.note(0, answer.usage);
                 let (body, dropped) = (answer.body, answer.dropped);
                 let rates = call.rates;
-                (Outcome::Complete, Ok(Embeddings { body, dropped, rates }))
+                (call.outcome_of_whole(), Ok(Embeddings { body, dropped, rates }))
             }
             Err(e) => (call.outcome_of(&e), Err(e)),
         };

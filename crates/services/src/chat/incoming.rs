@@ -3,9 +3,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anteroom_domain::chat::{ChatRequest, Target};
-use anteroom_ports::chat::{ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
+use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
 use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::{Future, StreamExt as _};
 use tokio::sync::mpsc;
@@ -29,19 +30,36 @@ pub(super) struct Incoming {
 }
 
 impl Chat {
-    /// Waits for something, unless the client goes away or its session ends first.
+    /// Waits for something, unless the client goes away or its session ends first. Where what answers is to be read to its
+    /// end all the same, that is waited for, but nothing else is asked.
     pub(super) async fn while_wanted<T>(
         self: &Arc<Self>,
         call: &Call,
         gone: &CancellationToken,
         wait: impl Future<Output = Result<T, ChatError>>,
     ) -> Result<T, ChatError> {
+        let ended = Arc::clone(self).session_ended(call.who.clone(), call.model.clone());
+        tokio::pin!(wait, ended);
         tokio::select! {
             biased;
-            () = gone.cancelled() => Err(ChatError::ClientGone),
-            () = Arc::clone(self).session_ended(call.who.clone(), call.model.clone()) => Err(ChatError::SessionEnded),
-            done = wait => done,
+            () = gone.cancelled() => {}
+            () = &mut ended => return Err(ChatError::SessionEnded),
+            done = &mut wait => return done,
         }
+        let Some(until) = call.abandon() else {
+            return Err(ChatError::ClientGone);
+        };
+        tokio::select! {
+            biased;
+            () = &mut ended => Err(ChatError::SessionEnded),
+            () = self.drained(until) => Err(ChatError::ClientGone),
+            done = &mut wait => done,
+        }
+    }
+
+    /// Returns when nothing is read to its end any longer: then, or when the process ends.
+    async fn drained(&self, until: Instant) {
+        let _ = tokio::time::timeout_at(until.into(), self.draining.cancelled()).await;
     }
 
     /// Opens the stream and waits for what comes first.
@@ -52,7 +70,7 @@ impl Chat {
         request: &ChatRequest,
     ) -> Result<Incoming, ChatError> {
         let ask = |provider: Provider, target: &Target| {
-            let outgoing = call.outgoing(request, target);
+            let outgoing = self.outgoing(call, request, &provider, target);
             async move {
                 let mut stream = provider.models.stream(outgoing).await?;
                 let first = stream.events.next().await.ok_or_else(cut)??;
@@ -91,6 +109,31 @@ impl Incoming {
             () = closed(out) => Err(ChatError::ClientGone),
             () = &mut self.ended => Err(ChatError::SessionEnded),
             event = self.events.next() => Ok(event.ok_or_else(cut)??),
+        }
+    }
+
+    /// Reads on, although nobody wants it, for what the call has used; where what answers is to be read to its end. `each`
+    /// is shown what comes.
+    pub(super) async fn drain(&mut self, chat: &Chat, call: &mut Call, mut each: impl FnMut(&ChatChunk)) {
+        let Some(until) = call.abandon() else { return };
+        let drained = chat.drained(until);
+        tokio::pin!(drained);
+        loop {
+            let event = match self.first.take() {
+                Some(first) => Some(Ok(first)),
+                None => tokio::select! {
+                    biased;
+                    () = &mut self.ended => return,
+                    () = &mut self.over => return,
+                    () = &mut drained => return,
+                    event = self.events.next() => event,
+                },
+            };
+            let Some(Ok(ChatEvent::Chunk(chunk))) = event else {
+                return;
+            };
+            call.note(chunk.output_bytes, chunk.usage);
+            each(&chunk);
         }
     }
 

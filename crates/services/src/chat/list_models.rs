@@ -28,7 +28,7 @@ pub struct ListedModel {
 #[derive(Clone)]
 pub(super) struct Offer {
     at: Instant,
-    aliases: Arc<[Arc<ModelAlias>]>,
+    pub(super) aliases: Arc<[Arc<ModelAlias>]>,
     /// What the provider says of them, in the same order; nothing where the operator named them.
     listed: Arc<[OfferedModel]>,
 }
@@ -69,9 +69,14 @@ impl Chat {
         Ok(self.offer().await?.aliases)
     }
 
+    /// What is configured, with what admins have stored over it.
+    async fn offer(&self) -> Result<Offer, ProviderError> {
+        Ok(self.held.over(self.configured_offer().await?, &self.targets))
+    }
+
     /// The operator's list, else the first provider's, asked on first need and kept for five minutes. A provider that is
     /// away leaves the last list standing.
-    async fn offer(&self) -> Result<Offer, ProviderError> {
+    async fn configured_offer(&self) -> Result<Offer, ProviderError> {
         if !self.options.models.is_empty() {
             return Ok(Offer {
                 at: Instant::now(),

@@ -1,14 +1,19 @@
 //! Models, the relay to them, and conversations.
 
+mod asked;
 mod call;
 mod complete_chat;
 mod conversations;
 mod create_embeddings;
+mod delete_model;
+mod hold_models;
 mod hold_quota;
 mod incoming;
 mod list_models;
+mod put_model;
 mod send_message;
 mod settle_calls;
+mod show_models;
 mod sweep_calls;
 mod targets;
 mod tend_calls;
@@ -17,9 +22,12 @@ pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use create_embeddings::Embeddings;
+pub use delete_model::DeleteModelError;
 pub use list_models::ListedModel;
+pub use put_model::{Expected, PutModel, PutModelError};
 pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
-pub use targets::{Provider, RoutingOptions};
+pub use show_models::{ModelDetails, StoredSince, TargetDetails};
+pub use targets::{OnDisconnect, Provider, RoutingOptions};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,14 +35,16 @@ use std::time::Duration;
 
 use anteroom_domain::billing::{NanoUsd, PriceBook};
 use anteroom_domain::chat::ModelAlias;
-use anteroom_ports::{Clock, Ids, Store};
+use anteroom_ports::{Clock, Ids, Secrets, Store, TargetObserver};
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ops::Leases;
 use crate::protection::Protection;
-use crate::{Access, Billing};
+use crate::{Access, Audit, Billing};
+use hold_models::HeldModels;
 use list_models::Offer;
 use targets::Targets;
 
@@ -69,10 +79,17 @@ pub struct Chat {
     targets: Targets,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    secrets: Arc<dyn Secrets>,
+    observer: Arc<dyn TargetObserver>,
     access: Arc<Access>,
     billing: Arc<Billing>,
     protection: Arc<Protection>,
+    audit: Arc<Audit>,
     options: ChatOptions,
+    /// The aliases that are stored.
+    held: HeldModels,
+    /// Cancelled when nothing is to be read on any longer that nobody wants.
+    draining: CancellationToken,
     /// The first provider's own list, as it was when that was last asked.
     listed: Mutex<Option<Offer>>,
     /// Every call that runs or has not been booked yet; shutdown waits for it.
@@ -85,16 +102,19 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Puts the context together. There is at least one provider; every target names one of them.
+    /// Puts the context together. There is at least one provider; every target that is configured names one of them.
     #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
     pub fn new(
         store: Arc<dyn Store>,
         providers: Vec<Provider>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        secrets: Arc<dyn Secrets>,
+        observer: Arc<dyn TargetObserver>,
         access: Arc<Access>,
         billing: Arc<Billing>,
         protection: Arc<Protection>,
+        audit: Arc<Audit>,
         options: ChatOptions,
     ) -> Self {
         Self {
@@ -103,10 +123,15 @@ impl Chat {
             targets: Targets::new(providers),
             clock,
             ids,
+            secrets,
+            observer,
             access,
             billing,
             protection,
+            audit,
             options,
+            held: HeldModels::default(),
+            draining: CancellationToken::new(),
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
             settlements: settle_calls::Settlements::default(),
@@ -118,6 +143,11 @@ impl Chat {
     pub async fn settled(&self) {
         self.calls.close();
         self.calls.wait().await;
+    }
+
+    /// From now on no answer is read to its end that nobody wants; those that are end.
+    pub fn stop_draining(&self) {
+        self.draining.cancel();
     }
 
     /// How many calls run or are being booked.

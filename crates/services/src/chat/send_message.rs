@@ -7,7 +7,7 @@ use anteroom_domain::chat::{
     ChatRequest, Conversation, Message, MessageStatus, Outcome, RawObject, Speaker, Turn, recall,
 };
 use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
-use anteroom_ports::chat::ChatEvent;
+use anteroom_ports::chat::{ChatChunk, ChatEvent};
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -257,7 +257,7 @@ impl Answering {
         let opened = self.chat.open_stream(&self.call, &self.gone, &request).await;
         drop(request);
         let ended = match opened {
-            Ok(incoming) => self.collect(incoming, None).await,
+            Ok(mut incoming) => self.collect_or_drain(&mut incoming, None).await,
             Err(e) => Err(e),
         };
         let stored = self.finish(&ended).await;
@@ -272,7 +272,7 @@ impl Answering {
     ) {
         let opened = self.chat.open_stream(&self.call, &self.gone, &request).await;
         drop(request);
-        let incoming = match opened {
+        let mut incoming = match opened {
             Ok(incoming) => incoming,
             Err(e) => {
                 let ended = Err(e);
@@ -284,9 +284,10 @@ impl Answering {
         let _ = ready.send(Ok(()));
         let started = out.send(MessageEvent::Started(self.answer.clone())).await;
         let ended = match started {
-            Ok(()) => self.collect(incoming, Some(&out)).await,
-            Err(_) => Err(ChatError::ClientGone),
+            Ok(()) => self.collect_or_drain(&mut incoming, Some(&out)).await,
+            Err(_) => self.drain(&mut incoming).await,
         };
+        drop(incoming);
         let stored = self.finish(&ended).await;
         let last = match ended.and(stored) {
             Ok(message) => MessageEvent::Completed(message),
@@ -296,10 +297,29 @@ impl Answering {
         let _ = tokio::time::timeout(LAST_WORD, out.send(last)).await;
     }
 
+    /// Gathers the answer's text; when the client goes away, also what is read for its usage.
+    async fn collect_or_drain(
+        &mut self,
+        incoming: &mut Incoming,
+        out: Option<&mpsc::Sender<MessageEvent>>,
+    ) -> Result<(), ChatError> {
+        match self.collect(incoming, out).await {
+            Err(ChatError::ClientGone) => self.drain(incoming).await,
+            ended => ended,
+        }
+    }
+
+    async fn drain(&mut self, incoming: &mut Incoming) -> Result<(), ChatError> {
+        let content = &mut self.answer.content;
+        let keep = |chunk: &ChatChunk| content.push_str(&chunk.text);
+        incoming.drain(&self.chat, &mut self.call, keep).await;
+        Err(ChatError::ClientGone)
+    }
+
     /// Gathers the answer's text, and hands it on where it is streamed.
     async fn collect(
         &mut self,
-        mut incoming: Incoming,
+        incoming: &mut Incoming,
         out: Option<&mpsc::Sender<MessageEvent>>,
     ) -> Result<(), ChatError> {
         loop {
@@ -328,7 +348,9 @@ impl Answering {
         };
         if let Err(e) = ended {
             warn!(event = "chat.call.failed", call_id = %self.call.request_id, model = %self.call.model, reason = %e);
+            self.call.broke_off(e);
         }
+        self.chat.observe(&self.call, outcome);
         self.answer.status = outcome.into();
         // SQL text cannot hold a NUL; no model means to send one.
         if self.answer.content.contains('\0') {

@@ -36,6 +36,7 @@ impl Settlements {
 impl Chat {
     /// Books a call, off the answer's path. Returns when it is booked, or left to the sweep.
     pub(super) async fn settle(&self, call: &Call, outcome: Outcome) {
+        self.observe(call, outcome);
         let record = self.record(call, outcome);
         self.settlements.waiting().push(record);
         let _turn = self.settlements.turn.lock().await;

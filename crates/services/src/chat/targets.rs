@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::chat::{Breaker, BreakerPolicy, ModelAlias, ServedBy, Target};
+use anteroom_domain::chat::{Breaker, BreakerPolicy, ModelAlias, SendUser, Target};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_ports::{ChatModel, Embedder};
 use jiff::SignedDuration;
@@ -25,6 +25,20 @@ pub struct Provider {
     pub models: Arc<dyn ChatModel>,
     /// It, asked for embeddings, if it makes any.
     pub embedder: Option<Arc<dyn Embedder>>,
+    /// What becomes of an answer whose client goes away.
+    pub on_disconnect: OnDisconnect,
+    /// Whether it is told who asks.
+    pub send_user: SendUser,
+}
+
+/// What becomes of a provider's answer when the client that it was for goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// The call is cancelled, at once.
+    Cancel,
+    /// It is read to its end, for so long at most: where the provider bills it whole all the same, so that what is
+    /// booked is what is billed.
+    Drain(Duration),
 }
 
 /// How failures of targets are dealt with.
@@ -64,6 +78,17 @@ impl Targets {
     /// The provider that lists its models where the operator does not.
     pub(super) fn first(&self) -> &Provider {
         &self.providers[0]
+    }
+
+    /// The providers' names.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.providers.iter().map(|provider| provider.name.as_str()).collect()
+    }
+
+    /// How a target does, as this node knows it.
+    pub(super) fn breaker_of(&self, target: &Target) -> Breaker {
+        let key = (target.provider.clone(), target.model.clone());
+        self.breakers().get(&key).copied().unwrap_or_default()
     }
 
     fn breakers(&self) -> MutexGuard<'_, HashMap<(String, String), Breaker>> {
@@ -181,7 +206,10 @@ impl Chat {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let Some(wait) = failed.again_after.filter(|_| round < routing.retries) else {
+            let again = failed
+                .again_after
+                .filter(|_| round < routing.retries && !call.abandoned());
+            let Some(wait) = again else {
                 return Err(failed.error);
             };
             let pause = routing.retry_pause.saturating_mul(1 << round.min(10));
@@ -228,18 +256,17 @@ impl Chat {
             if let Some((before, e)) = &last {
                 warn!(event = "chat.target.failed", call_id = %call.request_id, provider = %before.provider, model = %before.model, reason = %e);
             }
-            call.goes_to(ServedBy {
-                provider: target.provider.clone(),
-                model: target.model.clone(),
-            });
+            call.goes_to(provider, target);
             match ask(provider.clone(), target).await {
                 Ok(answer) => {
+                    call.answers();
                     tried.succeeded();
                     return Ok(answer);
                 }
                 Err(error) => {
                     tried.failed(&error, call);
-                    if !another_may_help(&error.kind) {
+                    self.observe_failure(call, &error);
+                    if call.abandoned() || !another_may_help(&error.kind) {
                         return Err(Failed {
                             error,
                             again_after: None,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anteroom_domain::SessionId;
 use anteroom_domain::sessions::Change;
 use anteroom_ports::{Durability, Listener, StoreResult};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -85,7 +86,7 @@ impl Sessions {
     async fn follow(&self, stood: &mut bool, known: &mut bool) -> StoreResult<std::convert::Infallible> {
         let mut ear = Ear::open(self).await?;
         // Whatever was told before this moment was told to nobody here.
-        self.forget_cached_state();
+        self.heard(Change::Unknown);
         loop {
             let (changes, as_of) = ear.next(self).await?;
             for change in changes {
@@ -105,8 +106,24 @@ impl Sessions {
         match change {
             Change::SessionEnded(id) => self.forget_session(id),
             Change::User(id) => self.forget_user(id),
-            Change::Unknown => self.forget_cached_state(),
+            Change::Models => {
+                self.models.send_replace(());
+            }
+            Change::Unknown => {
+                self.forget_cached_state();
+                self.models.send_replace(());
+            }
         }
+    }
+
+    /// Wakes whoever keeps the stored aliases of models when they may have changed.
+    pub(crate) fn models_told(&self) -> watch::Receiver<()> {
+        self.models.subscribe()
+    }
+
+    /// Whether this node has heard everything that was committed until a moment ago.
+    pub(crate) fn hears(&self) -> bool {
+        self.link.stands()
     }
 
     /// Returns when the session is no longer live. While the store is away nobody can say, so it goes on waiting.

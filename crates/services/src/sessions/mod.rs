@@ -177,6 +177,8 @@ pub struct Sessions {
     link: follow_changes::Link,
     /// Wakes whoever waits for the end of a session.
     changes: watch::Sender<()>,
+    /// Wakes whoever keeps the stored aliases of models.
+    models: watch::Sender<()>,
     /// When each session was last seen, until the next batch is written.
     seen: Mutex<HashMap<SessionId, Timestamp>>,
 }
@@ -229,6 +231,7 @@ impl Sessions {
                 .build(),
             link: follow_changes::Link::down(),
             changes: watch::channel(()).0,
+            models: watch::channel(()).0,
             seen: Mutex::new(HashMap::new()),
         }
     }

@@ -10,7 +10,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window, day_of,
 };
-use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
+use anteroom_domain::chat::{BreakerPolicy, ModelAlias, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
@@ -19,7 +19,7 @@ use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::{ChatOptions, Provider, RoutingOptions};
+use anteroom_services::chat::{ChatOptions, OnDisconnect, Provider, RoutingOptions};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -27,7 +27,7 @@ use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Client, Ops, Pro
 use anteroom_sqlite::SqliteStore;
 use anteroom_testkit::accounts::{ListedPasswords, PlainHasher};
 use anteroom_testkit::billing::FakePayments;
-use anteroom_testkit::chat::ScriptedModel;
+use anteroom_testkit::chat::{CountingObserver, ScriptedModel};
 use anteroom_testkit::embedder::ScriptedEmbedder;
 use anteroom_testkit::ops::{FixedClock, SeededIds};
 use anteroom_testkit::protection::OpenLimiter;
@@ -85,6 +85,7 @@ pub struct House {
     pub sessions_options: SessionsOptions,
     pub billing: Arc<Billing>,
     pub chat: Arc<Chat>,
+    pub observer: Arc<CountingObserver>,
     pub ops: Arc<Ops>,
     pub webhooks: Arc<Webhooks>,
     pub protection: Arc<Protection>,
@@ -158,11 +159,13 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
 pub struct Routed {
     pub aliases: Vec<ModelAlias>,
     pub options: RoutingOptions,
+    pub on_disconnect: OnDisconnect,
+    pub send_user: SendUser,
 }
 
 impl Routed {
     /// Models under the provider's own names; each call is tried once.
-    fn plain(models: &[&str]) -> Self {
+    pub fn plain(models: &[&str]) -> Self {
         Self {
             aliases: models.iter().map(|model| ModelAlias::plain("main", model)).collect(),
             options: RoutingOptions {
@@ -173,6 +176,8 @@ impl Routed {
                 retries: 0,
                 retry_pause: std::time::Duration::from_millis(10),
             },
+            on_disconnect: OnDisconnect::Cancel,
+            send_user: SendUser::Replace,
         }
     }
 }
@@ -440,15 +445,21 @@ impl House {
             name: name.to_owned(),
             models: models.clone(),
             embedder: Some(Arc::new(embedder.clone())),
+            on_disconnect: routed.on_disconnect,
+            send_user: routed.send_user,
         };
+        let observer = Arc::new(CountingObserver::default());
         let chat = Arc::new(Chat::new(
             store.clone(),
             vec![provider("main", &model), provider("backup", &backup)],
             clock.clone(),
             ids.clone(),
+            Arc::new(FakeSecrets),
+            observer.clone(),
             access.clone(),
             billing.clone(),
             protection.clone(),
+            audit.clone(),
             options,
         ));
         let ops = Arc::new(Ops::new(
@@ -474,6 +485,7 @@ impl House {
             sessions_options,
             billing,
             chat,
+            observer,
             ops,
             webhooks,
             protection,

@@ -46,7 +46,12 @@ fn fast() -> ModelAlias {
 
 async fn house(alias: ModelAlias, options: RoutingOptions) -> House {
     let aliases = vec![alias];
-    House::routed(Routed { aliases, options }).await
+    House::routed(Routed {
+        aliases,
+        options,
+        ..Routed::plain(&[])
+    })
+    .await
 }
 
 fn upstream() -> ProviderErrorKind {

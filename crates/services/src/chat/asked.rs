@@ -1,0 +1,169 @@
+//! The target that a call was last asked of: how far it came, what it is told of who asks, and what is counted of it.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use anteroom_domain::chat::{ChatRequest, EndUser, Outcome, ServedBy, Target};
+use anteroom_ports::chat::{ChatCall, ProviderError, TargetCall};
+
+use super::Chat;
+use super::call::Call;
+use super::complete_chat::ChatError;
+use super::targets::{OnDisconnect, Provider};
+
+/// The target that was asked last.
+#[derive(Clone)]
+pub(super) struct Asked {
+    target: ServedBy,
+    on_disconnect: OnDisconnect,
+    at: Instant,
+    streamed: bool,
+    progress: Progress,
+    failure: Option<&'static str>,
+}
+
+/// How far a target came with a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    Answering,
+    Failed,
+}
+
+impl Call {
+    fn asked(&self) -> Option<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn on_asked(&self, act: impl FnOnce(&mut Asked)) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = asked.as_mut() {
+            act(asked);
+        }
+    }
+
+    /// Notes whom it is asked of now.
+    pub(super) fn goes_to(&self, provider: &Provider, target: &Target) {
+        let asked = Asked {
+            target: ServedBy {
+                provider: target.provider.clone(),
+                model: target.model.clone(),
+            },
+            on_disconnect: provider.on_disconnect,
+            at: Instant::now(),
+            streamed: false,
+            progress: Progress::Waiting,
+            failure: None,
+        };
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+    }
+
+    /// Notes that the target answers, or has begun to.
+    pub(super) fn answers(&self) {
+        self.on_asked(|asked| asked.progress = Progress::Answering);
+    }
+
+    /// Notes that the target did not answer.
+    pub(super) fn refused(&self, error: &ProviderError) {
+        self.on_asked(|asked| {
+            asked.progress = Progress::Failed;
+            asked.failure = Some(error.kind.as_str());
+        });
+    }
+
+    /// Notes what ended the answer.
+    pub(super) fn broke_off(&self, error: &ChatError) {
+        if let ChatError::Provider(e) = error {
+            self.on_asked(|asked| asked.failure = Some(e.kind.as_str()));
+        }
+    }
+
+    pub(super) fn served_by(&self) -> Option<ServedBy> {
+        self.asked().map(|asked| asked.target)
+    }
+
+    /// Notes that nobody wants the answer any more. Answers until when it is read on, if what answers is to be.
+    pub(super) fn abandon(&self) -> Option<Instant> {
+        let asked = self.asked().filter(|asked| asked.progress != Progress::Failed)?;
+        let OnDisconnect::Drain(longest) = asked.on_disconnect else {
+            return None;
+        };
+        Some(*self.abandoned.get_or_init(Instant::now) + longest)
+    }
+
+    /// Whether it runs only to its end: nobody wants the answer, and no other target is asked for it.
+    pub(super) fn abandoned(&self) -> bool {
+        self.abandoned.get().is_some()
+    }
+
+    /// What was asked of its last target and what came of it, to be counted; unless that was counted when it failed.
+    fn observed(&self, outcome: Outcome) -> Option<(Asked, Option<Duration>)> {
+        let asked = self.asked()?;
+        let counts = match asked.progress {
+            Progress::Failed => false,
+            Progress::Waiting => outcome == Outcome::Cancelled,
+            Progress::Answering => true,
+        };
+        let first = self.first_token_at.filter(|_| asked.streamed);
+        let first = first.map(|at| at.saturating_duration_since(asked.at));
+        counts.then_some((asked, first))
+    }
+}
+
+impl Chat {
+    /// What a target is sent.
+    pub(super) fn outgoing(
+        &self,
+        call: &Call,
+        request: &ChatRequest,
+        provider: &Provider,
+        target: &Target,
+    ) -> ChatCall {
+        call.on_asked(|asked| asked.streamed = request.stream);
+        let name = || self.name_of_user(call);
+        let user = EndUser {
+            send: provider.send_user,
+            name: &name,
+        };
+        ChatCall {
+            request_id: call.request_id,
+            model: target.model.clone(),
+            body: request.upstream_body(&call.alias, target, user).into(),
+        }
+    }
+
+    /// What providers are told of who asks: always the same for an account, and nothing to anybody else.
+    pub(super) fn name_of_user(&self, call: &Call) -> String {
+        let digest = self.secrets.keyed("upstream-user", call.who.user().id.0.as_bytes());
+        hex::encode(&digest[..16])
+    }
+
+    /// Has it counted how a call ended.
+    pub(super) fn observe(&self, call: &Call, outcome: Outcome) {
+        if let Some((asked, first_token)) = call.observed(outcome) {
+            self.observer.ended(TargetCall {
+                provider: &asked.target.provider,
+                model: &asked.target.model,
+                outcome,
+                failure: asked.failure,
+                first_token,
+                total: asked.at.elapsed(),
+            });
+        }
+    }
+
+    /// Has a try counted that failed.
+    pub(super) fn observe_failure(&self, call: &Call, error: &ProviderError) {
+        call.refused(error);
+        if let Some(asked) = call.asked() {
+            self.observer.ended(TargetCall {
+                provider: &asked.target.provider,
+                model: &asked.target.model,
+                outcome: Outcome::Failed,
+                failure: asked.failure,
+                first_token: None,
+                total: asked.at.elapsed(),
+            });
+        }
+    }
+}
