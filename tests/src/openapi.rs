@@ -195,12 +195,15 @@ fn escape(text: &str) -> String {
         .replace('}', "%7D")
 }
 
-/// The one path whose name may have slashes in it.
-const MODEL: &str = "/v1/models/{id}";
+/// The paths whose last name may have slashes in it, and what stands before it.
+const MODELS: [(&str, &str); 2] = [
+    ("/v1/models/{id}", "/v1/models/"),
+    ("/v1/admin/models/{name}", "/v1/admin/models/"),
+];
 
 fn fits(template: &str, path: &str) -> bool {
-    if template == MODEL {
-        let name = path.strip_prefix("/v1/models/");
+    if let Some((_, before)) = MODELS.iter().find(|(known, _)| template == *known) {
+        let name = path.strip_prefix(before);
         return name.is_some_and(|name| !name.is_empty());
     }
     let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());

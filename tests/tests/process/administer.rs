@@ -13,6 +13,7 @@ on_every_store![
     the_last_admin_stays_one,
     the_log_is_listed_and_verified,
     usage_is_added_up_anew,
+    models_are_changed_beside_a_server,
 ];
 
 /// Runs a command; whether it succeeded, and what it wrote to standard output and standard error.
@@ -195,4 +196,60 @@ async fn the_log_is_listed_and_verified(setup: &Setup) {
         .await;
     let (good, said, _) = run(setup, "audit verify");
     assert!(!good && said.contains("BROKEN  link 5: row"), "{said}");
+}
+
+async fn models_are_changed_beside_a_server(setup: &Setup) {
+    let server = Server::start(setup.folder(), &setup.variables(&[])).await;
+    let token = sign_up(&server.url, "ada@example.com").await;
+    let client = http_client();
+    let offered = async |model: &str| {
+        let ask = client
+            .get(format!("{}/v1/models/{model}", server.url))
+            .bearer_auth(&token);
+        ask.send().await.unwrap().status() == 200
+    };
+    assert!(offered("echo").await);
+    assert!(done(setup, "admin models list").starts_with("echo  offered  (config)  echo/echo"));
+    let file = setup.folder().join("model.json");
+    let put = format!("admin models put echo --file {}", file.display());
+    std::fs::write(
+        &file,
+        r#"{ "targets": [{ "provider": "nowhere", "model": "m" }], "plans": ["gold"] }"#,
+    )
+    .unwrap();
+    let (good, _, errors) = run(setup, &put);
+    assert!(!good, "{errors}");
+    for wrong in ["/targets/0/provider: ", "/plans/0: "] {
+        assert!(errors.contains(wrong), "{errors}");
+    }
+    std::fs::write(
+        &file,
+        r#"{ "targets": [{ "provider": "echo", "model": "echo" }], "enabled": false }"#,
+    )
+    .unwrap();
+    let said = done(setup, &put);
+    assert!(said.contains("withheld  (store, over the configuration's)"), "{said}");
+    eventually_asking("the server withholds it", async || {
+        (!offered("echo").await).then_some(())
+    })
+    .await;
+    let said = done(setup, "admin models list --json");
+    let listed: Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!((&listed["name"], &listed["source"]), (&"echo".into(), &"store".into()));
+    let said = done(setup, "admin models delete echo");
+    assert!(said.contains("the configuration's is back"), "{said}");
+    eventually_asking("the server offers it again", async || {
+        offered("echo").await.then_some(())
+    })
+    .await;
+    let (good, _, errors) = run(setup, "admin models delete echo");
+    assert!(!good && errors.contains("is in the configuration"), "{errors}");
+    // From standard input, with a slash in its name.
+    let words = ["admin", "models", "put", "team/echo"];
+    let input = r#"{ "targets": [{ "provider": "echo", "model": "echo" }] }"#;
+    let put = output(command(setup.folder(), &setup.variables(&[]), &words), input);
+    assert!(put.status.success(), "{put:?}");
+    assert!(done(setup, "admin models list").contains("team/echo  offered  (store)"));
+    let log = done(setup, "audit list --act model");
+    assert!(log.contains("model.put") && log.contains("model.delete"), "{log}");
 }

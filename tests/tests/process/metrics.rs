@@ -2,11 +2,15 @@
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::Server;
-use anteroom_tests::{Setup, eventually_asking, on_every_store};
+use anteroom_tests::{Script, Setup, Upstream, eventually_asking, on_every_store};
+use serde_json::json;
 
 use super::{log_in, sign_up};
 
-on_every_store![e61_metrics_are_on_a_listener_of_their_own_and_name_nobody];
+on_every_store![
+    targets_of_models_are_counted,
+    e61_metrics_are_on_a_listener_of_their_own_and_name_nobody
+];
 
 async fn e61_metrics_are_on_a_listener_of_their_own_and_name_nobody(setup: &Setup) {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
@@ -59,4 +63,65 @@ async fn e61_metrics_are_on_a_listener_of_their_own_and_name_nobody(setup: &Setu
             .status(),
         404
     );
+}
+
+async fn targets_of_models_are_counted(setup: &Setup) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    let upstream = Upstream::start().await;
+    upstream.on("broken", Script::answer(500, &[], ""));
+    let providers = format!(
+        r#"[{{ name = "far", kind = "openai", base_url = "{}" }}, {{ name = "near", kind = "echo" }}]"#,
+        upstream.url
+    );
+    let aliases = r#"[{ name = "fast", targets = [{ provider = "far", model = "broken" }, { provider = "near", model = "echo" }] }]"#;
+    let settings = [
+        ("metrics.enabled", "true"),
+        ("metrics.port", free.as_str()),
+        ("ai.providers", &providers),
+        ("ai.aliases", aliases),
+        ("ai.breaker_failures", "0"),
+    ];
+    let server = Server::start(setup.folder(), &setup.variables(&settings)).await;
+    let client = http_client();
+    let token = sign_up(&server.url, "ada@example.com").await;
+    let ask = async |model: &str, stream: bool| {
+        let body = json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Hello" }] });
+        let ask = client
+            .post(format!("{}/v1/chat/completions", server.url))
+            .bearer_auth(&token);
+        let ask = ask.header("content-type", "application/json").body(body.to_string());
+        let answer = ask.send().await.unwrap();
+        let status = answer.status();
+        answer.text().await.unwrap();
+        status
+    };
+    assert_eq!(ask("fast", true).await, 200);
+    assert_eq!(ask("fast", false).await, 200);
+    // What a client makes up is no target.
+    assert_eq!(ask("made up by a client", false).await, 403);
+    let url = format!("http://127.0.0.1:{free}/metrics");
+    let near = r#"provider="near",model="echo""#;
+    let far = r#"provider="far",model="broken""#;
+    let lines = [
+        format!(r#"anteroom_chat_target_calls_total{{{near},outcome="complete"}} 2"#),
+        format!(r#"anteroom_chat_target_calls_total{{{far},outcome="failed"}} 2"#),
+        format!(r#"anteroom_chat_target_errors_total{{{far},kind="upstream"}} 2"#),
+        format!("anteroom_chat_target_seconds_count{{{near}}} 2"),
+        format!("anteroom_chat_target_seconds_count{{{far}}} 2"),
+        // Only a stream has a first token.
+        format!("anteroom_chat_target_first_token_seconds_count{{{near}}} 1"),
+        format!(r#"anteroom_chat_target_seconds_bucket{{{near},le="600"}} 2"#),
+    ];
+    let text = eventually_asking("every try is counted", async || {
+        let text = client.get(&url).send().await.unwrap().text().await.unwrap();
+        let counted = |line: &String| text.lines().any(|found| found == line);
+        lines.iter().all(counted).then_some(text)
+    })
+    .await;
+    assert!(!text.contains("made up"), "{text}");
 }

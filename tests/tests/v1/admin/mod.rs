@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod models;
 mod usage;
 mod user;
 mod users;

@@ -11,6 +11,11 @@ use tokio_postgres::{Client, NoTls};
 const SOON: Duration = Duration::from_millis(1000 + 500);
 
 #[test]
+fn takes_up_models_within_a_second_on_postgres() {
+    run(Kind::Postgres, takes_up_models_within_a_second);
+}
+
+#[test]
 fn ends_sessions_within_a_second_on_postgres() {
     run(Kind::Postgres, ends_sessions_within_a_second);
 }
@@ -31,21 +36,7 @@ async fn ends_sessions_within_a_second(setup: &Setup) {
     let here = setup.app_with(&settings).await;
     settings.push(("database.url", &named));
     let there = setup.app_with(&settings).await;
-    let killer = connect(&url).await;
-    let kill =
-        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name} (listening)'");
-    // There is one, and it can be told from the others.
-    let rows = eventually_asking("the node listens", async || {
-        let rows = killer.query(&kill, &[]).await.unwrap();
-        (!rows.is_empty()).then_some(rows.len())
-    });
-    assert_eq!(rows.await, 1);
-    let killing = tokio::spawn(async move {
-        loop {
-            killer.query(&kill, &[]).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
+    let killing = cut(&url, &name).await;
     for _ in 0..3 {
         let ada = here.user().await;
         upstream.on("m", Script::stream(vec![sse(&chunk("word ")), Step::Hang]));
@@ -64,6 +55,51 @@ async fn ends_sessions_within_a_second(setup: &Setup) {
         assert_eq!(last.json()["error"]["code"], "unauthenticated", "{last:?}");
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         upstream.hung_up().await;
+    }
+    killing.abort();
+}
+
+/// Cuts the link on which the nodes of this name listen, again and again.
+async fn cut(url: &str, name: &str) -> tokio::task::JoinHandle<()> {
+    let killer = connect(url).await;
+    let kill =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name} (listening)'");
+    // There is one, and it can be told from the others.
+    let rows = eventually_asking("the node listens", async || {
+        let rows = killer.query(&kill, &[]).await.unwrap();
+        (!rows.is_empty()).then_some(rows.len())
+    });
+    assert_eq!(rows.await, 1);
+    tokio::spawn(async move {
+        loop {
+            killer.query(&kill, &[]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+}
+
+async fn takes_up_models_within_a_second(setup: &Setup) {
+    let name = format!("link-down-models-{}", std::process::id());
+    let url = setup.variables(&[]).remove("ANTEROOM__DATABASE__URL").unwrap();
+    let named = format!("{url}&application_name={name}");
+    let public = ("server.public_url", "http://anteroom.example.test");
+    let here = setup.app_with(&[public]).await;
+    let there = setup.app_with(&[public, ("database.url", &named)]).await;
+    let (admin, user) = (here.admin().await, here.user().await);
+    here.buy(&user, "pro").await;
+    let killing = cut(&url, &name).await;
+    let body = json!({ "targets": [{ "provider": "echo", "model": "echo" }] });
+    for number in 0..3 {
+        let path = format!("/v1/models/new-{number}");
+        there.get(&path).by(&user).await.is(404);
+        let begun = Instant::now();
+        let put = here.ask("PUT", &format!("/v1/admin/models/new-{number}"));
+        put.by(&admin).json(&body).await.is(201);
+        eventually_asking("the deaf node notices", async || {
+            (there.get(&path).by(&user).await.status == 200).then_some(())
+        })
+        .await;
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
     killing.abort();
 }

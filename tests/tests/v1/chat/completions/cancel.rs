@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_tests::upstream::{chunk, sse};
-use anteroom_tests::{Script, Setup, Step, Upstream, eventually, logs, on_every_store};
+use anteroom_tests::upstream::{chunk, completion, sse, usage_chunk};
+use anteroom_tests::{
+    Script, Setup, Step, TestApp, Upstream, User, eventually, eventually_asking, logs, on_every_store,
+};
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{ask, question, streamed, used};
@@ -16,6 +19,9 @@ on_every_store![
     ends_a_stream_whose_session_ends,
     ends_a_whole_answer_whose_session_ends,
     goes_no_faster_than_its_reader,
+    reads_on_where_that_is_billed_and_books_what_the_provider_counts,
+    hangs_up_on_a_draining_provider_when_its_time_or_the_session_is_over,
+    does_not_wait_for_what_nobody_wants_when_it_shuts_down,
 ];
 
 /// What is promised, and what a busy machine may take besides.
@@ -156,4 +162,158 @@ async fn goes_no_faster_than_its_reader(setup: &Setup) {
     );
     drop(stream);
     upstream.hung_up().await;
+}
+
+/// A provider that is read to the end, for so many seconds at most.
+fn draining(upstream: &Upstream, seconds: u32) -> [(&'static str, String); 4] {
+    let providers = format!(
+        r#"[{{ name = "billing", kind = "openai", base_url = "{}", on_disconnect = "drain", drain_seconds = {seconds} }}]"#,
+        upstream.url
+    );
+    [
+        ("ai.providers", providers),
+        ("ai.retries", "0".to_owned()),
+        (
+            "ai.prices",
+            r#"[{ model = "m", input_usd_per_million = 1000.0, output_usd_per_million = 10000.0 }]"#.to_owned(),
+        ),
+        ("ai.models", "m".to_owned()),
+    ]
+}
+
+async fn drains(setup: &Setup, upstream: &Upstream, seconds: u32) -> TestApp {
+    let settings = draining(upstream, seconds);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    setup.app_with(&settings).await
+}
+
+/// What somebody has used, once so many calls are booked.
+async fn usage(app: &TestApp, user: &User, calls: i64) -> Value {
+    eventually_asking("the calls are booked", async || {
+        let usage = app.get("/v1/me/usage?group_by=model").by(user).await.is(200).json();
+        let row = usage["data"][0].clone();
+        (row["calls"] == calls).then_some(row)
+    })
+    .await
+}
+
+async fn reads_on_where_that_is_billed_and_books_what_the_provider_counts(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = drains(setup, &upstream, 60).await;
+    let user = app.user().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let rest = || {
+        vec![
+            Step::Gate(Arc::clone(&gate)),
+            sse(&chunk("more ")),
+            sse(&usage_chunk(1234, 567)),
+            sse("[DONE]"),
+            Step::End,
+        ]
+    };
+    // In the middle of a stream.
+    let mut steps = vec![sse(&chunk("word "))];
+    steps.extend(rest());
+    upstream.on("m", Script::stream(steps));
+    let mut stream = ask(&app, &user, &streamed("m")).stream().await;
+    stream.next().await.unwrap();
+    drop(stream);
+    tokio::time::sleep(SOON).await;
+    assert!(!upstream.last().hung_up, "it is read on");
+    gate.add_permits(1);
+    let booked = usage(&app, &user, 1).await;
+    assert_eq!(
+        (
+            &booked["prompt_tokens"],
+            &booked["completion_tokens"],
+            &booked["cost_usd"]
+        ),
+        (&json!(1234), &json!(567), &json!(6.904)),
+        "{booked}"
+    );
+    // Before its first word, and while a whole answer is waited for.
+    for stream in [true, false] {
+        let before = upstream.calls().len();
+        let body = completion("late").replace("\"prompt_tokens\":5", "\"prompt_tokens\":1234");
+        let whole = [
+            Step::Gate(Arc::clone(&gate)),
+            Step::Raw(
+                format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .into(),
+            ),
+        ];
+        upstream.on(
+            "m",
+            if stream {
+                Script::stream(rest())
+            } else {
+                Script::new(whole.into())
+            },
+        );
+        let question = if stream { streamed("m") } else { question("m") };
+        let asking = tokio::spawn(ask(&app, &user, &question).into_future());
+        upstream.called(before + 1).await;
+        asking.abort();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert!(!upstream.last().hung_up, "it is waited for");
+        gate.add_permits(1);
+        let calls = i64::try_from(before + 1).unwrap();
+        let booked = usage(&app, &user, calls).await;
+        assert_eq!(booked["prompt_tokens"], 1234 * calls, "{booked}");
+    }
+    assert_eq!(used(&app, &user).await, 3);
+}
+
+async fn hangs_up_on_a_draining_provider_when_its_time_or_the_session_is_over(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = drains(setup, &upstream, 2).await;
+    let user = app.user().await;
+    upstream.on("m", Script::stream(vec![sse(&chunk("word ")), Step::Hang]));
+    let mut stream = ask(&app, &user, &streamed("m")).stream().await;
+    stream.next().await.unwrap();
+    let begun = Instant::now();
+    drop(stream);
+    upstream.hung_up().await;
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(2) && took < Duration::from_secs(2) + SOON,
+        "{took:?}"
+    );
+    app.stop().await;
+
+    let app = drains(setup, &upstream, 60).await;
+    let user = app.user().await;
+    let mut stream = ask(&app, &user, &streamed("m")).stream().await;
+    stream.next().await.unwrap();
+    drop(stream);
+    tokio::time::sleep(SOON).await;
+    assert!(!upstream.last().hung_up, "it is read on");
+    app.post("/v1/auth/logout").by(&user).await.is(204);
+    let took = upstream.hung_up().await;
+    assert!(took < SOON, "{took:?}");
+}
+
+async fn does_not_wait_for_what_nobody_wants_when_it_shuts_down(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = drains(setup, &upstream, 60).await;
+    let user = app.user().await;
+    upstream.on("m", Script::stream(vec![sse(&chunk("word ")), Step::Hang]));
+    let mut stream = ask(&app, &user, &streamed("m")).stream().await;
+    stream.next().await.unwrap();
+    drop(stream);
+    tokio::time::sleep(SOON).await;
+    let begun = Instant::now();
+    app.stop().await;
+    // The grace time is a second here.
+    assert!(begun.elapsed() < Duration::from_secs(1) + SOON, "{:?}", begun.elapsed());
+    upstream.hung_up().await;
+    let again = drains(setup, &upstream, 60).await;
+    assert_eq!(
+        usage(&again, &again.log_in(&user.email).await, 1).await["calls"],
+        1,
+        "it was booked"
+    );
 }

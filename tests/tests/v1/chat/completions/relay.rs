@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anteroom_tests::upstream::{KEY, chunk, sse, usage_chunk};
-use anteroom_tests::{Script, Setup, Step, Upstream, on_every_store};
+use anteroom_tests::{Script, Setup, Step, Upstream, User, on_every_store};
 use serde_json::{Value, json};
 
 use super::{ask, question, streamed, used};
 
 on_every_store![
+    tells_the_provider_of_no_client,
     says_that_it_is_there_while_the_model_thinks,
     echoes_whole_and_streamed,
     hands_a_whole_answer_on_byte_for_byte,
@@ -274,4 +275,69 @@ async fn says_that_it_is_there_while_the_model_thinks(setup: &Setup) {
         );
         stream.logged(&["chat.call.ended"]).await;
     }
+}
+
+/// Who asks may be written as an address; providers are told a name that says nothing.
+async fn tells_the_provider_of_no_client(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let providers = ["", "send_user = true", "send_user = false"].iter().enumerate();
+    let providers: Vec<String> = providers
+        .map(|(number, more)| {
+            let comma = if more.is_empty() { "" } else { "," };
+            let url = &upstream.url;
+            format!(r#"{{ name = "p{number}", kind = "openai", base_url = "{url}"{comma} {more} }}"#)
+        })
+        .collect();
+    let aliases: Vec<String> = (0..3)
+        .map(|number| {
+            format!(r#"{{ name = "m{number}", targets = [{{ provider = "p{number}", model = "m{number}" }}] }}"#)
+        })
+        .collect();
+    let (providers, aliases) = (format!("[{}]", providers.join(",")), format!("[{}]", aliases.join(",")));
+    let app = setup
+        .app_with(&[("ai.providers", &providers), ("ai.aliases", &aliases)])
+        .await;
+    let (ada, eve) = (app.user().await, app.user().await);
+    app.buy(&ada, "pro").await;
+    app.buy(&eve, "pro").await;
+    let sent = async |user: &User, model: &str, named: &str| {
+        let text = format!(r#"{{"model":"{model}","a":1.50,{named}"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        let ask = app.post("/v1/chat/completions").by(user);
+        ask.header("content-type", "application/json")
+            .body(text.clone())
+            .await
+            .is(200);
+        let sent = String::from_utf8(upstream.last().body).unwrap();
+        (sent, text)
+    };
+    let written = r#""user":"ada@example.com","#;
+    let (first, text) = sent(&ada, "m0", written).await;
+    let name = upstream.last().json()["user"].as_str().unwrap().to_owned();
+    assert_eq!(first, text.replace("ada@example.com", &name), "all else is as it was");
+    assert!(name.len() == 32 && !name.contains(&ada.id), "{name}");
+    assert_eq!(sent(&ada, "m0", written).await.0, first, "it is the same each time");
+    assert_ne!(sent(&eve, "m0", written).await.0, first, "accounts are told apart");
+    let (none, text) = sent(&ada, "m0", "").await;
+    assert_eq!(none, text, "who names nobody is not named");
+    sent(&ada, "m1", "").await;
+    assert_eq!(upstream.last().json()["user"], name.as_str());
+    let (silent, text) = sent(&ada, "m2", written).await;
+    assert_eq!(silent, text.replace(written, ""));
+    // No other spelling comes through, and the other surfaces have the same name.
+    let ask = app.post("/v1/chat/completions").by(&ada);
+    let odd = r#"{"model":"m0","User":"ada@example.com","messages":[{"role":"user","content":"Hi"}]}"#;
+    ask.header("content-type", "application/json").body(odd).await.is(400);
+    let ask = serde_json::json!({ "model": "m0", "max_tokens": 9, "metadata": { "user_id": "ada@example.com" },
+        "messages": [{ "role": "user", "content": "Hi" }] });
+    app.post("/v1/messages").by(&ada).json(&ask).await.is(200);
+    assert_eq!(upstream.last().json()["user"], name.as_str());
+    let ask = serde_json::json!({ "model": "m0", "input": "Hi", "user": "ada@example.com" });
+    app.post("/v1/embeddings").by(&ada).json(&ask).await.is(200);
+    assert_eq!(upstream.last().json()["user"], name.as_str());
+    let calls = upstream.calls();
+    assert!(
+        calls
+            .iter()
+            .all(|call| !String::from_utf8_lossy(&call.body).contains("example.com"))
+    );
 }
