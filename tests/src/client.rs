@@ -242,6 +242,8 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 pub struct Sse {
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Its identifier, if it has one.
+    pub id: Option<String>,
     /// Its data, lines joined.
     pub data: String,
 }
@@ -319,18 +321,20 @@ impl Stream {
 }
 
 fn read_event(text: &str) -> Sse {
-    let mut name = None;
+    let (mut name, mut id) = (None, None);
     let mut data = Vec::new();
     // A line that begins with a colon is a comment.
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
         match line.split_once(": ") {
             Some(("event", value)) => name = Some(value.to_owned()),
+            Some(("id", value)) => id = Some(value.to_owned()),
             Some(("data", value)) => data.push(value),
             _ => panic!("no line of an event: {line:?}"),
         }
     }
     Sse {
         name,
+        id,
         data: data.join("\n"),
     }
 }

@@ -24,7 +24,7 @@ pub mod setup;
 pub mod upstream;
 
 pub use app::{Browser, Mail, TestApp, User};
-pub use client::{Answer, Ask, Sse};
+pub use client::{Answer, Ask, Sse, Stream};
 pub use setup::{Kind, Setup, run};
 pub use upstream::{Script, Step, Upstream};
 

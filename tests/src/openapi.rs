@@ -98,7 +98,7 @@ impl Contract {
     /// Says what about the data of an event with a name is not as the document has it.
     pub fn check_event(&self, name: &str, data: &[u8]) -> Result<(), String> {
         let schema = match name {
-            "message.started" | "message.completed" => "MessageEventData",
+            "message.started" | "message.completed" | "message.cancelled" => "MessageEventData",
             "message.delta" => "MessageDeltaEventData",
             "error" => "ErrorEventData",
             other => return Err(format!("the event {other} is not documented")),

@@ -31,6 +31,7 @@ const OPEN: [&str; 12] = [
 fn table() -> Vec<(String, String, String)> {
     let fill = |path: &str| {
         path.replace("{id}", "01890000-0000-7000-8000-000000000000")
+            .replace("{message}", "01890000-0000-7000-8000-000000000000")
             .replace("{id:.+}", "some/model")
             .replace("{provider}", "stripe-stub")
             .replace("{file:[^/]*}", "index.html")

@@ -8,6 +8,7 @@ use anteroom_domain::{ConversationId, MessageId, ReservationId, Timestamp, UserI
 use anteroom_ports::{ChatRead, ChatWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{AsChangeset, Insertable, Queryable, Selectable};
+use diesel::sql_types::{BigInt, Bool};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::backend::{locked, locked_or_skipped};
 use crate::schema::{conversations, messages};
-use crate::types::{At, Id, text, unknown_word};
+use crate::types::{At, Id, SqlTime, text, unknown_word};
 use crate::unit::Unit;
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
@@ -154,6 +155,19 @@ impl TryFrom<MessageRow> for Message {
     }
 }
 
+/// The messages that a model may be shown again.
+macro_rules! recent {
+    ($user:expr, $conversation:expr, $before:expr) => {
+        messages::table
+            .inner_join(conversations::table)
+            .filter(messages::conversation_id.eq(Id($conversation.0)))
+            .filter(conversations::user_id.eq(Id($user.0)))
+            .filter(messages::id.lt(Id($before.map_or(Uuid::max(), |id: MessageId| id.0))))
+            .filter(messages::content.ne(""))
+            .filter(messages::status.ne(MessageStatus::InProgress.as_str()))
+    };
+}
+
 #[async_trait]
 impl ChatRead for Unit {
     #[instrument(level = "debug", name = "store.chat.conversation", skip_all)]
@@ -209,25 +223,92 @@ impl ChatRead for Unit {
         self.checked(rows)?.into_iter().map(Message::try_from).collect()
     }
 
+    #[instrument(level = "debug", name = "store.chat.message", skip_all)]
+    async fn message(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> StoreResult<Option<Message>> {
+        let row = messages::table
+            .inner_join(conversations::table)
+            .filter(messages::id.eq(Id(id.0)))
+            .filter(messages::conversation_id.eq(Id(conversation.0)))
+            .filter(conversations::user_id.eq(Id(user.0)))
+            .select(MessageRow::as_select())
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(row)?.map(Message::try_from).transpose()
+    }
+
     #[instrument(level = "debug", name = "store.chat.recent_messages", skip_all)]
     async fn recent_messages(
         &mut self,
         user: UserId,
         conversation: ConversationId,
+        before: Option<MessageId>,
         limit: i64,
     ) -> StoreResult<Vec<Message>> {
-        let rows = messages::table
-            .inner_join(conversations::table)
-            .filter(messages::conversation_id.eq(Id(conversation.0)))
-            .filter(conversations::user_id.eq(Id(user.0)))
-            .filter(messages::content.ne(""))
-            .filter(messages::status.ne(MessageStatus::InProgress.as_str()))
+        let rows = recent!(user, conversation, before)
             .order(messages::id.desc())
             .limit(limit)
             .select(MessageRow::as_select())
             .load(self.conn()?)
             .await;
         self.checked(rows)?.into_iter().map(Message::try_from).collect()
+    }
+
+    #[instrument(level = "debug", name = "store.chat.count_recent_messages", skip_all)]
+    async fn count_recent_messages(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        before: Option<MessageId>,
+    ) -> StoreResult<i64> {
+        let count = recent!(user, conversation, before)
+            .count()
+            .get_result(self.conn()?)
+            .await;
+        self.checked(count)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.count_messages", skip_all)]
+    async fn count_messages(&mut self, user: UserId, conversation: ConversationId) -> StoreResult<i64> {
+        let count = messages::table
+            .inner_join(conversations::table)
+            .filter(messages::conversation_id.eq(Id(conversation.0)))
+            .filter(conversations::user_id.eq(Id(user.0)))
+            .count()
+            .get_result(self.conn()?)
+            .await;
+        self.checked(count)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.count_conversations", skip_all)]
+    async fn count_conversations(&mut self, user: UserId, limit: i64) -> StoreResult<i64> {
+        let ids = conversations::table
+            .filter(conversations::user_id.eq(Id(user.0)))
+            .limit(limit)
+            .select(conversations::id)
+            .load::<Id>(self.conn()?)
+            .await;
+        Ok(i64::try_from(self.checked(ids)?.len()).unwrap_or(i64::MAX))
+    }
+
+    #[instrument(level = "debug", name = "store.chat.running_answer", skip_all)]
+    async fn running_answer(&mut self, user: UserId, conversation: ConversationId) -> StoreResult<Option<Message>> {
+        let row = messages::table
+            .inner_join(conversations::table)
+            .filter(messages::conversation_id.eq(Id(conversation.0)))
+            .filter(conversations::user_id.eq(Id(user.0)))
+            .filter(messages::status.eq(MessageStatus::InProgress.as_str()))
+            .order(messages::id.desc())
+            .select(MessageRow::as_select())
+            .first(self.conn()?)
+            .await
+            .optional();
+        self.checked(row)?.map(Message::try_from).transpose()
     }
 }
 
@@ -383,5 +464,73 @@ impl ChatWrite for Unit {
             .execute(self.conn()?)
             .await;
         Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.save_message", skip_all)]
+    async fn save_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool> {
+        let done = diesel::update(messages::table.find(Id(id.0)))
+            .filter(messages::status.eq(MessageStatus::InProgress.as_str()))
+            .set(messages::content.eq(text(content)))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.edit_message", skip_all)]
+    async fn edit_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool> {
+        let done = diesel::update(messages::table.find(Id(id.0)))
+            .filter(messages::role.eq(Speaker::User.as_str()))
+            .set(messages::content.eq(text(content)))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.delete_message", skip_all)]
+    async fn delete_message(&mut self, id: MessageId) -> StoreResult<()> {
+        let done = diesel::delete(messages::table.find(Id(id.0)))
+            .execute(self.conn()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.chat.delete_messages_after", skip_all)]
+    async fn delete_messages_after(
+        &mut self,
+        conversation: ConversationId,
+        after: MessageId,
+        keep: Option<MessageId>,
+    ) -> StoreResult<()> {
+        let done = diesel::delete(messages::table)
+            .filter(messages::conversation_id.eq(Id(conversation.0)))
+            .filter(messages::id.gt(Id(after.0)))
+            .filter(messages::id.ne(Id(keep.unwrap_or(after).0)))
+            .execute(self.conn_for_long()?)
+            .await;
+        self.checked(done).map(|_| ())
+    }
+
+    #[instrument(level = "debug", name = "store.chat.name_conversation", skip_all)]
+    async fn name_conversation(&mut self, id: ConversationId, title: &str) -> StoreResult<bool> {
+        let done = diesel::update(conversations::table.find(Id(id.0)))
+            .filter(conversations::title.is_null())
+            .set(conversations::title.eq(Some(text(title))))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+
+    #[instrument(level = "debug", name = "store.chat.purge_conversations", skip_all)]
+    async fn purge_conversations(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize> {
+        let oldest = diesel::dsl::sql::<Bool>("id IN (SELECT id FROM conversations WHERE updated_at < ")
+            .bind::<SqlTime, _>(At(before))
+            .sql(" ORDER BY updated_at LIMIT ")
+            .bind::<BigInt, _>(limit)
+            .sql(")");
+        let done = diesel::delete(conversations::table)
+            .filter(oldest)
+            .execute(self.conn_for_long()?)
+            .await;
+        self.checked(done)
     }
 }

@@ -45,6 +45,7 @@ pub fn start(
         "chat.tend_calls" due, chat.tend_calls;
         "ops.tend_requests" due, ops.tend_requests;
         "chat.sweep_calls" lease.min(seconds(30)), chat.sweep_calls;
+        "chat.purge_conversations" seconds(3600), chat.purge_conversations;
         "sessions.flush_seen" seconds(30), sessions.flush_seen;
         "access.flush_used" seconds(30), access.flush_used;
         "access.purge_expired" seconds(3600), access.purge_expired;

@@ -227,7 +227,8 @@ impl Running {
         );
         self.api.in_flight.drain();
         let graceful = tokio::spawn(self.server.stop(true));
-        while begun.elapsed() < self.grace && !graceful.is_finished() {
+        // An answer that nobody reads at the moment has no connection, and may finish like the others.
+        while begun.elapsed() < self.grace && !(graceful.is_finished() && self.services.chat.running() == 0) {
             // Connections that are kept open for a next request are nobody's request; nothing waits for them.
             if self.api.in_flight.count() == 0 && self.services.chat.running() == 0 {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -237,7 +238,9 @@ impl Running {
         }
         self.services.chat.stop_draining();
         self.server.stop(false).await;
-        // Dropping the workers' streams has cancelled the calls that were left; each books what it used.
+        // Dropping the workers' streams has cancelled the calls that were left; each books what it used. Answers of
+        // conversations would go on without a reader.
+        self.services.chat.cut_answers();
         if tokio::time::timeout(Duration::from_secs(3), self.services.chat.settled())
             .await
             .is_err()

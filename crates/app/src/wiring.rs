@@ -524,9 +524,18 @@ fn chat_options(settings: &Settings) -> ChatOptions {
         max_output_tokens: ai.max_output_tokens.into(),
         memory_tokens: settings.chat.memory_tokens.into(),
         max_message_bytes: settings.chat.max_message_bytes,
+        max_messages: limit(settings.chat.max_messages),
+        max_conversations: limit(settings.chat.max_conversations),
+        kept: limit(settings.chat.conversation_days).map(|days| SignedDuration::from_hours(24 * days)),
+        resume: Duration::from_secs(settings.chat.resume_seconds.into()),
         total_timeout: Duration::from_millis(ai.total_timeout_ms.into()),
         lease: SignedDuration::from_secs(settings.server.lease_seconds.into()),
     }
+}
+
+/// A setting of which 0 means that there is no limit.
+fn limit(most: u32) -> Option<i64> {
+    (most > 0).then(|| most.into())
 }
 
 fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {

@@ -117,7 +117,8 @@ macro_rules! store_contract {
                 conversations_are_found_by_their_owner_only, conversations_are_paged_newest_first,
                 messages_are_paged_oldest_first, messages_are_finished, recent_messages_have_text,
                 deleting_a_conversation_deletes_its_messages, a_conversation_is_claimed_by_one_answer,
-                claims_are_renewed, a_lost_answer_has_failed,
+                claims_are_renewed, a_lost_answer_has_failed, messages_in_progress_are_saved,
+                messages_are_edited_and_taken_back, a_conversation_is_named_once, unused_conversations_are_purged,
             }
             models {
                 stored_aliases_survive_a_round_trip, aliases_are_replaced_and_deleted, what_is_stored_of_models_is_told,

@@ -86,6 +86,11 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         chat::show_model::handle,
         chat::put_model::handle,
         chat::delete_model::handle,
+        chat::stop_answer::handle,
+        chat::export_conversation::handle,
+        chat::regenerate_answer::handle,
+        chat::edit_message::handle,
+        chat::follow_answer::handle,
         ops::health::handle,
         ops::ready::handle,
         ops::openapi_json::handle,
@@ -98,9 +103,9 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         crate::problem::AnthropicErrorBody,
         // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
         crate::chat::complete::ChatCompletionChunkSchema,
-        crate::chat::send_message::MessageEventData,
-        crate::chat::send_message::MessageDeltaEventData,
-        crate::chat::send_message::ErrorEventData,
+        crate::chat::message_events::MessageEventData,
+        crate::chat::message_events::MessageDeltaEventData,
+        crate::chat::message_events::ErrorEventData,
     ))
 )]
 struct Annotations;

@@ -72,6 +72,11 @@ pub fn routes() -> Vec<Route> {
         delete "/v1/conversations/{id}"          => chat::delete_conversation::handle, [Conversations];
         get    "/v1/conversations/{id}/messages" => chat::list_messages::handle, [Conversations];
         post   "/v1/conversations/{id}/messages" => chat::send_message::handle, [Conversations];
+        post   "/v1/conversations/{id}/stop"     => chat::stop_answer::handle, [Conversations];
+        get    "/v1/conversations/{id}/export"   => chat::export_conversation::handle, [Conversations];
+        post   "/v1/conversations/{id}/messages/{message}/regenerate" => chat::regenerate_answer::handle, [Conversations];
+        post   "/v1/conversations/{id}/messages/{message}/edit" => chat::edit_message::handle, [Conversations];
+        get    "/v1/conversations/{id}/messages/{message}/stream" => chat::follow_answer::handle, [Conversations];
         get    "/v1/admin/users"                 => accounts::list_users::handle;
         get    "/v1/admin/users/{id}"            => accounts::show_user::handle;
         patch  "/v1/admin/users/{id}"            => accounts::change_user::handle;

@@ -14,16 +14,24 @@ use crate::connection::WatchGuard;
 
 /// One frame without a name: `data: …`.
 pub(crate) fn data(payload: &[u8]) -> Bytes {
-    frame(None, payload)
+    frame(None, None, payload)
 }
 
 /// One frame with a name.
 pub(crate) fn event<T: Serialize>(name: &str, payload: &T) -> Bytes {
-    frame(Some(name), &serde_json::to_vec(payload).unwrap_or_default())
+    frame(Some(name), None, &serde_json::to_vec(payload).unwrap_or_default())
 }
 
-fn frame(name: Option<&str>, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(payload.len() + name.map_or(0, str::len) + 20);
+/// One frame with a name and an identifier, which a reader who lost the line hands back as `Last-Event-ID`.
+pub(crate) fn event_at<T: Serialize>(name: &str, id: usize, payload: &T) -> Bytes {
+    frame(Some(name), Some(id), &serde_json::to_vec(payload).unwrap_or_default())
+}
+
+fn frame(name: Option<&str>, id: Option<usize>, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(payload.len() + name.map_or(0, str::len) + 40);
+    if let Some(id) = id {
+        frame.put_slice(format!("id: {id}\n").as_bytes());
+    }
     if let Some(name) = name {
         frame.put_slice(b"event: ");
         frame.put_slice(name.as_bytes());
@@ -117,5 +125,6 @@ mod tests {
         assert_eq!(data(b"{\"a\":1.50}"), "data: {\"a\":1.50}\n\n");
         assert_eq!(data(b"{\n\"a\":1\r\n}"), "data: {\ndata: \"a\":1\ndata: }\n\n");
         assert_eq!(event("x.y", &1), "event: x.y\ndata: 1\n\n");
+        assert_eq!(event_at("x.y", 7, &1), "id: 7\nevent: x.y\ndata: 1\n\n");
     }
 }

@@ -36,13 +36,40 @@ pub trait ChatRead: Send {
         limit: i64,
     ) -> StoreResult<Vec<Message>>;
 
-    /// The newest messages of this user's conversation that have text and are not in progress, newest first.
+    /// One message of this user's conversation.
+    async fn message(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> StoreResult<Option<Message>>;
+
+    /// The newest messages of this user's conversation that have text and are not in progress, newest first, older than
+    /// `before`.
     async fn recent_messages(
         &mut self,
         user: UserId,
         conversation: ConversationId,
+        before: Option<MessageId>,
         limit: i64,
     ) -> StoreResult<Vec<Message>>;
+
+    /// How many messages [`ChatRead::recent_messages`] could bring without a limit.
+    async fn count_recent_messages(
+        &mut self,
+        user: UserId,
+        conversation: ConversationId,
+        before: Option<MessageId>,
+    ) -> StoreResult<i64>;
+
+    /// How many messages this user's conversation has, whatever became of them.
+    async fn count_messages(&mut self, user: UserId, conversation: ConversationId) -> StoreResult<i64>;
+
+    /// How many conversations this user has, at most `limit`.
+    async fn count_conversations(&mut self, user: UserId, limit: i64) -> StoreResult<i64>;
+
+    /// The message of this user's conversation that is being written, if one is: the newest that is in progress.
+    async fn running_answer(&mut self, user: UserId, conversation: ConversationId) -> StoreResult<Option<Message>>;
 }
 
 /// Changing conversations.
@@ -85,6 +112,30 @@ pub trait ChatWrite: Send {
 
     /// Writes `content`, `status`, `model` and `usage`. `false` if the message is gone with its conversation.
     async fn finish_message(&mut self, message: &Message) -> StoreResult<bool>;
+
+    /// Writes what has come of a message that is in progress. `false` if it no longer is, or is gone.
+    async fn save_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool>;
+
+    /// Writes what a user's message says instead. `false` if it is gone.
+    async fn edit_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool>;
+
+    /// Deletes a message, if it is there.
+    async fn delete_message(&mut self, id: MessageId) -> StoreResult<()>;
+
+    /// Deletes the conversation's messages that are newer than `after`, but for `keep`.
+    async fn delete_messages_after(
+        &mut self,
+        conversation: ConversationId,
+        after: MessageId,
+        keep: Option<MessageId>,
+    ) -> StoreResult<()>;
+
+    /// Gives a conversation that has no title this one. `false` if it has one, or is gone.
+    async fn name_conversation(&mut self, id: ConversationId, title: &str) -> StoreResult<bool>;
+
+    /// Deletes conversations that were last changed or spoken in before then, with their messages: at most `limit`,
+    /// oldest first. Answers how many.
+    async fn purge_conversations(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;
 }
 
 /// Finding aliases of models that admins have stored.

@@ -288,7 +288,12 @@ delegate! {
         fn conversation(user: UserId, id: ConversationId) -> Option<Conversation>;
         fn page_conversations(user: UserId, before: Option<ConversationId>, limit: i64) -> Vec<Conversation>;
         fn page_messages(user: UserId, conversation: ConversationId, after: Option<MessageId>, limit: i64) -> Vec<Message>;
-        fn recent_messages(user: UserId, conversation: ConversationId, limit: i64) -> Vec<Message>;
+        fn message(user: UserId, conversation: ConversationId, id: MessageId) -> Option<Message>;
+        fn recent_messages(user: UserId, conversation: ConversationId, before: Option<MessageId>, limit: i64) -> Vec<Message>;
+        fn count_recent_messages(user: UserId, conversation: ConversationId, before: Option<MessageId>) -> i64;
+        fn count_messages(user: UserId, conversation: ConversationId) -> i64;
+        fn count_conversations(user: UserId, limit: i64) -> i64;
+        fn running_answer(user: UserId, conversation: ConversationId) -> Option<Message>;
     }
 }
 
@@ -303,6 +308,12 @@ delegate! {
         fn lose_answer(call: ReservationId) -> ();
         fn insert_message(message: &Message) -> ();
         fn finish_message(message: &Message) -> bool;
+        fn save_message(id: MessageId, content: &str) -> bool;
+        fn edit_message(id: MessageId, content: &str) -> bool;
+        fn delete_message(id: MessageId) -> ();
+        fn delete_messages_after(conversation: ConversationId, after: MessageId, keep: Option<MessageId>) -> ();
+        fn name_conversation(id: ConversationId, title: &str) -> bool;
+        fn purge_conversations(before: Timestamp, limit: i64) -> usize;
     }
 }
 

@@ -201,4 +201,12 @@ pub struct ChatSettings {
     pub memory_tokens: u32,
     /// Largest message, in bytes.
     pub max_message_bytes: usize,
+    /// Most messages of a conversation; 0: no limit.
+    pub max_messages: u32,
+    /// Most conversations of an account; 0: no limit.
+    pub max_conversations: u32,
+    /// Days after which an unused conversation is deleted; 0: never.
+    pub conversation_days: u32,
+    /// Seconds for which an answer goes on unread.
+    pub resume_seconds: u32,
 }

@@ -18,7 +18,9 @@ pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestData
     let mut mine = conversation(&ada);
     let mut unit = begin(&store).await;
     unit.insert_conversation(&mine).await.unwrap();
-    unit.insert_message(&message(&mine, "hello")).await.unwrap();
+    let mut said = message(&mine, "hello");
+    said.status = MessageStatus::InProgress;
+    unit.insert_message(&said).await.unwrap();
     let mut stolen = mine.clone();
     stolen.user_id = eve.id;
     assert!(!unit.update_conversation(&stolen).await.unwrap());
@@ -32,8 +34,18 @@ pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestData
     assert_eq!(unit.conversation(eve.id, mine.id).await.unwrap(), None);
     assert_eq!(unit.page_conversations(eve.id, None, 9).await.unwrap(), []);
     assert_eq!(unit.page_messages(eve.id, mine.id, None, 9).await.unwrap(), []);
-    assert_eq!(unit.recent_messages(eve.id, mine.id, 9).await.unwrap(), []);
+    assert_eq!(unit.recent_messages(eve.id, mine.id, None, 9).await.unwrap(), []);
+    assert_eq!(unit.message(eve.id, mine.id, said.id).await.unwrap(), None);
+    assert_eq!(unit.running_answer(eve.id, mine.id).await.unwrap(), None);
+    assert_eq!(unit.count_messages(eve.id, mine.id).await.unwrap(), 0);
+    assert_eq!(unit.count_recent_messages(eve.id, mine.id, None).await.unwrap(), 0);
+    assert_eq!(unit.count_conversations(eve.id, 9).await.unwrap(), 0);
     assert_eq!(unit.conversation(ada.id, mine.id).await.unwrap(), Some(mine.clone()));
+    // A message is in one conversation, whoever asks.
+    let other = conversation(&ada);
+    unit.insert_conversation(&other).await.unwrap();
+    assert_eq!(unit.message(ada.id, other.id, said.id).await.unwrap(), None);
+    assert_eq!(unit.message(ada.id, mine.id, said.id).await.unwrap(), Some(said));
 
     mine.title = None;
     mine.model = Some("gpt-4o".into());
@@ -130,9 +142,20 @@ pub async fn recent_messages_have_text(database: &dyn TestDatabase) {
     for message in [&first, &empty, &partial, &running] {
         unit.insert_message(message).await.unwrap();
     }
-    let recent = unit.recent_messages(ada.id, mine.id, 9).await.unwrap();
+    let recent = unit.recent_messages(ada.id, mine.id, None, 9).await.unwrap();
     assert_eq!(recent, [partial.clone(), first]);
-    assert_eq!(unit.recent_messages(ada.id, mine.id, 1).await.unwrap(), [partial]);
+    assert_eq!(
+        unit.recent_messages(ada.id, mine.id, None, 1).await.unwrap(),
+        [partial.clone()]
+    );
+    assert_eq!(unit.count_recent_messages(ada.id, mine.id, None).await.unwrap(), 2);
+    assert_eq!(unit.count_messages(ada.id, mine.id).await.unwrap(), 4);
+    // Before one of them.
+    let before = Some(partial.id);
+    let older = unit.recent_messages(ada.id, mine.id, before, 9).await.unwrap();
+    assert_eq!(older.iter().map(|m| m.content.as_str()).collect::<Vec<_>>(), ["first"]);
+    assert_eq!(unit.count_recent_messages(ada.id, mine.id, before).await.unwrap(), 1);
+    assert_eq!(unit.running_answer(ada.id, mine.id).await.unwrap(), Some(running));
 }
 
 /// An answer that is still being written finds nothing to finish.
@@ -265,4 +288,121 @@ pub async fn a_lost_answer_has_failed(database: &dyn TestDatabase) {
         let statuses: Vec<MessageStatus> = messages.iter().map(|m| m.status).collect();
         assert_eq!(statuses, [MessageStatus::Complete, answer]);
     }
+}
+
+/// What has come so far, as long as more may come.
+pub async fn messages_in_progress_are_saved(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mine = conversation(&ada);
+    let mut answer = message(&mine, "");
+    answer.role = Speaker::Assistant;
+    answer.status = MessageStatus::InProgress;
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_message(&answer).await.unwrap();
+    assert!(unit.save_message(answer.id, "So f\u{0}").await.unwrap());
+    let found = unit.message(ada.id, mine.id, answer.id).await.unwrap().unwrap();
+    assert_eq!(
+        (found.content.as_str(), found.status),
+        ("So f\u{fffd}", MessageStatus::InProgress)
+    );
+    answer.content = "So far.".into();
+    answer.status = MessageStatus::Complete;
+    assert!(unit.finish_message(&answer).await.unwrap());
+    assert!(!unit.save_message(answer.id, "So").await.unwrap());
+    assert!(
+        !unit
+            .save_message(message(&mine, "never stored").id, "So")
+            .await
+            .unwrap()
+    );
+    let found = unit.message(ada.id, mine.id, answer.id).await.unwrap();
+    assert_eq!(found, Some(answer));
+}
+
+/// Of a user's message the text; of what came after it, everything but one.
+pub async fn messages_are_edited_and_taken_back(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let (mine, other) = (conversation(&ada), conversation(&ada));
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    unit.insert_conversation(&other).await.unwrap();
+    let mut said = Vec::new();
+    for number in 0..5 {
+        let mut next = message(&mine, &format!("message {number}"));
+        next.role = if number % 2 == 0 {
+            Speaker::User
+        } else {
+            Speaker::Assistant
+        };
+        unit.insert_message(&next).await.unwrap();
+        unit.insert_message(&message(&other, "elsewhere")).await.unwrap();
+        said.push(next);
+    }
+    assert!(unit.edit_message(said[2].id, "in other words").await.unwrap());
+    assert!(!unit.edit_message(said[1].id, "not one's own").await.unwrap());
+    assert!(!unit.edit_message(message(&mine, "never stored").id, "x").await.unwrap());
+    said[2].content = "in other words".into();
+    unit.delete_messages_after(mine.id, said[1].id, Some(said[2].id))
+        .await
+        .unwrap();
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), said[..3]);
+    unit.delete_messages_after(mine.id, said[0].id, None).await.unwrap();
+    assert_eq!(unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(), said[..1]);
+    for _ in 0..2 {
+        unit.delete_message(said[0].id).await.unwrap();
+        assert_eq!(unit.count_messages(ada.id, mine.id).await.unwrap(), 0);
+    }
+    assert_eq!(
+        unit.count_messages(ada.id, other.id).await.unwrap(),
+        5,
+        "of one conversation only"
+    );
+}
+
+/// If nobody has named it.
+pub async fn a_conversation_is_named_once(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mut mine = conversation(&ada);
+    mine.title = None;
+    let mut unit = begin(&store).await;
+    unit.insert_conversation(&mine).await.unwrap();
+    assert!(unit.name_conversation(mine.id, "One").await.unwrap());
+    assert!(!unit.name_conversation(mine.id, "Two").await.unwrap());
+    assert!(!unit.name_conversation(conversation(&ada).id, "Two").await.unwrap());
+    mine.title = Some("One".into());
+    assert_eq!(unit.conversation(ada.id, mine.id).await.unwrap(), Some(mine));
+}
+
+/// Oldest use first, a batch at a time, with what was said in them.
+pub async fn unused_conversations_are_purged(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let ada = stored_user(&store).await;
+    let mut unit = begin(&store).await;
+    let mut all = Vec::new();
+    for second in [30, 10, 20, 40] {
+        let mut next = conversation(&ada);
+        next.updated_at = at(second);
+        unit.insert_conversation(&next).await.unwrap();
+        unit.insert_message(&message(&next, "hello")).await.unwrap();
+        all.push(next);
+    }
+    let left = async |unit: &mut Box<dyn anteroom_ports::UnitOfWork>| {
+        let left = unit.page_conversations(ada.id, None, 9).await.unwrap();
+        let mut left: Vec<_> = left.into_iter().map(|c| c.updated_at).collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(unit.count_conversations(ada.id, 9).await.unwrap(), 4);
+    assert_eq!(unit.count_conversations(ada.id, 3).await.unwrap(), 3);
+    assert_eq!(unit.purge_conversations(at(40), 2).await.unwrap(), 2);
+    assert_eq!(left(&mut unit).await, [at(30), at(40)]);
+    assert_eq!(unit.count_messages(ada.id, all[1].id).await.unwrap(), 0);
+    assert_eq!(unit.purge_conversations(at(40), 2).await.unwrap(), 1);
+    assert_eq!(unit.purge_conversations(at(40), 2).await.unwrap(), 0);
+    assert_eq!(left(&mut unit).await, [at(40)]);
+    assert_eq!(unit.count_messages(ada.id, all[3].id).await.unwrap(), 1);
 }

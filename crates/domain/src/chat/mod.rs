@@ -8,15 +8,17 @@ mod memory;
 mod raw;
 mod request;
 mod stored_alias;
+mod title;
 
 pub use alias::{AliasMistake, Known, MaxTokensParameter, ModelAlias, Target};
 pub use breaker::{Breaker, BreakerPolicy, BreakerState};
 pub use embed_request::EmbedRequest;
 pub use end_user::{EndUser, SendUser};
-pub use memory::{Turn, estimate_tokens, least_tokens, recall};
+pub use memory::{Turn, Window, estimate_tokens, least_tokens, recall, turn_budget};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};
 pub use stored_alias::{MAX_STORED_ALIASES, StoredAlias, in_force};
+pub use title::title_of;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +59,7 @@ impl TokenUsage {
 pub enum Outcome {
     /// The whole answer was delivered.
     Complete,
-    /// The client went away.
+    /// The client went away, or stopped it.
     Cancelled,
     /// The provider failed after part of the answer.
     Partial,
@@ -183,7 +185,7 @@ pub enum MessageStatus {
     Complete,
     /// The provider broke off.
     Partial,
-    /// The client went away.
+    /// It was stopped, or nobody read it any more.
     Cancelled,
     /// Nothing came.
     Failed,

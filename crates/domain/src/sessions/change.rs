@@ -1,6 +1,6 @@
-//! What every node must hear of, because it keeps in memory what is no longer so.
+//! What every node must hear of, because it keeps in memory what is no longer so, or runs what is wanted elsewhere.
 
-use crate::{SessionId, UserId};
+use crate::{MessageId, SessionId, UserId};
 
 /// A change that was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,6 +11,10 @@ pub enum Change {
     User(UserId),
     /// The stored aliases of models have changed.
     Models,
+    /// An answer is not wanted any more: whoever writes it ends it.
+    AnswerStopped(MessageId),
+    /// An answer is read on another node than the one that writes it.
+    AnswerFollowed(MessageId),
     /// Something that this version does not know; a newer one told of it. Anything may have changed.
     Unknown,
 }
@@ -22,6 +26,8 @@ impl Change {
             Self::SessionEnded(id) => format!("session_ended {id}"),
             Self::User(id) => format!("user {id}"),
             Self::Models => "models".to_owned(),
+            Self::AnswerStopped(id) => format!("answer_stopped {id}"),
+            Self::AnswerFollowed(id) => format!("answer_followed {id}"),
             Self::Unknown => "unknown".to_owned(),
         }
     }
@@ -32,6 +38,8 @@ impl Change {
             Some(("session_ended", id)) => id.parse().ok().map(Self::SessionEnded),
             Some(("user", id)) => id.parse().ok().map(Self::User),
             None if text == "models" => Some(Self::Models),
+            Some(("answer_stopped", id)) => id.parse().ok().map(Self::AnswerStopped),
+            Some(("answer_followed", id)) => id.parse().ok().map(Self::AnswerFollowed),
             _ => None,
         };
         known.unwrap_or(Self::Unknown)
@@ -51,6 +59,8 @@ mod tests {
             Change::SessionEnded(SessionId(id)),
             Change::User(UserId(id)),
             Change::Models,
+            Change::AnswerStopped(MessageId(id)),
+            Change::AnswerFollowed(MessageId(id)),
             Change::Unknown,
         ] {
             assert_eq!(Change::parse(&change.to_text()), change);

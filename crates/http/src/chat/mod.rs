@@ -11,24 +11,30 @@ pub mod create_response;
 pub mod delete_conversation;
 pub mod delete_model;
 mod dialects;
+pub mod edit_message;
+pub mod export_conversation;
+pub mod follow_answer;
 pub mod get_conversation;
 pub mod get_model;
 pub mod list_conversations;
 pub mod list_messages;
 pub mod list_models;
+pub mod message_events;
 pub mod model_details;
 pub mod put_model;
 mod rates;
+pub mod regenerate_answer;
 pub mod send_message;
 pub mod show_model;
 pub mod show_models;
+pub mod stop_answer;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Window};
-use anteroom_domain::chat::{Conversation, Message, TokenUsage};
+use anteroom_domain::chat::{Conversation, Message, TokenUsage, Window as ContextWindow};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_services::chat::{CallRefused, ChatError, ConversationError};
 use serde::Serialize;
@@ -102,7 +108,8 @@ pub struct MessageResponse {
     pub role: &'static str,
     /// What was said.
     pub content: String,
-    /// `in_progress`, `complete`, `partial` (the provider broke off), `cancelled` (the client went away) or `failed`.
+    /// `in_progress`, `complete`, `partial` (the provider broke off), `cancelled` (it was stopped, nobody read it any more,
+    /// or the session ended) or `failed`.
     #[schema(example = "complete")]
     pub status: &'static str,
     /// The model that answered.
@@ -111,6 +118,30 @@ pub struct MessageResponse {
     pub usage: Option<UsageResponse>,
     /// When it was said.
     pub created_at: Timestamp,
+    /// What the model was shown of the conversation; only where an answer is given or begins, and not where it is read
+    /// again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextResponse>,
+}
+
+/// What the model was shown of a conversation.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = MessageContext)]
+pub struct ContextResponse {
+    /// How many messages, the one that is answered included.
+    pub messages: i64,
+    /// How many older ones there was no room for.
+    pub left_out: i64,
+}
+
+impl MessageResponse {
+    fn shown(mut self, window: Option<ContextWindow>) -> Self {
+        self.context = window.map(|window| ContextResponse {
+            messages: window.messages,
+            left_out: window.left_out,
+        });
+        self
+    }
 }
 
 impl From<&Message> for MessageResponse {
@@ -124,6 +155,7 @@ impl From<&Message> for MessageResponse {
             model: m.model.clone(),
             usage: m.usage.map(Into::into),
             created_at: m.created_at,
+            context: None,
         }
     }
 }
@@ -133,6 +165,9 @@ impl From<ConversationError> for Problem {
         match error {
             ConversationError::NotFound => Self::not_found("conversation"),
             ConversationError::Refused(faults) => Self::refused(faults),
+            ConversationError::TooMany(most) => {
+                Self::new(StatusCode::CONFLICT, "too_many_conversations", error.to_string()).with("limit", most)
+            }
             ConversationError::Store(e) => e.into(),
         }
     }
@@ -322,6 +357,8 @@ impl From<ChatError> for Problem {
             ChatError::Provider(e) => e.into(),
             ChatError::SessionEnded => Self::unauthenticated(),
             ChatError::NotKept => Self::new(StatusCode::CONFLICT, "answer_not_kept", error.to_string()),
+            ChatError::Stopped => Self::new(StatusCode::CONFLICT, "answer_stopped", error.to_string()),
+            ChatError::BrokenOff => Self::new(StatusCode::BAD_GATEWAY, "answer_broke_off", error.to_string()),
             ChatError::ClientGone => Self::new(StatusCode::BAD_REQUEST, "client_gone", "the client went away"),
         }
     }

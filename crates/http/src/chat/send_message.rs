@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use anteroom_services::chat::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use anteroom_services::chat::{Chat, MessageAnswer, SendMessage, SendMessageError};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
-use super::MessageResponse;
+use super::{MessageResponse, message_events};
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{Known, request_id};
 use crate::problem::{Problem, ProblemBody};
-use crate::{idempotency, query, sse};
+use crate::{idempotency, query};
 
 /// What a user says.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -28,39 +27,22 @@ pub struct SendMessageRequest {
     stream: bool,
 }
 
-/// The data of `message.started` and `message.completed`.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct MessageEventData {
-    /// The message as it stands.
-    message: MessageResponse,
-}
-
-/// The data of `message.delta`.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct MessageDeltaEventData {
-    /// The message that goes on.
-    message_id: uuid::Uuid,
-    /// More of its text.
-    text: String,
-}
-
-/// The data of `error`, which ends a stream.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct ErrorEventData {
-    /// What went wrong.
-    #[schema(value_type = ProblemBody)]
-    problem: Value,
-}
-
 impl From<SendMessageError> for Problem {
     fn from(error: SendMessageError) -> Self {
+        let detail = error.to_string();
         match error {
             SendMessageError::NotFound => Self::not_found("conversation"),
+            SendMessageError::NoMessage => Self::not_found("message"),
+            SendMessageError::NotLast => Self::new(StatusCode::CONFLICT, "not_the_last_answer", detail),
+            SendMessageError::Full(most) => {
+                let detail = format!("{detail}; begin a new one");
+                Self::new(StatusCode::CONFLICT, "conversation_full", detail).with("limit", most)
+            }
             SendMessageError::Refused(faults) => Self::refused(faults),
             SendMessageError::Busy => Self::new(
                 StatusCode::CONFLICT,
                 "conversation_busy",
-                "an answer is under way in this conversation; wait for it",
+                "an answer is under way in this conversation; wait for it, or stop it",
             )
             .retry_after(1),
             SendMessageError::NoModel => Self::new(
@@ -75,15 +57,16 @@ impl From<SendMessageError> for Problem {
 }
 
 /// Say something, and get the model's answer. Streamed, the events are `message.started {message}`,
-/// `message.delta {message_id, text}`, `message.completed {message}` (sent after it is stored) or `error {problem}`. Their
-/// data are the schemas `MessageEventData`, `MessageDeltaEventData` and `ErrorEventData`.
+/// `message.delta {message_id, text}`, and at the end `message.completed {message}` (sent after it is stored),
+/// `message.cancelled {message}` (it was stopped) or `error {problem}`. Their data are the schemas `MessageEventData`,
+/// `MessageDeltaEventData` and `ErrorEventData`. A stream whose line is lost can be taken up again.
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "chat", params(("id" = uuid::Uuid, Path, description = "The conversation.")),
     request_body = SendMessageRequest, responses(
     (status = 200, description = "With `stream`: server-sent events.", body = String, content_type = "text/event-stream"),
-    (status = 201, description = "The answer's message.", body = MessageResponse),
+    (status = 201, description = "The answer's message; `cancelled` if it was stopped.", body = MessageResponse),
     (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`model_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 409, description = "`conversation_busy`, or `answer_not_kept`: it came too late, its conversation was deleted or another message took its turn", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "`conversation_busy`, `conversation_full`, or `answer_not_kept`: it came too late, its conversation was deleted or another message took its turn", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
     caller: Known,
@@ -92,51 +75,51 @@ pub async fn handle(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let conversation_id = query::id(&request, "conversation")?;
-    // JSON may write a byte as six (`\u0041`), so the body may be larger than the message.
-    let limit = api.options.max_json_bytes.max(api.options.max_chat_bytes);
-    let (ask, bytes) = body.json::<SendMessageRequest>(limit).await?;
+    let (ask, bytes) = body.json::<SendMessageRequest>(content_limit(&api)).await?;
     let ask = SendMessage {
         conversation_id,
         content: ask.content,
         stream: ask.stream,
     };
-    let (gone, watch) = api.watchers.watch(&request);
-    let (chat, user, who) = (Arc::clone(&api.chat), caller.who.user().id, caller.who);
-    if ask.stream {
-        let answer = api.run(async move { chat.send_message(&who, ask, gone).await }).await?;
+    let (stream, who) = (ask.stream, caller.who.clone());
+    answer(&caller, &api, &request, &bytes, stream, async move |chat, gone| {
+        chat.send_message(&who, ask, gone).await
+    })
+    .await
+}
+
+/// The largest body that holds a message: JSON may write a byte as six (`\u0041`).
+pub(super) fn content_limit(api: &Api) -> usize {
+    api.options.max_json_bytes.max(api.options.max_chat_bytes)
+}
+
+/// The answer to a question, whole (once per `Idempotency-Key`) or streamed.
+pub(super) async fn answer<F>(
+    caller: &Known,
+    api: &web::Data<Api>,
+    request: &HttpRequest,
+    body: &[u8],
+    stream: bool,
+    ask: impl FnOnce(Arc<Chat>, CancellationToken) -> F,
+) -> Result<HttpResponse, Problem>
+where
+    F: Future<Output = Result<MessageAnswer, SendMessageError>> + Send + 'static,
+{
+    let (gone, watch) = api.watchers.watch(request);
+    let chat = Arc::clone(&api.chat);
+    if stream {
+        let answer = api.run(ask(chat, gone)).await?;
         let MessageAnswer::Stream(events) = answer else {
             return Err(Problem::internal("a stream was asked for"));
         };
-        let id = request_id(&request);
-        return Ok(sse::response(events, watch, api.options.heartbeat, move |event| {
-            frame(event, &id)
-        }));
+        return Ok(message_events::stream(api, events, None, watch, request_id(request)));
     }
     let make = async |_| {
-        let answer = api.run(async move { chat.send_message(&who, ask, gone).await }).await?;
-        let MessageAnswer::Whole(message) = answer else {
+        let answer = api.run(ask(chat, gone)).await?;
+        let MessageAnswer::Whole(message, window) = answer else {
             return Err(Problem::internal("a whole answer was asked for"));
         };
-        Ok(MessageResponse::from(&message))
+        Ok(MessageResponse::from(&message).shown(Some(window)))
     };
-    idempotency::create(&api, &request, user, &bytes, make).await
-}
-
-fn frame(event: MessageEvent, request_id: &str) -> Bytes {
-    let whole = |name, message| {
-        let message = MessageResponse::from(message);
-        sse::event(name, &MessageEventData { message })
-    };
-    match event {
-        MessageEvent::Started(message) => whole("message.started", &message),
-        MessageEvent::Delta(id, text) => {
-            let message_id = id.0;
-            sse::event("message.delta", &MessageDeltaEventData { message_id, text })
-        }
-        MessageEvent::Completed(message) => whole("message.completed", &message),
-        MessageEvent::Failed(error) => {
-            let problem = Problem::from(error).body(request_id);
-            sse::event("error", &ErrorEventData { problem })
-        }
-    }
+    idempotency::create(api, request, caller.who.user().id, body, make).await
 }

@@ -76,8 +76,8 @@ impl Access {
     }
 
     /// Returns when what somebody asks with no longer opens this: the session has ended, the key has, or may not be used
-    /// for that, or with the model, any more. While the store is away nobody can say, so it goes on waiting.
-    pub async fn wait_until_ended(&self, who: &Principal, model: &str) {
+    /// for that, or with the model if there is one, any more. While the store is away nobody can say, so it goes on waiting.
+    pub async fn wait_until_ended(&self, who: &Principal, model: Option<&str>) {
         let (begun, scope) = match who {
             Principal::Session(live) => return self.sessions.wait_until_ended(live.session.id).await,
             Principal::Key(live, scope) => (live, *scope),
@@ -86,7 +86,7 @@ impl Access {
         loop {
             let _ = tokio::time::timeout(self.pause(begun), changes.changed()).await;
             match self.live_key(begun.digest).await {
-                Ok(live) if live.key.may(scope) && live.key.allows(model) => {}
+                Ok(live) if live.key.may(scope) && model.is_none_or(|model| live.key.allows(model)) => {}
                 Ok(_) | Err(AuthenticateError::Unauthenticated) => return,
                 Err(AuthenticateError::Store(_)) => {}
             }

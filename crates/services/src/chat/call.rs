@@ -24,7 +24,7 @@ use crate::elapsed_ms;
 use crate::ops::Lease;
 
 /// Why a call may not be made, known before anything is sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CallRefused {
     /// The plan never had the model, or nobody has it.
     #[error("there is no model `{model}`, or your plan `{plan}` does not have it; GET /v1/models lists those it has")]
@@ -238,7 +238,7 @@ impl Call {
     /// How a call that brought an error ends; one that is the provider's fault is logged.
     pub(super) fn outcome_of(&self, error: &ChatError) -> Outcome {
         match error {
-            ChatError::ClientGone | ChatError::SessionEnded => Outcome::Cancelled,
+            e if e.unwanted() => Outcome::Cancelled,
             e => {
                 self.broke_off(e);
                 warn!(event = "chat.call.failed", call_id = %self.request_id, model = %self.model, reason = %e);
@@ -533,7 +533,7 @@ impl Chat {
     /// Returns when the session, or the key, no longer opens this. While the store is away nobody can say, so the call
     /// goes on.
     pub(super) async fn session_ended(self: Arc<Self>, who: Principal, model: String) {
-        self.access.wait_until_ended(&who, &model).await;
+        self.access.wait_until_ended(&who, Some(&model)).await;
     }
 }
 

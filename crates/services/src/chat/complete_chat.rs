@@ -54,7 +54,7 @@ pub enum Relayed {
 }
 
 /// Why there is no (whole) answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ChatError {
     /// The request cannot be understood.
     #[error(transparent)]
@@ -71,9 +71,22 @@ pub enum ChatError {
     /// The answer came, but its conversation is gone or held by another answer by now.
     #[error("the answer was not kept: its conversation was deleted, or another message took its turn")]
     NotKept,
+    /// Its user stopped it.
+    #[error("the answer was stopped")]
+    Stopped,
+    /// It broke off a while ago; why was told to whoever read it then.
+    #[error("the answer broke off; what came of it is stored")]
+    BrokenOff,
     /// The client went away; nobody reads this.
     #[error("the client went away")]
     ClientGone,
+}
+
+impl ChatError {
+    /// Whether it means that nobody wants the answer any more, or may have it; nothing has failed.
+    pub(super) fn unwanted(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::SessionEnded | Self::Stopped)
+    }
 }
 
 /// For how long the last event of a stream waits for its reader.

@@ -43,6 +43,9 @@ pub enum ConversationError {
     /// Fields were refused.
     #[error("some fields were refused")]
     Refused(Vec<FieldFault>),
+    /// The user has as many as one may.
+    #[error("you have {0} conversations, which is as many as one may have; delete one that you no longer need")]
+    TooMany(i64),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +76,14 @@ impl Chat {
         };
         apply(&mut conversation, change)?;
         let mut unit = self.store.begin(Durability::Full).await?;
+        if let Some(most) = self.options.max_conversations {
+            // Under the lock, so that of many at once no more are made than there is room for.
+            unit.lock_user(user).await?;
+            let again = unit.conversation(user, conversation.id).await?.is_some();
+            if !again && unit.count_conversations(user, most).await? >= most {
+                return Err(ConversationError::TooMany(most));
+            }
+        }
         match unit.insert_conversation(&conversation).await {
             Ok(()) => unit.commit().await?,
             Err(conflict @ StoreError::Conflict { .. }) if new.id.is_some() => {

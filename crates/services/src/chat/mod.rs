@@ -1,11 +1,15 @@
 //! Models, the relay to them, and conversations.
 
+mod answer_question;
 mod asked;
 mod call;
 mod complete_chat;
 mod conversations;
 mod create_embeddings;
 mod delete_model;
+mod drafts;
+mod export_conversation;
+mod follow_answer;
 mod hold_models;
 mod hold_quota;
 mod incoming;
@@ -14,18 +18,23 @@ mod put_model;
 mod send_message;
 mod settle_calls;
 mod show_models;
+mod stop_answer;
 mod sweep_calls;
 mod targets;
 mod tend_calls;
+mod tend_conversations;
+mod write_answer;
 
 pub use call::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use create_embeddings::Embeddings;
 pub use delete_model::DeleteModelError;
+pub use drafts::MessageEvent;
+pub use follow_answer::{FollowAnswer, FollowError};
 pub use list_models::ListedModel;
 pub use put_model::{Expected, PutModel, PutModelError};
-pub use send_message::{MessageAnswer, MessageEvent, SendMessage, SendMessageError};
+pub use send_message::{EditMessage, MessageAnswer, RegenerateAnswer, SendMessage, SendMessageError};
 pub use show_models::{ModelDetails, StoredSince, TargetDetails};
 pub use targets::{OnDisconnect, Provider, RoutingOptions};
 
@@ -67,6 +76,14 @@ pub struct ChatOptions {
     pub memory_tokens: i64,
     /// The longest message of a conversation, in bytes.
     pub max_message_bytes: usize,
+    /// How many messages a conversation may have, where that is limited.
+    pub max_messages: Option<i64>,
+    /// How many conversations a user may have, where that is limited.
+    pub max_conversations: Option<i64>,
+    /// For how long a conversation is kept that is not used, where that ends.
+    pub kept: Option<SignedDuration>,
+    /// For how long a streamed answer of a conversation goes on while nobody reads it.
+    pub resume: Duration,
     /// The longest that a call may take, its reader included.
     pub total_timeout: Duration,
     /// For how long a call holds its reservation and its conversation without renewing that.
@@ -95,6 +112,8 @@ pub struct Chat {
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     settlements: settle_calls::Settlements,
+    /// The answers of conversations that are being written here.
+    drafts: Arc<drafts::Drafts>,
     /// The reservations of the calls that run here.
     leases: Leases,
     /// Whether the sweep has failed since it last succeeded.
@@ -117,7 +136,11 @@ impl Chat {
         audit: Arc<Audit>,
         options: ChatOptions,
     ) -> Self {
+        let drafts = Arc::<drafts::Drafts>::default();
+        let told = Arc::clone(&drafts);
+        access.sessions().hear_of_answers(move |change| told.told(change));
         Self {
+            drafts,
             leases: Leases::of(options.lease),
             store,
             targets: Targets::new(providers),
@@ -148,6 +171,11 @@ impl Chat {
     /// From now on no answer is read to its end that nobody wants; those that are end.
     pub fn stop_draining(&self) {
         self.draining.cancel();
+    }
+
+    /// Ends the answers of conversations that are still being written, since nobody can be left to read them.
+    pub fn cut_answers(&self) {
+        self.drafts.cut();
     }
 
     /// How many calls run or are being booked.

@@ -106,6 +106,11 @@ impl Sessions {
         match change {
             Change::SessionEnded(id) => self.forget_session(id),
             Change::User(id) => self.forget_user(id),
+            Change::AnswerStopped(_) | Change::AnswerFollowed(_) => {
+                if let Some(hear) = self.hears_of_answers.get() {
+                    hear(change);
+                }
+            }
             Change::Models => {
                 self.models.send_replace(());
             }

@@ -30,12 +30,12 @@ pub use start_session::StartError;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anteroom_domain::accounts::User;
 use anteroom_domain::billing::Subscription;
-use anteroom_domain::sessions::{AccessClaims, EndReason, Session, SessionLimit, SigningAlgorithm};
+use anteroom_domain::sessions::{AccessClaims, Change, EndReason, Session, SessionLimit, SigningAlgorithm};
 use anteroom_domain::{SessionId, Timestamp, UserId};
 use anteroom_ports::{Clock, Digest, Ids, Secrets, SigningKeyError, Store, StoreError, TokenSigner};
 use jiff::SignedDuration;
@@ -179,6 +179,8 @@ pub struct Sessions {
     changes: watch::Sender<()>,
     /// Wakes whoever keeps the stored aliases of models.
     models: watch::Sender<()>,
+    /// Who hears what is told of answers.
+    hears_of_answers: OnceLock<Box<dyn Fn(Change) + Send + Sync>>,
     /// When each session was last seen, until the next batch is written.
     seen: Mutex<HashMap<SessionId, Timestamp>>,
 }
@@ -232,8 +234,14 @@ impl Sessions {
             link: follow_changes::Link::down(),
             changes: watch::channel(()).0,
             models: watch::channel(()).0,
+            hears_of_answers: OnceLock::new(),
             seen: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Who hears what other nodes tell of answers. The first to ask does.
+    pub(crate) fn hear_of_answers(&self, hear: impl Fn(Change) + Send + Sync + 'static) {
+        let _ = self.hears_of_answers.set(Box::new(hear));
     }
 
     /// Lets every session's cached state be read afresh on this node: call it after committing what that state shows.

@@ -441,7 +441,7 @@ async fn begin_answer(house: &House, who: &LiveSession, id: ConversationId, cont
     let Ok(MessageAnswer::Stream(mut events)) = sent else {
         panic!("{sent:?}")
     };
-    assert!(matches!(events.recv().await, Some(MessageEvent::Started(_))));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Started(..))));
     assert!(matches!(events.recv().await, Some(MessageEvent::Delta(..))));
     events
 }
@@ -572,7 +572,7 @@ async fn talk(
         stream: false,
     };
     match house.chat.send_message(&by(who), ask, CancellationToken::new()).await? {
-        MessageAnswer::Whole(message) => Ok(message),
+        MessageAnswer::Whole(message, _) => Ok(message),
         MessageAnswer::Stream(_) => panic!("a stream"),
     }
 }
@@ -664,8 +664,8 @@ async fn an_answer_is_stored_in_every_ending() {
     else {
         panic!("whole")
     };
-    assert!(matches!(events.recv().await, Some(MessageEvent::Started(m)) if m.status == MessageStatus::InProgress));
-    assert!(matches!(events.recv().await, Some(MessageEvent::Delta(_, text)) if text == "Some"));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Started(m, _)) if m.status == MessageStatus::InProgress));
+    assert!(matches!(events.recv().await, Some(MessageEvent::Delta(_, text, _)) if text == "Some"));
     assert!(matches!(
         talk(&house, &who, id, "at once").await,
         Err(SendMessageError::Busy)
@@ -722,7 +722,7 @@ async fn a_streamed_answer_ends_with_the_stored_message() {
     let (mut text, mut last) = (String::new(), None);
     while let Some(event) = events.recv().await {
         match event {
-            MessageEvent::Delta(_, more) => text.push_str(&more),
+            MessageEvent::Delta(_, more, _) => text.push_str(&more),
             other => last = Some(other),
         }
     }

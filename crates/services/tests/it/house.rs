@@ -437,6 +437,10 @@ impl House {
             max_output_tokens: 1000,
             memory_tokens: 4000,
             max_message_bytes: 1000,
+            max_messages: Some(100),
+            max_conversations: Some(100),
+            kept: Some(SignedDuration::from_hours(24 * 30)),
+            resume: std::time::Duration::ZERO,
             total_timeout: std::time::Duration::from_secs(2),
             lease: LEASE,
         };

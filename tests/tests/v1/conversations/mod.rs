@@ -1,5 +1,7 @@
 //! `/v1/conversations`
 
+mod export;
+mod limits;
 mod messages;
 
 use anteroom_tests::{Setup, TestApp, User, on_every_store};

@@ -18,7 +18,7 @@ on_every_store![
 ];
 
 /// Waits until the last message has this status.
-async fn last_is(app: &TestApp, user: &User, conversation: &Value, status: &str) -> Value {
+pub(super) async fn last_is(app: &TestApp, user: &User, conversation: &Value, status: &str) -> Value {
     eventually_asking(&format!("the answer is {status}"), async || {
         let last = said(app, user, conversation).await.pop()?;
         (last[2] == status).then_some(last)
@@ -79,7 +79,9 @@ async fn are_kept_when_the_upstream_breaks_off(setup: &Setup) {
 
 async fn are_kept_when_the_client_leaves(setup: &Setup) {
     let upstream = Upstream::start().await;
-    let app = setup.app_with(&upstream.settings("m")).await;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.push(("chat.resume_seconds", "0"));
+    let app = setup.app_with(&settings).await;
     let user = app.user().await;
     let conversation = create(&app, &user, json!({})).await;
     upstream.on("m", Script::stream(vec![sse(&chunk("so far")), Step::Hang]));

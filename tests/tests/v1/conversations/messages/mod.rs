@@ -1,6 +1,9 @@
 //! `/v1/conversations/{id}/messages`
 
+mod again;
 mod endings;
+mod resume;
+mod stop;
 
 use std::sync::Arc;
 
@@ -77,6 +80,9 @@ async fn are_answered_whole(setup: &Setup) {
         answer["usage"],
         json!({ "prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4 })
     );
+    let mut stored = answer.clone();
+    let context = stored.as_object_mut().unwrap().remove("context");
+    assert_eq!(context, Some(json!({ "messages": 1, "left_out": 0 })));
     let list = app
         .get(&format!("{}/messages", path(&conversation)))
         .by(&user)
@@ -89,7 +95,7 @@ async fn are_answered_whole(setup: &Setup) {
         (&json!("user"), &json!("hello there"), &json!("complete"))
     );
     assert_eq!((&question["model"], &question["usage"]), (&Value::Null, &Value::Null));
-    assert_eq!(list["data"][1], answer);
+    assert_eq!(list["data"][1], stored);
     let later = app.get(&path(&conversation)).by(&user).await.json();
     assert!(
         later["updated_at"].as_str() > conversation["updated_at"].as_str(),

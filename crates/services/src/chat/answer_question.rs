@@ -1,0 +1,319 @@
+//! What sending, editing and asking again have in common: a question of a conversation is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_domain::billing::Access;
+use anteroom_domain::chat::{
+    ChatRequest, Conversation, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn, Window, recall, title_of,
+    turn_budget,
+};
+use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
+use anteroom_ports::{Durability, StoreError, UnitOfWork};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::Chat;
+use super::complete_chat::{CHANNEL, ChatError};
+use super::drafts::Ending;
+use super::send_message::{MessageAnswer, SendMessageError};
+use super::write_answer::Answering;
+use crate::access::Principal;
+
+/// Which question.
+pub(super) enum Asked {
+    /// One that is new.
+    New(String),
+    /// The one that this message, the last one, is the answer to.
+    Again(MessageId),
+    /// This one, in other words; what came after it is taken back.
+    Edited(MessageId, String),
+}
+
+/// A question with what was said before it.
+struct Question {
+    /// Its message, where it has been said before.
+    id: Option<MessageId>,
+    content: String,
+    /// Newest first.
+    past: Vec<Message>,
+    /// How many there are, with those that are not in `past`.
+    past_count: i64,
+}
+
+/// More turns than any budget holds.
+const MAX_TURNS: i64 = 200;
+
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'a str,
+    content: &'a str,
+}
+
+impl Chat {
+    /// Claims the conversation, writes down the question, and answers it.
+    pub(super) async fn answer_question(
+        self: &Arc<Self>,
+        who: &Principal,
+        conversation_id: ConversationId,
+        asked: Asked,
+        stream: bool,
+        gone: CancellationToken,
+    ) -> Result<MessageAnswer, SendMessageError> {
+        let user = who.user().id;
+        let (conversation, question) = self.find_question(user, conversation_id, &asked).await?;
+        let access = self.access_of(who);
+        let model = self.model_of(who, &conversation, &access).await?;
+        let alias = self.check_model(&access, &model).await?;
+        let (turns, window) = self.window(&conversation, &alias, &question);
+        let request = compose(&conversation, &model, &turns)?;
+
+        let now = self.clock.now();
+        let message = |role, content: String, status, model| Message {
+            id: MessageId(self.ids.uuid()),
+            conversation_id: conversation.id,
+            role,
+            content,
+            status,
+            model,
+            usage: None,
+            created_at: now,
+        };
+        let content = question.content.clone();
+        let said =
+            matches!(asked, Asked::New(_)).then(|| message(Speaker::User, content, MessageStatus::Complete, None));
+        let answer = message(
+            Speaker::Assistant,
+            String::new(),
+            MessageStatus::InProgress,
+            Some(model),
+        );
+        // Before its row can be seen, so that whoever sees that can stop it.
+        let (opened, reader) = self.drafts.begin(answer, window, who.used_with());
+        let answer = &opened.draft.message;
+
+        // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let id = ReservationId(self.ids.uuid());
+        if !unit
+            .claim_conversation(user, conversation.id, id, now, self.leases.until(now))
+            .await?
+        {
+            return Err(SendMessageError::Busy);
+        }
+        self.check_room(&mut *unit, &conversation, &asked).await?;
+        let needs = self.needs(&access, &alias, &request);
+        let most_bytes = most_bytes(needs.worst.completion_tokens);
+        let call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        if let Some(said) = &said {
+            unit.insert_message(said).await?;
+        }
+        let replaces = take_back(&mut *unit, &conversation, &asked, &question).await?;
+        if conversation.title.is_none()
+            && let Some(title) = title_of(&question.content)
+        {
+            unit.name_conversation(conversation.id, &title).await?;
+        }
+        unit.insert_message(answer).await?;
+        unit.commit().await?;
+
+        let grace = if stream { self.options.resume } else { Duration::ZERO };
+        let draft = Arc::clone(&opened.draft);
+        let answering = Answering {
+            chat: Arc::clone(self),
+            call,
+            opened,
+            replaces,
+            most_bytes,
+        };
+        self.calls.spawn(answering.run(request, grace).in_current_span());
+        if stream {
+            let (out, events) = mpsc::channel(CHANNEL);
+            let feed = Arc::clone(self).feed(reader, who.clone(), out, gone.clone());
+            tokio::spawn(feed.in_current_span());
+            tokio::select! {
+                biased;
+                begun = draft.begun() => begun?,
+                () = gone.cancelled() => return Err(ChatError::ClientGone.into()),
+            }
+            return Ok(MessageAnswer::Stream(events));
+        }
+        let ended = tokio::select! {
+            biased;
+            ended = draft.ended() => ended,
+            () = gone.cancelled() => Ending::Failed(ChatError::ClientGone),
+        };
+        drop(reader);
+        match ended {
+            Ending::Complete(message) | Ending::Cancelled(message, ChatError::Stopped) => {
+                Ok(MessageAnswer::Whole(message, window))
+            }
+            Ending::Cancelled(_, e) | Ending::Failed(e) => Err(e.into()),
+        }
+    }
+
+    /// The conversation, and what is to be answered in it.
+    async fn find_question(
+        &self,
+        user: UserId,
+        id: ConversationId,
+        asked: &Asked,
+    ) -> Result<(Conversation, Question), SendMessageError> {
+        let mut reads = self.store.read().await?;
+        let conversation = reads.conversation(user, id).await?.ok_or(SendMessageError::NotFound)?;
+        let meant = match asked {
+            Asked::New(_) => None,
+            Asked::Again(answer) => Some((*answer, Speaker::Assistant)),
+            Asked::Edited(message, _) => Some((*message, Speaker::User)),
+        };
+        if let Some((message, role)) = meant {
+            let found = reads.message(user, id, message).await?;
+            found
+                .filter(|found| found.role == role)
+                .ok_or(SendMessageError::NoMessage)?;
+        }
+        let before = meant.map(|(message, _)| message);
+        let mut past = reads.recent_messages(user, id, before, MAX_TURNS).await?;
+        let mut past_count = reads.count_recent_messages(user, id, before).await?;
+        let (id, content) = match asked {
+            Asked::New(content) => (None, content.clone()),
+            Asked::Edited(message, content) => (Some(*message), content.clone()),
+            Asked::Again(_) => {
+                let at = past.iter().position(|m| m.role == Speaker::User);
+                let at = at.ok_or(SendMessageError::NoMessage)?;
+                let question = past.drain(..=at).next_back().ok_or(SendMessageError::NoMessage)?;
+                past_count -= i64::try_from(at).unwrap_or(0) + 1;
+                (Some(question.id), question.content)
+            }
+        };
+        let question = Question {
+            id,
+            content,
+            past,
+            past_count,
+        };
+        Ok((conversation, question))
+    }
+
+    /// What of the conversation the model is shown.
+    fn window(&self, conversation: &Conversation, alias: &ModelAlias, question: &Question) -> (Vec<Turn>, Window) {
+        let answer = alias.max_output_tokens.unwrap_or(self.options.max_output_tokens);
+        let instructions = conversation.instructions.as_deref();
+        let budget = turn_budget(self.options.memory_tokens, alias.context_window, answer, instructions);
+        let now = std::iter::once(Turn {
+            role: Speaker::User,
+            content: question.content.clone(),
+        });
+        let past = question.past.iter().map(|m| Turn {
+            role: m.role,
+            content: m.content.clone(),
+        });
+        let turns = recall(now.chain(past), budget);
+        let messages = i64::try_from(turns.len()).unwrap_or(i64::MAX);
+        let window = Window {
+            messages,
+            left_out: (question.past_count + 1 - messages).max(0),
+        };
+        (turns, window)
+    }
+
+    /// The conversation's model, else the first of the plan's that what the user asks with allows.
+    async fn model_of(
+        &self,
+        who: &Principal,
+        conversation: &Conversation,
+        access: &Access,
+    ) -> Result<String, SendMessageError> {
+        if let Some(model) = &conversation.model {
+            return Ok(model.clone());
+        }
+        let offered = self.offered().await.map_err(ChatError::from)?;
+        let models = access.plan.models_of(&offered);
+        models
+            .iter()
+            .find(|alias| who.allows(&alias.name))
+            .map(|alias| alias.name.clone())
+            .ok_or(SendMessageError::NoModel)
+    }
+
+    /// Whether there is room for one more question and its answer. The conversation is claimed, so nobody else adds any.
+    async fn check_room(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        conversation: &Conversation,
+        asked: &Asked,
+    ) -> Result<(), SendMessageError> {
+        // What is asked again or in other words adds nothing that would stay.
+        let (Some(most), Asked::New(_)) = (self.options.max_messages, asked) else {
+            return Ok(());
+        };
+        let count = unit.count_messages(conversation.user_id, conversation.id).await?;
+        if count + 2 > most {
+            return Err(SendMessageError::Full(most));
+        }
+        Ok(())
+    }
+}
+
+/// What is asked again or in other words takes something back: an edited message what came after it, at once; a new
+/// answer the old one, once it has come. Answers after which message that is.
+async fn take_back(
+    unit: &mut dyn UnitOfWork,
+    conversation: &Conversation,
+    asked: &Asked,
+    question: &Question,
+) -> Result<Option<MessageId>, SendMessageError> {
+    match asked {
+        Asked::New(_) => Ok(None),
+        Asked::Edited(message, content) => {
+            if !unit.edit_message(*message, content).await? {
+                return Err(SendMessageError::NoMessage);
+            }
+            unit.delete_messages_after(conversation.id, *message, None).await?;
+            Ok(None)
+        }
+        // Since it was read, another question may have been answered, or the answer taken back.
+        Asked::Again(answer) => {
+            let (user, id) = (conversation.user_id, conversation.id);
+            unit.message(user, id, *answer)
+                .await?
+                .ok_or(SendMessageError::NoMessage)?;
+            let later = unit.page_messages(user, id, Some(*answer), 1).await?;
+            if !later.is_empty() {
+                return Err(SendMessageError::NotLast);
+            }
+            Ok(question.id)
+        }
+    }
+}
+
+/// The longest text that may be kept of an answer: a provider that heeds its maximum stays far below it, since a token
+/// is seldom longer than a few bytes.
+fn most_bytes(tokens: i64) -> usize {
+    usize::try_from(tokens)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(64)
+        .max(65_536)
+}
+
+/// The request for the provider. It is always streamed, so that what has come can be kept when it breaks off.
+fn compose(conversation: &Conversation, model: &str, turns: &[Turn]) -> Result<ChatRequest, SendMessageError> {
+    let system = conversation.instructions.as_deref().map(|content| Said {
+        role: "system",
+        content,
+    });
+    let turns = turns.iter().map(|t| Said {
+        role: t.role.as_str(),
+        content: &t.content,
+    });
+    let messages: Vec<Said<'_>> = system.into_iter().chain(turns).collect();
+    let mut body = RawObject::default();
+    let built = body
+        .set("model", model)
+        .and_then(|()| body.set("messages", &messages))
+        .and_then(|()| body.set("stream", &true));
+    built.map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
+    Ok(ChatRequest::from_object(body).map_err(ChatError::from)?)
+}
