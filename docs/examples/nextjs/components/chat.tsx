@@ -28,6 +28,10 @@ function draft(role: Message["role"], content: string): Message {
   return { id: `draft-${++drafts}`, role, content, status, created_at: new Date().toISOString() };
 }
 
+/** Changes the last message, which is the answer. */
+const changed = (all: Message[], change: (message: Message) => Message) =>
+  all.map((message, index) => (index === all.length - 1 ? change(message) : message));
+
 export function Chat({ opened }: { opened: string | undefined }) {
   const [conversations, setConversations] = useState<Conversation[]>([]);
   const [more, setMore] = useState<string>();
@@ -59,21 +63,39 @@ export function Chat({ opened }: { opened: string | undefined }) {
     [fail],
   );
 
+  const answer = useCallback(
+    (change: (message: Message) => Message) => setMessages((all) => changed(all, change)),
+    [],
+  );
+
+  const show = useCallback(
+    (event: AnswerEvent) => {
+      if (event.type === "delta") answer((message) => ({ ...message, content: message.content + event.text }));
+      else answer(() => event.message);
+    },
+    [answer],
+  );
+
   const load = useCallback(
     async (id: string) => {
+      const control = new AbortController();
       try {
-        // An answer that a reload has cut is closed by the server within a second or two.
-        for (let tries = 0; tries < 5; tries++) {
-          const all = await anteroom.messages(id);
-          setMessages(all);
-          if (all.at(-1)?.status !== "in_progress") return;
-          await pause(800);
-        }
+        const all = await anteroom.messages(id);
+        setMessages(all);
+        const last = all.at(-1);
+        if (last?.status !== "in_progress") return;
+        // An answer goes on at the server for a while when its page is gone: this one takes it up.
+        setRunning(control);
+        for await (const event of anteroom.follow(id, last.id, control.signal)) show(event);
       } catch (thrown) {
+        if (control.signal.aborted) return;
+        answer((message) => (message.status === "in_progress" ? { ...message, status: "partial" } : message));
         fail(thrown);
+      } finally {
+        setRunning((current) => (current === control ? undefined : current));
       }
     },
-    [fail],
+    [answer, fail, show],
   );
 
   useEffect(() => {
@@ -97,15 +119,6 @@ export function Chat({ opened }: { opened: string | undefined }) {
     input.current?.focus();
   }
 
-  /** Changes the last message, which is the answer. */
-  const answer = (change: (message: Message) => Message) =>
-    setMessages((all) => all.map((message, index) => (index === all.length - 1 ? change(message) : message)));
-
-  function show(event: AnswerEvent) {
-    if (event.type === "delta") answer((message) => ({ ...message, content: message.content + event.text }));
-    else answer(() => event.message);
-  }
-
   async function say(content: string, control: AbortController) {
     let id = current;
     if (!id) {
@@ -120,11 +133,22 @@ export function Chat({ opened }: { opened: string | undefined }) {
         for await (const event of anteroom.say(id, content, control.signal)) show(event);
         return;
       } catch (thrown) {
-        // The answer that was just stopped is still being put away.
+        // The answer that was just left, or stopped, is still under way or being put away.
         const busy = thrown instanceof AnteroomError && thrown.code === "conversation_busy";
         if (!busy || tries === 3) throw thrown;
         await pause((thrown.retryAfter ?? 1) * 1000);
       }
+    }
+  }
+
+  /** Ends the answer; what came of it then comes as its last event. */
+  async function stop() {
+    try {
+      if (current) await anteroom.stop(current);
+      else running?.abort();
+    } catch (thrown) {
+      running?.abort();
+      fail(thrown);
     }
   }
 
@@ -243,7 +267,7 @@ export function Chat({ opened }: { opened: string | undefined }) {
             onKeyDown={onKey}
           />
           {running ? (
-            <button type="button" onClick={() => running.abort()}>
+            <button type="button" onClick={() => void stop()}>
               Stop
             </button>
           ) : (

@@ -62,11 +62,11 @@ export interface Entitlement {
   resets_at?: string;
 }
 
-/** What a streamed answer consists of. It ends with `completed`, or throws. */
+/** What a streamed answer consists of. It ends with `completed` or `cancelled`, or throws. */
 export type AnswerEvent =
   | { type: "started"; message: Message }
   | { type: "delta"; text: string }
-  | { type: "completed"; message: Message };
+  | { type: "completed" | "cancelled"; message: Message };
 
 export interface Page<T> {
   data: T[];
@@ -172,7 +172,10 @@ export class Anteroom {
     return all;
   }
 
-  /** Says something and gives the answer as it is made. Aborting `signal` ends it at the model within a second. */
+  /**
+   * Says something and gives the answer as it is made. Aborting `signal` only stops reading: the answer goes on for a
+   * while, and can be taken up with `follow`. `stop` ends it.
+   */
   async *say(conversation: string, content: string, signal: AbortSignal): AsyncGenerator<AnswerEvent> {
     const response = await this.transport.send(`/v1/conversations/${encodeURIComponent(conversation)}/messages`, {
       method: "POST",
@@ -180,13 +183,28 @@ export class Anteroom {
       body: JSON.stringify({ content, stream: true }),
       signal,
     });
+    yield* this.answer(response);
+  }
+
+  /** Takes up an answer from its beginning, and follows it to its end. */
+  async *follow(conversation: string, message: string, signal: AbortSignal): AsyncGenerator<AnswerEvent> {
+    const path = `/v1/conversations/${encodeURIComponent(conversation)}/messages/${encodeURIComponent(message)}/stream`;
+    yield* this.answer(await this.transport.send(path, { headers: { accept: "text/event-stream" }, signal }));
+  }
+
+  /** Ends the answer that is under way, if one is; whoever reads it is told what came of it. */
+  stop(conversation: string): Promise<unknown> {
+    return this.json("POST", `/v1/conversations/${encodeURIComponent(conversation)}/stop`);
+  }
+
+  private async *answer(response: Response): AsyncGenerator<AnswerEvent> {
     if (!response.ok || !response.body) throw await readError(response);
     for await (const { event, data } of readEvents(response.body)) {
       const payload = JSON.parse(data) as { message: Message; text: string; problem: unknown };
       if (event === "message.started") yield { type: "started", message: payload.message };
       if (event === "message.delta") yield { type: "delta", text: payload.text };
-      if (event === "message.completed") {
-        yield { type: "completed", message: payload.message };
+      if (event === "message.completed" || event === "message.cancelled") {
+        yield { type: event === "message.completed" ? "completed" : "cancelled", message: payload.message };
         return;
       }
       if (event === "error") throw toError(0, payload.problem);

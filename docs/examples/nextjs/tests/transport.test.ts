@@ -137,6 +137,11 @@ test("a stream that breaks off is an error, and so is one with an error event", 
     "delta",
     "completed",
   ]);
+  assert.deepEqual(await run(`${started}id: 3\nevent: message.cancelled\ndata: {"message":{}}\n\n`), [
+    "started",
+    "delta",
+    "cancelled",
+  ]);
   assert.deepEqual(await run(`${started}event: error\ndata: {"problem":{"status":502,"code":"upstream_error"}}\n\n`), [
     "started",
     "delta",
