@@ -78,11 +78,6 @@ pub struct Access {
 }
 
 impl Access {
-    /// The sessions beside which keys open things.
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
     /// Puts the context together.
     #[expect(clippy::too_many_arguments, reason = "each is a port or a context of its own")]
     pub fn new(

@@ -305,7 +305,7 @@ impl Drafts {
                     draft.followed_elsewhere();
                 }
             }
-            Change::SessionEnded(_) | Change::User(_) | Change::Unknown => {}
+            Change::SessionEnded(_) | Change::User(_) | Change::Models | Change::Unknown => {}
         }
     }
 
