@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use anteroom_domain::chat::{Conversation, Message, Outcome, StoredAlias, TokenUsage};
+use anteroom_domain::chat::{Conversation, Message, Original, Outcome, StoredAlias, TokenUsage};
 use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -170,6 +171,18 @@ pub struct ChatCall {
     pub model: String,
     /// The request's bytes, as they are to travel.
     pub body: Bytes,
+    /// What the caller said, where that was in another dialect. A provider that speaks it may be told this instead; model
+    /// and maximum are the body's all the same. It then hands its own words on, see [`OWN_WORDS`].
+    ///
+    /// [`OWN_WORDS`]: anteroom_domain::chat::OWN_WORDS
+    pub original: Option<Arc<Original>>,
+}
+
+impl ChatCall {
+    /// What of the original is lost on a provider that is told the body.
+    pub fn lost(&self) -> Vec<String> {
+        self.original.as_ref().map(|said| said.lost.clone()).unwrap_or_default()
+    }
 }
 
 /// A whole answer.

@@ -412,6 +412,7 @@ mod tests {
             request_id: RequestId(Uuid::nil()),
             model: "m".into(),
             body: Bytes::from_static(b"{}"),
+            original: None,
         }
     }
 

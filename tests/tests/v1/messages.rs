@@ -24,6 +24,7 @@ on_every_store![
     takes_no_answer_that_is_none,
     hangs_up_when_nobody_listens,
     estimates_tokens,
+    keeps_what_only_anthropic_understands,
 ];
 
 const PATH: &str = "/v1/messages";
@@ -552,4 +553,121 @@ async fn estimates_tokens(setup: &Setup) {
     body["container"] = "c".into();
     let refused = app.post("/v1/messages/count_tokens").by(&user).json(&body).await;
     is_anthropics(&refused.refused(400, "unsupported_parameter"), "invalid_request_error");
+}
+
+/// The server of Anthropic's own API, offered as `own`; and one that knows OpenAI's only, as `other`.
+fn both_kinds(own: &Upstream, other: &Upstream) -> Vec<(&'static str, String)> {
+    let providers = format!(
+        r#"[{{ name = "a", kind = "anthropic", base_url = "{}", api_key_variable = "A_KEY" }}, {{ name = "o", kind = "openai", base_url = "{}", api_key_variable = "O_KEY" }}]"#,
+        own.url, other.url
+    );
+    let aliases = r#"[{ name = "own", targets = [{ provider = "a", model = "claude-x" }] }, { name = "other", targets = [{ provider = "o", model = "gpt-x" }] }]"#;
+    vec![
+        ("ai.providers", providers),
+        ("ai.aliases", aliases.to_owned()),
+        ("ai.retries", "0".to_owned()),
+        ("billing.plans", plans_with_limit(100).replace("\"first\"", "\"all\"")),
+        ("A_KEY", "key-of-anthropics-0123456789".to_owned()),
+        ("O_KEY", "key-of-openais-0123456789".to_owned()),
+    ]
+}
+
+/// What Anthropic answers, as it stands on the wire: thought with its signature, hidden thought, and a call.
+const OWN_EVENTS: [&str; 13] = [
+    r#"{"type":"message_start","message":{"id":"msg_up","type":"message","role":"assistant","model":"claude-x-1","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":9,"cache_creation_input_tokens":4,"output_tokens":1}}}"#,
+    r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"h\u006d \/"}}"#,
+    r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQBCgIYAhIM+/=="}}"#,
+    r#"{"type":"content_block_stop","index":0}"#,
+    r#"{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"EmwKAhgB"}}"#,
+    r#"{"type":"content_block_stop","index":1}"#,
+    r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"toolu_1","name":"weather","input":{}}}"#,
+    r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"c\": 1.50"}}"#,
+    r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"}"}}"#,
+    r#"{"type":"content_block_stop","index":2}"#,
+    r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":9,"output_tokens":7}}"#,
+    r#"{"type":"message_stop"}"#,
+];
+
+async fn keeps_what_only_anthropic_understands(setup: &Setup) {
+    let (own, other) = (Upstream::start().await, Upstream::start().await);
+    let settings = both_kinds(&own, &other);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    let said = |model: &str, more: &str, messages: &str| {
+        format!(
+            r#"{{"model":"{model}","max_tokens":5000,"top_k":5,"thinking":{{"type":"enabled","budget_tokens":2048}},"system":[{{"type":"text","text":"s","cache_control":{{"type":"ephemeral"}}}}],"tools":[{{"cache_control":{{"ttl":"1h","type":"ephemeral"}},"name":"weather","input_schema":{{"type":"object"}}}}]{more},"messages":{messages}}}"#
+        )
+    };
+    let ask = |body: String| {
+        app.post(PATH)
+            .by(&user)
+            .header("content-type", "application/json")
+            .body(body)
+    };
+    let event = |data: &&str| {
+        let name = serde_json::from_str::<Value>(data).unwrap()["type"].clone();
+        Step::Chunk(format!("event: {}\ndata: {data}\n\n", name.as_str().unwrap()).into())
+    };
+    let mut steps: Vec<Step> = OWN_EVENTS.iter().map(event).collect();
+    steps.push(Step::End);
+    own.on("claude-x", Script::stream(steps));
+    let first = r#"[{"role":"user","content":"Rain?"}]"#;
+    let mut stream = ask(said("own", r#","stream":true,"x_new":1"#, first)).stream().await;
+    assert_eq!(stream.headers["anteroom-dropped-parameters"], "x_new");
+    let events = stream.rest().await;
+    let data: Vec<&str> = events.iter().map(|e| e.data.as_str()).collect();
+    assert_eq!(data, OWN_EVENTS);
+    stream.logged(&["chat.call.ended"]).await;
+    let ended = logs::of_request(&stream.request_id).remove(0);
+    // Anthropic counts beside the prompt what it writes to its cache.
+    assert_eq!(
+        (&ended.fields["prompt_tokens"], &ended.fields["completion_tokens"]),
+        (&"13".to_owned(), &"7".to_owned())
+    );
+    assert_eq!(own.last().path, "/v1/messages");
+
+    // The next turn gives the blocks back, and the tool's result.
+    let turns = r#"[{"role":"user","content":"Rain?"},{"role":"assistant","content":[{"type":"thinking","thinking":"h\u006d \/","signature":"EqQBCgIYAhIM+/=="},{"type":"redacted_thinking","data":"EmwKAhgB"},{"type":"tool_use","id":"toolu_1","name":"weather","input":{"c": 1.50}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","is_error":false,"content":"rain","cache_control":{"type":"ephemeral"}}]}]"#;
+    let message = r#"{"id":"msg_2","type":"message","role":"assistant","model":"claude-x-1","content":[{"type":"text","text":"Yes.", "citations":null}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":9,"output_tokens":2}}"#;
+    own.on("claude-x", Script::json(message));
+    let answer = ask(said("own", "", turns))
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await;
+    assert_eq!(answer.text(), message);
+    assert_eq!(answer.header("anteroom-dropped-parameters"), None);
+    let sent = String::from_utf8(own.last().body).unwrap();
+    let expected = said("claude-x", "", turns);
+    assert_eq!(
+        sent,
+        format!("{},\"stream\":false}}", expected.strip_suffix('}').unwrap())
+    );
+
+    // Whoever does not understand it is not told, and the caller is.
+    other.on("gpt-x", Script::json(&completion("Yes.")));
+    let answer = ask(said("other", "", turns))
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await;
+    assert_eq!(answer.json()["content"][0]["text"], "Yes.");
+    let dropped = answer.header("anteroom-dropped-parameters").unwrap();
+    assert_eq!(
+        dropped,
+        "top_k, cache_control, messages.content.thinking, tools.cache_control"
+    );
+    let sent = String::from_utf8(other.last().body).unwrap();
+    assert!(
+        !sent.contains("cache_control") && !sent.contains("EqQB") && !sent.contains("anteroom"),
+        "{sent}"
+    );
+
+    // A stream that breaks off ends in the surface's words.
+    let mut steps: Vec<Step> = OWN_EVENTS[..3].iter().map(event).collect();
+    steps.push(Step::Cut);
+    own.on("claude-x", Script::stream(steps));
+    let events = ask(said("own", r#","stream":true"#, first)).stream().await.rest().await;
+    assert_eq!(names(&events)[3..], ["error"]);
+    assert_eq!(events[3].json()["error"]["code"], "upstream_unreachable");
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod events;
+mod original;
 mod request;
 
 use std::fmt;
@@ -81,13 +82,16 @@ impl Anthropic {
 
     /// The request for the server, and what it cannot be told.
     fn request(&self, call: &ChatCall, streamed: bool) -> Result<(Request, Vec<String>), ProviderError> {
-        let (mut body, dropped) = request::translate(call, self.max_tokens)?;
-        body["stream"] = streamed.into();
+        let (body, dropped) = if let Some(said) = original::of(call) {
+            (original::body(said, call, streamed)?, Vec::new())
+        } else {
+            let (mut body, dropped) = request::translate(call, self.max_tokens)?;
+            body["stream"] = streamed.into();
+            (Bytes::from(body.to_string()), dropped)
+        };
         let accept = if streamed { EVENT_STREAM } else { JSON };
         let url = below(&self.base, "/messages");
-        let request = self
-            .transport
-            .post(url, self.headers.clone(), Bytes::from(body.to_string()), accept)?;
+        let request = self.transport.post(url, self.headers.clone(), body, accept)?;
         Ok((request, dropped))
     }
 
@@ -133,13 +137,20 @@ impl ChatModel for Anthropic {
             self.transport.read(response).await
         };
         let body = flow::whole(&self.timeouts, answer).await?;
-        let reply = answer::reply(&body, self.clock.now().as_second(), self.transport.redactor())?;
+        let redactor = self.transport.redactor();
+        let mut reply = answer::reply(&body, self.clock.now().as_second(), redactor)?;
+        if original::of(&call).is_some()
+            && let Ok(own) = std::str::from_utf8(&body)
+        {
+            reply.body = original::beside(&reply.body, own.trim(), redactor);
+        }
         Ok(ChatReply { dropped, ..reply })
     }
 
     async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
         let (request, dropped) = self.request(&call, true)?;
-        let events = Events::new(call.model, self.clock.now().as_second());
+        let own_words = original::of(&call).is_some();
+        let events = Events::new(call.model, self.clock.now().as_second(), own_words);
         let redactor = Arc::clone(self.transport.redactor());
         let events = flow::stream(&self.timeouts, self.transport.open(request), events, redactor).await?;
         Ok(ChatStream { events, dropped })

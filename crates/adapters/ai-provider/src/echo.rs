@@ -98,7 +98,11 @@ impl ChatModel for Echo {
         let answer = self.answer(&call)?;
         let words = u32::try_from(answer.words).unwrap_or(u32::MAX);
         pause(self.delay.saturating_mul(words)).await;
-        Ok(answer.whole())
+        let dropped = call.lost();
+        Ok(ChatReply {
+            dropped,
+            ..answer.whole()
+        })
     }
 
     async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
@@ -118,7 +122,7 @@ impl ChatModel for Echo {
                 Some((Ok(event), (answer, number + 1, begin)))
             },
         ));
-        let dropped = Vec::new();
+        let dropped = call.lost();
         Ok(ChatStream { events, dropped })
     }
 }
@@ -365,6 +369,7 @@ mod tests {
             request_id: RequestId("018f0000-0000-7000-8000-000000000001".parse().unwrap()),
             model: MODEL.to_owned(),
             body: Bytes::from(body.to_string()),
+            original: None,
         }
     }
 

@@ -108,18 +108,21 @@ impl ChatModel for OpenAiCompatible {
     }
 
     async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError> {
+        let dropped = call.lost();
         let answer = self.post("/chat/completions", &call.model, call.body);
-        view::reply(flow::whole(&self.timeouts, answer).await?, self.transport.redactor())
+        let reply = view::reply(flow::whole(&self.timeouts, answer).await?, self.transport.redactor())?;
+        Ok(ChatReply { dropped, ..reply })
     }
 
     async fn stream(&self, call: ChatCall) -> Result<ChatStream, ProviderError> {
         let url = self.endpoint.of_model(&call.model, "/chat/completions");
         let headers = self.endpoint.headers();
+        let dropped = call.lost();
         let request = self.transport.post(url, headers, call.body, EVENT_STREAM)?;
         let (opening, redactor) = (self.transport.open(request), Arc::clone(self.transport.redactor()));
         Ok(ChatStream {
             events: flow::stream(&self.timeouts, opening, Chunks, redactor).await?,
-            dropped: Vec::new(),
+            dropped,
         })
     }
 }

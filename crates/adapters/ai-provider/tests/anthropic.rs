@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anteroom_ai_provider::{Anthropic, AnthropicOptions, Timeouts};
 use anteroom_contract::chat_model::{ANSWER, ARGUMENTS, FAILURE, KEY, Scene, USAGE};
-use anteroom_domain::chat::TokenUsage;
+use anteroom_domain::chat::{Dialect, Original, RawObject, TokenUsage};
 use anteroom_ports::ChatModel as _;
-use anteroom_ports::chat::{ChatEvent, ProviderErrorKind};
+use anteroom_ports::chat::{ChatCall, ChatEvent, ProviderErrorKind};
 use anteroom_testkit::FixedClock;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -452,4 +452,105 @@ async fn a_key_in_an_answer_is_redacted() {
         })
         .collect();
     assert!(shown.concat().contains("it is [redacted]") && !shown.concat().contains(KEY));
+}
+
+/// A call that was said in Anthropic's words: the chat completion that it became, and itself.
+fn said(completion: &str, original: &str) -> ChatCall {
+    let original = Original {
+        dialect: Dialect::AnthropicMessages,
+        body: RawObject::parse(original.as_bytes()).unwrap(),
+        lost: vec!["top_k".to_owned()],
+    };
+    ChatCall {
+        original: Some(Arc::new(original)),
+        ..call(completion.to_owned())
+    }
+}
+
+const ODD: &str = r#"{"top_k":5,"model":"alias","system":[{"cache_control":{"type":"ephemeral"},"text":"s","type":"text"}],"max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":4000},"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"h\u006d","signature":"c2ln+/="},{"type":"tool_use","id":"t","name":"f","input":{"z":1.50, "a":12345678901234567890}}]}]}"#;
+
+#[tokio::test]
+async fn what_was_said_in_its_own_words_arrives_as_it_was_said() {
+    let upstream = Upstream::start(|_| vec![answer(200, &message(&json!([]), "end_turn").to_string())]).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let sent = async |completion: &str| {
+        let reply = model.complete(said(completion, ODD)).await.unwrap();
+        assert!(reply.dropped.is_empty(), "nothing is lost");
+        let request = upstream.seen().requests.pop().unwrap();
+        String::from_utf8(request.body).unwrap()
+    };
+    let expected = ODD.replace(r#""alias""#, r#""m""#);
+    let expected = format!(r#"{},"stream":false}}"#, expected.strip_suffix('}').unwrap());
+    assert_eq!(sent(r#"{"messages":[],"max_completion_tokens":9000}"#).await, expected);
+    // A smaller answer than was asked for, by the model's own maximum.
+    let smaller = expected.replace("9000", "2000").replace("4000", "1999");
+    assert_eq!(
+        sent(r#"{"messages":[],"max_completion_tokens":9000,"max_tokens":2000}"#).await,
+        smaller
+    );
+    let small = sent(r#"{"messages":[],"max_tokens":1024}"#).await;
+    assert!(!small.contains(r#""budget_tokens""#), "{small}");
+    // Whoever does not speak it says what is lost.
+    let upstream = Upstream::start(|_| vec![answer(200, r#"{"choices":[]}"#)]).await;
+    let openai = crate::model(&upstream.base_url, KEY);
+    assert_eq!(openai.complete(said("{}", ODD)).await.unwrap().dropped, ["top_k"]);
+}
+
+#[tokio::test]
+async fn an_answer_brings_its_own_words_along_for_those_who_speak_them() {
+    let own = format!(
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"x","content":[{{"type":"thinking","thinking":"","signature":"s{KEY}"}},{{"type":"tool_use","id":"t","name":"f","input":{{"z":1.50 }}}}],"stop_reason":"tool_use","usage":{{"input_tokens":1,"output_tokens":2}}}}"#
+    );
+    let whole = own.clone();
+    let upstream = Upstream::start(move |_| vec![answer(200, &whole)]).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let reply = model.complete(said("{}", ODD)).await.unwrap();
+    let body = RawObject::parse(&reply.body).unwrap();
+    let clean = own.replace(KEY, "[redacted]");
+    assert_eq!(
+        body.get("anteroom").unwrap().get(),
+        format!(r#"{{"anthropic":{clean}}}"#)
+    );
+    assert!(body.get("choices").is_some());
+    let plain = model.complete(call("{}")).await.unwrap();
+    assert!(RawObject::parse(&plain.body).unwrap().get("anteroom").is_none());
+}
+
+#[tokio::test]
+async fn a_streams_own_events_come_along_in_their_order() {
+    let own = [
+        r#"{"type":"message_start","message":{"id":"m","model":"x","usage":{"input_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"d"}}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+        r#"{"type":"something_new", "n":1.50}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"hi"}}"#,
+        r#"{"type":"content_block_stop","index":2}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+        r#"{"type":"message_stop"}"#,
+    ];
+    let mut steps = vec![head(), ping()];
+    steps.extend(own.iter().map(|event| body(&format!("data: {event}\n\n"))));
+    steps.push(end());
+    let upstream = Upstream::start(move |_| steps.clone()).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let chunks = datas(model.stream(said("{}", ODD)).await.unwrap()).await;
+    let mut told = Vec::new();
+    for chunk in &chunks {
+        if let Some(beside) = RawObject::parse(chunk).unwrap().get("anteroom") {
+            let beside = RawObject::parse(beside.get().as_bytes()).unwrap();
+            let events: Vec<Box<serde_json::value::RawValue>> = beside.read("anthropic").unwrap().unwrap();
+            told.extend(events.iter().map(|event| event.get().to_owned()));
+        }
+    }
+    assert_eq!(told, own);
+    let plain = datas(model.stream(call("{}")).await.unwrap()).await;
+    assert!(
+        plain
+            .iter()
+            .all(|chunk| RawObject::parse(chunk).unwrap().get("anteroom").is_none())
+    );
 }

@@ -61,6 +61,7 @@ impl embedder::Bench for Alone {
             request_id,
             model,
             body,
+            ..
         } = call(body);
         EmbedCall {
             request_id,

@@ -48,6 +48,7 @@ fn call(body: impl Into<Bytes>) -> ChatCall {
         request_id: RequestId(Uuid::nil()),
         model: "m".to_owned(),
         body: body.into(),
+        original: None,
     }
 }
 

@@ -137,6 +137,7 @@ impl embedder::Bench for VectorStage {
             request_id,
             model,
             body,
+            ..
         } = call(body);
         EmbedCall {
             request_id,

@@ -1,9 +1,11 @@
 //! The little that Anteroom reads of a chat completion request; everything else travels untouched.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{EndUser, InvalidObject, ModelAlias, RawObject, Target, TokenUsage, end_user, estimate_tokens};
+use super::{EndUser, InvalidObject, ModelAlias, Original, RawObject, Target, TokenUsage, end_user, estimate_tokens};
 
 /// A chat completion request: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct ChatRequest {
     pub choices: i64,
     /// An upper estimate of the prompt's tokens.
     pub prompt_estimate: i64,
+    /// What the caller said, where that was in another dialect.
+    pub original: Option<Arc<Original>>,
 }
 
 /// Why a request cannot be understood, and which parameter is at fault.
@@ -157,7 +161,16 @@ impl ChatRequest {
             max_tokens,
             choices,
             prompt_estimate,
+            original: None,
         })
+    }
+
+    /// The same, made of what was said in another dialect. That may be longer, and one of the two is sent.
+    #[must_use]
+    pub fn said_as(mut self, original: Original) -> Self {
+        self.prompt_estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
+        self.original = Some(Arc::new(original));
+        self
     }
 
     /// The bytes for a target: the same, but for its own name of the model, the most that it may answer with, who asks, and
@@ -315,6 +328,19 @@ mod tests {
         assert_eq!(worst_output(none, Some(9000)), 9000);
         let request = parse(none).unwrap();
         assert!(request.worst_case(&ModelAlias::plain("p", "m"), 1).prompt_tokens > 0);
+    }
+
+    #[test]
+    fn the_longer_of_what_was_said_and_what_was_made_of_it_is_reserved() {
+        let made = parse(r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#).unwrap();
+        let said = |content: &str| Original {
+            dialect: crate::chat::Dialect::AnthropicMessages,
+            body: RawObject::parse(format!(r#"{{"messages":"{content}"}}"#).as_bytes()).unwrap(),
+            lost: Vec::new(),
+        };
+        let estimate = made.prompt_estimate;
+        assert_eq!(made.clone().said_as(said("")).prompt_estimate, estimate);
+        assert!(made.said_as(said(&"x".repeat(2000))).prompt_estimate >= 1000);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Chat {
             request_id: call.request_id,
             model: target.model.clone(),
             body: request.upstream_body(&call.alias, target, user).into(),
+            original: request.original.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom_domain::ReservationId;
-use anteroom_domain::chat::{ChatRequest, InvalidRequest, Outcome, Target};
+use anteroom_domain::chat::{ChatRequest, InvalidRequest, Original, Outcome, Target};
 use anteroom_domain::protection::CallRates;
 use anteroom_ports::Durability;
 use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatReply, ProviderError};
@@ -103,7 +103,28 @@ impl Chat {
         body: &[u8],
         gone: CancellationToken,
     ) -> Result<ChatAnswer, ChatError> {
-        let request = ChatRequest::parse(body)?;
+        self.complete(who, ChatRequest::parse(body)?, gone).await
+    }
+
+    /// The same for a completion that was made of what the caller said in another dialect. A provider that speaks it is
+    /// told the original.
+    pub async fn complete_translated(
+        self: &Arc<Self>,
+        who: &Principal,
+        body: &[u8],
+        original: Original,
+        gone: CancellationToken,
+    ) -> Result<ChatAnswer, ChatError> {
+        self.complete(who, ChatRequest::parse(body)?.said_as(original), gone)
+            .await
+    }
+
+    async fn complete(
+        self: &Arc<Self>,
+        who: &Principal,
+        request: ChatRequest,
+        gone: CancellationToken,
+    ) -> Result<ChatAnswer, ChatError> {
         let access = self.access_of(who);
         let alias = self.check_model(&access, &request.model).await?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use anteroom_ports::chat::{ChatEvent, ProviderError, ProviderErrorKind};
 
 use super::answer::{Spent, finish_reason};
+use super::original;
 use crate::shared::failure;
 use crate::shared::flow::Reader;
 use crate::shared::redact::Redactor;
@@ -15,6 +16,9 @@ use crate::translate::answer::{Delta, Head};
 
 /// The longest block of thought that is kept to be handed on whole.
 const MAX_THOUGHT: usize = 4 * 1024 * 1024;
+
+/// The most bytes of events that are held until there is something to say.
+const MAX_HELD: usize = 64 * 1024;
 
 /// A stream's state.
 pub(super) struct Events {
@@ -25,6 +29,8 @@ pub(super) struct Events {
     calls: usize,
     stop_reason: Option<String>,
     spent: Spent,
+    /// The events since the last chunk as they came, where the caller speaks this API's words.
+    held: Option<String>,
 }
 
 /// A block that is under way.
@@ -38,7 +44,8 @@ enum Block {
 }
 
 impl Events {
-    pub(super) fn new(model: String, created: i64) -> Self {
+    /// With `own_words` chunks bring the events that they were made of along.
+    pub(super) fn new(model: String, created: i64, own_words: bool) -> Self {
         Self {
             head: Head {
                 id: String::new(),
@@ -50,12 +57,30 @@ impl Events {
             calls: 0,
             stop_reason: None,
             spent: Spent::default(),
+            held: own_words.then(String::new),
         }
     }
 
     fn chunk(&mut self, mut delta: Delta, redactor: &Redactor) -> ChatEvent {
         delta.first = !std::mem::replace(&mut self.begun, true);
-        self.head.chunk(delta, redactor)
+        let mut chunk = self.head.chunk(delta, redactor);
+        if let (Some(held), ChatEvent::Chunk(chunk)) = (&mut self.held, &mut chunk)
+            && !held.is_empty()
+        {
+            chunk.data = original::beside(&chunk.data, &format!("[{held}]"), redactor);
+            held.clear();
+        }
+        chunk
+    }
+
+    /// Keeps an event for the next chunk. Whether there has to be one now.
+    fn hold(&mut self, event: &str) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        if !held.is_empty() {
+            held.push(',');
+        }
+        held.push_str(event);
+        held.len() > MAX_HELD
     }
 
     /// An error in the stream. Before anything was said it is the same as one with a status.
@@ -183,6 +208,8 @@ impl Reader for Events {
             return Err(failure::protocol("an event without a type"));
         };
         let index = data["index"].as_u64().unwrap_or(0);
+        // An error ends the stream in words of its caller's surface.
+        let full = !matches!(kind, "error" | "ping") && self.hold(&event.data);
         let delta = match kind {
             "message_start" => {
                 self.started(&data["message"]);
@@ -212,7 +239,7 @@ impl Reader for Events {
             // `ping`, and what may be added: "your code should handle unknown event types gracefully".
             _ => None,
         };
-        if let Some(delta) = delta {
+        if let Some(delta) = delta.or_else(|| (full && kind != "message_stop").then(Delta::default)) {
             let chunk = self.chunk(delta, redactor);
             out.push_back(chunk);
         }

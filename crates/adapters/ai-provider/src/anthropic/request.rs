@@ -64,7 +64,7 @@ const SAMPLING: [&str; 9] = [
 const BOTH: [&str; 2] = ["claude-sonnet-4-6", "claude-opus-4-6"];
 
 /// The least that such a model can be told to think, in tokens.
-const LEAST_BUDGET: u32 = 1024;
+pub(super) const LEAST_BUDGET: u32 = 1024;
 
 fn is_one_of(model: &str, names: &[&str]) -> bool {
     names.iter().any(|name| model.starts_with(name))
@@ -97,7 +97,7 @@ pub(super) fn translate(call: &ChatCall, assumed_max: u32) -> Result<(Value, Vec
     if let Some(user) = ask.take::<String>("user", "a text")? {
         body["metadata"] = json!({ "user_id": user });
     }
-    Ok((body, ask.dropped()))
+    Ok((body, [call.lost(), ask.dropped()].concat()))
 }
 
 fn sampling(body: &mut Value, ask: &mut Ask, model: &str) -> Result<(), ProviderError> {

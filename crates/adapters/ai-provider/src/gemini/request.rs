@@ -71,7 +71,7 @@ pub(super) fn translate(call: &ChatCall) -> Result<(Value, Vec<String>), Provide
     if config.as_object().is_some_and(|members| !members.is_empty()) {
         body["generationConfig"] = config;
     }
-    Ok((body, ask.dropped()))
+    Ok((body, [call.lost(), ask.dropped()].concat()))
 }
 
 fn config(ask: &mut Ask, older: bool) -> Result<Value, ProviderError> {

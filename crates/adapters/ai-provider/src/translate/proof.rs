@@ -24,6 +24,7 @@ pub(crate) fn call(model: &str, with: &Value) -> ChatCall {
         request_id: RequestId(Uuid::nil()),
         model: model.to_owned(),
         body: Bytes::from(body.to_string()),
+        original: None,
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use anteroom_domain::chat::RawObject;
+use anteroom_domain::chat::{Original, RawObject};
 use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -33,6 +33,8 @@ const MOST_DROPPED: usize = 32;
 pub(crate) enum Fate {
     /// It is said in the chat completion, or in the answer.
     Mapped,
+    /// A provider that speaks the surface's own dialect is told it. Elsewhere it is left out, and named.
+    Native,
     /// It is left out, and named in the answer's header.
     Dropped,
     /// The request is refused, and told why.
@@ -63,9 +65,18 @@ impl Dropped {
     }
 }
 
+/// What of a request is not said in the chat completion.
+#[derive(Debug, Default)]
+struct Unsaid {
+    /// Nobody is told.
+    dropped: Dropped,
+    /// Only a provider that speaks the surface's own dialect is told.
+    lost: Dropped,
+}
+
 /// Goes through the parameters of a request: what is refused ends it, what is dropped is noted.
-fn sort(request: &RawObject, table: &Table) -> Result<Dropped, Refusal> {
-    let mut dropped = Dropped::default();
+fn sort(request: &RawObject, table: &Table) -> Result<Unsaid, Refusal> {
+    let mut unsaid = Unsaid::default();
     for key in request.keys() {
         if request.get(key).is_some_and(|raw| raw.get() == "null") {
             continue;
@@ -73,24 +84,29 @@ fn sort(request: &RawObject, table: &Table) -> Result<Dropped, Refusal> {
         match table.iter().find(|(name, _)| *name == key) {
             Some((_, Fate::Mapped)) => {}
             Some((_, Fate::Refused(why))) => return Err(Refusal::unsupported(key, *why)),
-            Some((_, Fate::Dropped)) | None => dropped.note(key),
+            Some((_, Fate::Native)) => unsaid.lost.note(key),
+            Some((_, Fate::Dropped)) | None => unsaid.dropped.note(key),
         }
     }
-    Ok(dropped)
+    Ok(unsaid)
 }
 
 /// A request, said as a chat completion.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
     body: RawObject,
-    /// What could not be said.
+    /// What nobody is told.
     pub(crate) dropped: Dropped,
+    /// What was said, for a provider that speaks the surface's own dialect.
+    original: Option<Original>,
 }
 
 impl Call {
     fn new(dropped: Dropped) -> Self {
-        let body = RawObject::default();
-        Self { body, dropped }
+        Self {
+            dropped,
+            ..Self::default()
+        }
     }
 
     fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
@@ -162,8 +178,14 @@ pub(crate) async fn relay(
     let (gone, watch) = api.watchers.watch(request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let body = call.bytes();
+    let original = call.original;
     let answer = api
-        .run(async move { chat.complete_chat(&who, &body, gone).await })
+        .run(async move {
+            match original {
+                Some(said) => chat.complete_translated(&who, &body, said, gone).await,
+                None => chat.complete_chat(&who, &body, gone).await,
+            }
+        })
         .await?;
     let (answer, theirs, rates) = match answer {
         ChatAnswer::Whole { body, dropped, rates } => {
@@ -329,7 +351,7 @@ mod tests {
             ("top_k", Fate::Dropped),
             ("container", Fate::Refused("there are none here")),
         ];
-        let of = |text: &str| sort(&RawObject::parse(text.as_bytes()).unwrap(), TABLE);
+        let of = |text: &str| sort(&RawObject::parse(text.as_bytes()).unwrap(), TABLE).map(|unsaid| unsaid.dropped);
         assert_eq!(of(r#"{"model":1}"#).unwrap().header(), None);
         assert_eq!(
             of(r#"{"top_k":1,"model":1,"x_new":{}}"#).unwrap().header().as_deref(),
@@ -370,6 +392,11 @@ mod tests {
             };
             assert_eq!(documented("mapped"), of(|fate| *fate == Fate::Mapped), "{title}");
             assert_eq!(documented("dropped"), of(|fate| *fate == Fate::Dropped), "{title}");
+            if section.contains("\n- native: ") {
+                assert_eq!(documented("native"), of(|fate| *fate == Fate::Native), "{title}");
+            } else {
+                assert!(of(|fate| *fate == Fate::Native).is_empty(), "{title}");
+            }
             assert_eq!(
                 documented("refused"),
                 of(|fate| matches!(fate, Fate::Refused(_))),

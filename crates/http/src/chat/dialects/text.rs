@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::canonical::{Content, Message};
 use super::reader::Part;
-use super::{Call, Dialect, Dropped, Fate, Refusal, Table, sort};
+use super::{Call, Dialect, Fate, Refusal, Table, sort};
 use crate::problem::Problem;
 use crate::sse;
 
@@ -39,7 +39,7 @@ pub(crate) const PARAMETERS: &Table = &[
 /// Reads a request.
 pub(crate) fn read(bytes: &[u8]) -> Result<Call, Refusal> {
     let root = Part::root(bytes)?;
-    let dropped: Dropped = sort(root.members(), PARAMETERS)?;
+    let dropped = sort(root.members(), PARAMETERS)?.dropped;
     if root.read("echo", "true or false")?.unwrap_or(false) {
         return Err(Refusal::unsupported("echo", CHAT_ONLY));
     }

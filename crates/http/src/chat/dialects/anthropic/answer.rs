@@ -1,6 +1,6 @@
 //! The answer to a request of the Messages API: a message, or the events of one.
 
-use anteroom_domain::chat::TokenUsage;
+use anteroom_domain::chat::{Dialect as Vendor, OWN_WORDS, RawObject, TokenUsage};
 use bytes::BytesMut;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub(crate) struct Answer {
     stop: Option<String>,
     refused: bool,
     begun: bool,
+    /// Whether the provider speaks this dialect itself, so that its own words are handed on.
+    native: bool,
     /// The block that is being written, and how many there have been.
     open: Option<Open>,
     blocks: usize,
@@ -59,6 +61,7 @@ impl Answer {
             stop: None,
             refused: false,
             begun: false,
+            native: false,
             open: None,
             blocks: 0,
             slots: Slots::default(),
@@ -226,6 +229,24 @@ fn input(arguments: &str) -> Box<RawValue> {
         .unwrap_or_default()
 }
 
+/// What a provider that speaks this dialect itself has put beside its answer, as it came.
+fn own_words(answer: &[u8]) -> Option<Box<RawValue>> {
+    let answer = RawObject::parse(answer).ok()?;
+    let own = RawObject::parse(answer.get(OWN_WORDS)?.get().as_bytes()).ok()?;
+    own.get(Vendor::AnthropicMessages.key()).map(ToOwned::to_owned)
+}
+
+/// The name of an event: a word, as it stands in a line of its own.
+fn event_name(event: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        r#type: String,
+    }
+    let Typed { r#type: name } = serde_json::from_str(event.get()).ok()?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    (!name.is_empty() && name.len() <= 64 && name.bytes().all(plain)).then_some(name)
+}
+
 impl Dialect for Answer {
     fn whole(&mut self, answer: &[u8]) -> Option<Vec<u8>> {
         #[derive(serde::Serialize)]
@@ -234,6 +255,9 @@ impl Dialect for Answer {
             id: String,
             name: String,
             input: Box<RawValue>,
+        }
+        if let Some(own) = own_words(answer) {
+            return Some(own.get().as_bytes().to_vec());
         }
         let read = Completion::read(answer)?;
         self.note(&read);
@@ -263,13 +287,24 @@ impl Dialect for Answer {
             })?);
         }
         // The blocks keep the bytes of what tools are called with, so they go in last.
-        let mut message =
-            anteroom_domain::chat::RawObject::parse(self.message(&[], Some(reason)).to_string().as_bytes()).ok()?;
+        let mut message = RawObject::parse(self.message(&[], Some(reason)).to_string().as_bytes()).ok()?;
         message.set("content", &content).ok()?;
         Some(message.to_vec())
     }
 
     fn chunk(&mut self, chunk: &[u8], out: &mut BytesMut) -> Option<()> {
+        if let Some(own) = own_words(chunk) {
+            self.native = true;
+            let events: Vec<Box<RawValue>> = serde_json::from_str(own.get()).ok()?;
+            for event in events {
+                if let Some(name) = event_name(&event) {
+                    push(out, &name, &event);
+                }
+            }
+        }
+        if self.native {
+            return Some(());
+        }
         let read = Completion::read(chunk)?;
         self.note(&read);
         self.begin(out);
@@ -282,6 +317,9 @@ impl Dialect for Answer {
     }
 
     fn done(&mut self, out: &mut BytesMut) {
+        if self.native {
+            return;
+        }
         self.begin(out);
         self.close(out);
         let reason = self.stop_reason(self.calls.iter().any(|call| call.block.is_some()));

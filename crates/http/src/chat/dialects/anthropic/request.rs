@@ -1,5 +1,6 @@
 //! A request of the Messages API, said as a chat completion.
 
+use anteroom_domain::chat::{Dialect, Original};
 use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -8,7 +9,7 @@ use super::super::canonical::{
     Content, Declaration, File, ImageUrl, JsonSchema, Message, Part as Piece, ResponseFormat, Tool, ToolCall,
 };
 use super::super::reader::Part;
-use super::super::{Call, Dropped, Refusal, sort};
+use super::super::{Call, Dropped, Fate, Refusal, sort};
 use super::PARAMETERS;
 
 /// What a picture or a document counts as where only an estimate is asked for; Anthropic's own largest picture.
@@ -34,7 +35,8 @@ pub(crate) struct Request {
 #[derive(Default)]
 struct Gathered {
     messages: Vec<Message>,
-    dropped: Dropped,
+    /// What a chat completion has no word for.
+    lost: Dropped,
     /// Bytes of pictures and documents, which are no text to be counted, and how many there are.
     media: (usize, usize),
 }
@@ -43,8 +45,9 @@ impl Request {
     /// Reads one. Where tokens are only counted, nothing is said of how long the answer may be.
     pub(crate) fn read(bytes: &[u8], counting: bool) -> Result<Self, Refusal> {
         let root = Part::root(bytes)?;
+        let unsaid = sort(root.members(), PARAMETERS)?;
         let mut gathered = Gathered {
-            dropped: sort(root.members(), PARAMETERS)?,
+            lost: unsaid.lost,
             ..Gathered::default()
         };
         let model = root.text("model")?;
@@ -69,7 +72,7 @@ impl Request {
         for turn in &turns {
             gathered.turn(turn)?;
         }
-        let mut call = Call::new(std::mem::take(&mut gathered.dropped));
+        let mut call = Call::new(unsaid.dropped);
         call.set("model", &model);
         call.set("messages", &gathered.messages);
         if let Some(most) = max_tokens {
@@ -83,14 +86,15 @@ impl Request {
         if let Some(stop) = root.read::<Vec<String>>("stop_sequences", "an array of strings")? {
             call.set("stop", &stop);
         }
-        tools(&root, &mut call)?;
+        tools(&root, &mut call, &mut gathered.lost)?;
         tool_choice(&root, &mut call)?;
-        user(&root, &mut call)?;
+        user(&root, &mut call, &mut gathered.lost)?;
         let thinking = effort(&root, &mut call)?;
         if root.read("stream", "true or false")?.unwrap_or(false) {
             call.set("stream", &true);
             call.set("stream_options", &json!({ "include_usage": true }));
         }
+        call.original = Some(original(&root, gathered.lost));
         let (bytes, count) = gathered.media;
         let text = call.bytes().len().saturating_sub(bytes);
         Ok(Self {
@@ -129,7 +133,7 @@ impl Gathered {
     fn extras(&mut self, block: &Part) {
         for key in ["cache_control", "citations", "transformations"] {
             if block.raw(key).is_some() {
-                self.dropped.note(key);
+                self.lost.note(key);
             }
         }
     }
@@ -178,7 +182,7 @@ impl Gathered {
                     ));
                 }
                 // A thought is for the model that had it; a chat completion has no place for it.
-                "thinking" | "redacted_thinking" => self.dropped.note("messages.content.thinking"),
+                "thinking" | "redacted_thinking" => self.lost.note("messages.content.thinking"),
                 _ => return Err(block.unknown("type", "`text`, `tool_use` and `thinking` are an assistant's")),
             }
         }
@@ -214,7 +218,7 @@ impl Gathered {
     fn tool_result(&mut self, block: &Part, said: &mut Vec<Piece>) -> Result<(), Refusal> {
         let id = block.text("tool_use_id")?;
         if block.read("is_error", "true or false")?.unwrap_or(false) {
-            self.dropped.note("messages.content.is_error");
+            self.lost.note("messages.content.is_error");
         }
         let text = match block.raw("content") {
             None => String::new(),
@@ -290,20 +294,38 @@ impl Gathered {
     }
 }
 
+/// What was said, without what nobody is told.
+fn original(root: &Part, lost: Dropped) -> Original {
+    let mut body = root.members().clone();
+    let told = |key: &&str| {
+        let row = PARAMETERS.iter().find(|(name, _)| name == key);
+        matches!(row, Some((_, Fate::Mapped | Fate::Native)))
+    };
+    let untold: Vec<String> = body.keys().filter(|key| !told(key)).map(str::to_owned).collect();
+    for key in &untold {
+        body.remove(key);
+    }
+    Original {
+        dialect: Dialect::AnthropicMessages,
+        body,
+        lost: lost.0,
+    }
+}
+
 /// Who asks, as the caller's own caller names them. OpenAI refuses longer names, which some of Anthropic's clients send.
-fn user(root: &Part, call: &mut Call) -> Result<(), Refusal> {
+fn user(root: &Part, call: &mut Call, lost: &mut Dropped) -> Result<(), Refusal> {
     let Some(metadata) = root.part("metadata")? else {
         return Ok(());
     };
     match metadata.read::<String>("user_id", "a string")? {
         Some(user) if user.len() <= LONGEST_USER => call.set("user", &user),
-        Some(_) => call.dropped.note("metadata.user_id"),
+        Some(_) => lost.note("metadata.user_id"),
         None => {}
     }
     Ok(())
 }
 
-fn tools(root: &Part, call: &mut Call) -> Result<(), Refusal> {
+fn tools(root: &Part, call: &mut Call, lost: &mut Dropped) -> Result<(), Refusal> {
     let declared = root.parts("tools")?;
     if declared.is_empty() {
         return Ok(());
@@ -318,7 +340,7 @@ fn tools(root: &Part, call: &mut Call) -> Result<(), Refusal> {
         }
         for key in tool.members().keys() {
             if !["type", "name", "description", "input_schema", "strict"].contains(&key) && tool.raw(key).is_some() {
-                call.dropped.note(&format!("tools.{key}"));
+                lost.note(&format!("tools.{key}"));
             }
         }
         tools.push(Tool {

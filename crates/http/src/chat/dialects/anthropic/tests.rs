@@ -208,21 +208,31 @@ fn messages_become_messages() {
 
 #[test]
 fn what_cannot_be_said_is_named() {
-    let dropped = |more: &Value| asked(&with(more)).call.dropped.header();
-    assert_eq!(dropped(&json!({})), None);
+    let lost = |more: &Value| asked(&with(more)).call.original.unwrap().lost;
+    assert!(lost(&json!({})).is_empty());
     assert_eq!(
-        dropped(&json!({ "metadata": { "user_id": "u".repeat(65) } })).as_deref(),
-        Some("metadata.user_id")
+        lost(&json!({ "metadata": { "user_id": "u".repeat(65) } })),
+        ["metadata.user_id"]
     );
-    let names = dropped(&json!({
+    let more = json!({
         "top_k": 5, "service_tier": "auto", "x_new": 1, "system": [{ "type": "text", "text": "a", "cache_control": {} }],
         "tools": [{ "name": "f", "input_examples": [] }],
         "messages": [
             { "role": "assistant", "content": [{ "type": "redacted_thinking", "data": "x" }, { "type": "text", "text": "a", "citations": [] }] },
             { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "c", "is_error": true }] },
         ],
-    }));
-    let mut names: Vec<String> = names.unwrap().split(", ").map(str::to_owned).collect();
+    });
+    let call = asked(&with(&more)).call;
+    assert_eq!(call.dropped.header().as_deref(), Some("service_tier, x_new"));
+    let original = call.original.unwrap();
+    let told: Vec<&str> = original.body.keys().collect();
+    // Whoever speaks the dialect is told all the rest as it was said.
+    assert_eq!(told, ["max_tokens", "messages", "model", "system", "tools", "top_k"]);
+    assert_eq!(
+        original.body.get("messages").unwrap().get(),
+        more["messages"].to_string()
+    );
+    let mut names = original.lost;
     names.sort();
     assert_eq!(
         names,
@@ -231,11 +241,41 @@ fn what_cannot_be_said_is_named() {
             "citations",
             "messages.content.is_error",
             "messages.content.thinking",
-            "service_tier",
             "tools.input_examples",
             "top_k",
-            "x_new"
         ]
+    );
+}
+
+#[test]
+fn a_providers_own_words_are_handed_on_as_they_are() {
+    let own = r#"{"type":"message","content":[{"signature":"s","thinking":"","type":"thinking"}],"n":1.50}"#;
+    let whole = format!(r#"{{"choices":[{{"message":{{"content":"x"}}}}],"anteroom":{{"anthropic":{own}}}}}"#);
+    let mut answer = Answer::new(&stamp(), "m".to_owned(), true);
+    assert_eq!(answer.whole(whole.as_bytes()).unwrap(), own.as_bytes());
+
+    let mut answer = Answer::new(&stamp(), "m".to_owned(), true);
+    let mut out = bytes::BytesMut::new();
+    for events in [
+        r#"{"type":"message_start", "n":1.50},{"type":"content_block_start"}"#,
+        r#"{"type":"no\nname"},{"type":"message_stop"}"#,
+    ] {
+        let chunk = format!(r#"{{"choices":[{{"delta":{{"content":"x"}}}}],"anteroom":{{"anthropic":[{events}]}}}}"#);
+        answer.chunk(chunk.as_bytes(), &mut out).unwrap();
+    }
+    // The chunk that says what was used has none of its own.
+    answer
+        .chunk(
+            br#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
+            &mut out,
+        )
+        .unwrap();
+    answer.done(&mut out);
+    assert_eq!(
+        String::from_utf8(out.to_vec()).unwrap(),
+        "event: message_start\ndata: {\"type\":\"message_start\", \"n\":1.50}\n\n\
+         event: content_block_start\ndata: {\"type\":\"content_block_start\"}\n\n\
+         event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
     );
 }
 

@@ -51,7 +51,7 @@ impl Request {
         let root = Part::root(bytes)?;
         let mut gathered = Gathered {
             messages: Vec::new(),
-            dropped: sort(root.members(), PARAMETERS)?,
+            dropped: sort(root.members(), PARAMETERS)?.dropped,
         };
         if root.read("background", "true or false")?.unwrap_or(false) {
             return Err(Refusal::unsupported("background", super::NO_MEMORY));
