@@ -5,10 +5,10 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connection::WatchGuard;
 
@@ -81,30 +81,48 @@ impl Frames {
 }
 
 /// Like [`response`], where an item may become several frames or none, and the one who renders says when the body ends.
+/// An item without a frame is silence to the client, so it does not put the comment off.
 pub(crate) fn translated<T: 'static>(
     receiver: mpsc::Receiver<T>,
     watch: WatchGuard,
     heartbeat: Duration,
     render: impl FnMut(T) -> Frames + 'static,
 ) -> HttpResponse {
-    let state = Some((receiver, watch, render));
-    let frames = stream::unfold(state, move |state| async move {
-        let (mut receiver, watch, mut render) = state?;
+    let frames = frames(receiver, heartbeat, render);
+    event_stream().streaming(frames.map(move |frame| {
+        // It ends with the body.
+        let _ = &watch;
+        Ok::<_, actix_web::Error>(frame)
+    }))
+}
+
+fn frames<T>(
+    receiver: mpsc::Receiver<T>,
+    heartbeat: Duration,
+    render: impl FnMut(T) -> Frames,
+) -> impl Stream<Item = Bytes> {
+    stream::unfold(Some((receiver, render)), move |state| async move {
+        let (mut receiver, mut render) = state?;
+        // From when the client was ready for the next frame; what is ready at once never runs into it below.
+        let due = Instant::now() + heartbeat;
         loop {
-            let Ok(item) = timeout(heartbeat, receiver.recv()).await else {
-                return Some((Ok::<_, actix_web::Error>(HEARTBEAT), Some((receiver, watch, render))));
+            let item = timeout_at(due, receiver.recv()).await;
+            let Ok(item) = item else {
+                return Some((HEARTBEAT, Some((receiver, render))));
             };
             let Frames { bytes, last } = render(item?);
             if last {
-                return Some((Ok(bytes), None));
+                return Some((bytes, None));
             }
             // An empty chunk would end the body (RFC 9112 section 7.1).
             if !bytes.is_empty() {
-                return Some((Ok(bytes), Some((receiver, watch, render))));
+                return Some((bytes, Some((receiver, render))));
+            }
+            if Instant::now() >= due {
+                return Some((HEARTBEAT, Some((receiver, render))));
             }
         }
-    });
-    event_stream().streaming(frames)
+    })
 }
 
 fn event_stream() -> HttpResponseBuilder {
@@ -119,6 +137,25 @@ fn event_stream() -> HttpResponseBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The frames of items that come every 400 ms, of which only the sixth and the last become one.
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_sees_does_not_put_the_comment_off() {
+        let (out, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for number in 1..=8 {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                out.send(number).await.unwrap();
+            }
+        });
+        let render = |number| match number {
+            8 => Frames::last(Bytes::from_static(b"last")),
+            6 => Frames::more(Bytes::from_static(b"sixth")),
+            _ => Frames::more(Bytes::new()),
+        };
+        let frames: Vec<Bytes> = frames(receiver, Duration::from_millis(900), render).collect().await;
+        assert_eq!(frames, [HEARTBEAT, HEARTBEAT, "sixth".into(), "last".into()]);
+    }
 
     #[test]
     fn frames_keep_their_payload() {

@@ -265,8 +265,8 @@ async fn says_that_it_is_there_while_the_model_thinks(setup: &Setup) {
             json!({ "model": "m", "max_tokens": 9, "stream": true, "messages": [{ "role": "user", "content": "hi" }] }),
         ),
     ];
-    for (path, body) in surfaces {
-        let mut stream = app.post(path).by(&user).json(&body).stream().await;
+    for (path, body) in &surfaces {
+        let mut stream = app.post(path).by(&user).json(body).stream().await;
         let events = stream.rest().await;
         assert_eq!(stream.heartbeats, 2, "{path}: {events:?}");
         assert!(
@@ -275,6 +275,17 @@ async fn says_that_it_is_there_while_the_model_thinks(setup: &Setup) {
         );
         stream.logged(&["chat.call.ended"]).await;
     }
+    // Thought that was not asked for is silence, as often as it comes.
+    let thought = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#;
+    let mut script = vec![sse(&chunk("Let me think."))];
+    script.extend((0..6).flat_map(|_| [Step::Pause(Duration::from_millis(400)), sse(thought)]));
+    script.extend([sse(&chunk(" Done.")), sse("[DONE]"), Step::End]);
+    upstream.on("m", Script::stream(script));
+    let (path, body) = &surfaces[1];
+    let mut stream = app.post(path).by(&user).json(body).stream().await;
+    let events = stream.rest().await;
+    assert_eq!(stream.heartbeats, 2, "{events:?}");
+    stream.logged(&["chat.call.ended"]).await;
 }
 
 /// Who asks may be written as an address; providers are told a name that says nothing.
