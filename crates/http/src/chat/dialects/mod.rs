@@ -274,7 +274,7 @@ mod tests {
         json!({ "id": "c", "object": "chat.completion.chunk", "model": "m-1", "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] })
     }
 
-    /// Any answer, cut anywhere.
+    /// Any answer, cut anywhere. The pieces of its calls may come in turn, and their names and ids late.
     pub(crate) fn any_answer() -> impl Strategy<Value = Said> {
         let text = "(\\PC|[ \n]){0,40}";
         let call = (
@@ -285,7 +285,9 @@ mod tests {
         let cuts = prop::collection::vec(0usize..64, 0..6);
         let finish = prop::sample::select(vec!["stop", "length", "content_filter", "eos"]);
         let usage = (0i64..9999, 0i64..9999, 0i64..9999);
-        (text, calls, cuts, finish, usage).prop_map(|(text, calls, cuts, finish, (prompt, completion, cached))| {
+        let order = (any::<bool>(), any::<bool>());
+        (text, calls, cuts, finish, usage, order).prop_map(|(text, calls, cuts, finish, usage, (in_turn, late))| {
+            let (prompt, completion, cached) = usage;
             let finish = if calls.is_empty() { finish } else { "tool_calls" };
             let usage = json!({
                 "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
@@ -296,16 +298,24 @@ mod tests {
                 chunks.push(chunk(&json!({ "content": piece }), None));
             }
             let mut tool_calls = Vec::new();
+            let mut of_calls: Vec<Vec<Value>> = Vec::new();
             for (number, (name, arguments)) in calls.iter().enumerate() {
                 let (id, arguments) = (format!("call_{number}"), json!(arguments).to_string());
                 let first = json!({ "index": number, "id": id, "type": "function", "function": { "name": name, "arguments": "" } });
-                chunks.push(chunk(&json!({ "tool_calls": [first] }), None));
-                for piece in pieces(&arguments, &cuts) {
-                    let more = json!({ "index": number, "function": { "arguments": piece } });
-                    chunks.push(chunk(&json!({ "tool_calls": [more] }), None));
-                }
+                let more = |piece: &String| json!({ "index": number, "function": { "arguments": piece } });
+                let mut all: Vec<Value> = pieces(&arguments, &cuts).iter().map(more).collect();
+                all.insert(usize::from(late), first);
+                of_calls.push(all);
                 tool_calls.push(json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } }));
             }
+            let rounds = of_calls.iter().map(Vec::len).max().unwrap_or(0);
+            let in_order: Vec<&Value> = if in_turn {
+                let round = |n: usize| of_calls.iter().filter_map(move |all| all.get(n));
+                (0..rounds).flat_map(round).collect()
+            } else {
+                of_calls.iter().flatten().collect()
+            };
+            chunks.extend(in_order.into_iter().map(|piece| chunk(&json!({ "tool_calls": [piece] }), None)));
             chunks.push(chunk(&json!({}), Some(finish)));
             chunks.push(json!({ "model": "m-1", "choices": [], "usage": usage }));
             let mut message = json!({ "role": "assistant", "content": text });

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::canonical::{Called, Completion, Slots, Spoken};
+use super::super::canonical::{Calls, Completion, Spoken};
 use super::super::{Dialect, Stamp, push};
 use crate::problem::Problem;
 
@@ -22,31 +22,42 @@ pub(crate) struct Answer {
     begun: bool,
     /// Whether the provider speaks this dialect itself, so that its own words are handed on.
     native: bool,
-    /// The block that is being written, and how many there have been.
-    open: Option<Open>,
-    blocks: usize,
-    slots: Slots,
-    calls: Vec<Tool>,
+    /// What there is to write, in order, which of it is being written, and how many blocks have been.
+    blocks: Vec<Block>,
+    current: usize,
+    written: usize,
+    calls: Calls,
+    /// Whether a call has been written.
+    called: bool,
 }
 
-/// What is being written.
+/// What a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Open {
+enum Kind {
     Thinking,
     Text,
     /// A call, by its slot.
     Call(usize),
 }
 
-/// A tool call under way.
-#[derive(Debug, Default)]
-struct Tool {
-    id: String,
-    name: String,
-    /// Arguments that came before the name.
+impl Kind {
+    /// The type of its deltas, and the member that they bring.
+    fn delta(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Thinking => ("thinking_delta", "thinking"),
+            Self::Text => ("text_delta", "text"),
+            Self::Call(_) => ("input_json_delta", "partial_json"),
+        }
+    }
+}
+
+/// A block, written or to be written.
+#[derive(Debug)]
+struct Block {
+    kind: Kind,
+    /// What has come of it and is not written. A call keeps that itself.
     held: String,
-    /// The block it is written in, once it has one.
-    block: Option<usize>,
+    begun: bool,
 }
 
 impl Answer {
@@ -62,10 +73,11 @@ impl Answer {
             refused: false,
             begun: false,
             native: false,
-            open: None,
-            blocks: 0,
-            slots: Slots::default(),
-            calls: Vec::new(),
+            blocks: Vec::new(),
+            current: 0,
+            written: 0,
+            calls: Calls::default(),
+            called: false,
         }
     }
 
@@ -100,7 +112,7 @@ impl Answer {
         if let Some(model) = read.model.as_ref().filter(|m| !m.is_empty()) {
             self.model.clone_from(model);
         }
-        self.usage = self.usage.max(read.usage().unwrap_or_default());
+        self.usage = self.usage.max(read.usage.unwrap_or_default());
     }
 
     fn call_id(&self, id: &str, number: usize) -> String {
@@ -123,99 +135,100 @@ impl Answer {
         }
     }
 
-    /// Closes what is being written, unless it is this, and opens this.
-    fn open(&mut self, what: Open, block: &Value, out: &mut BytesMut) {
-        if self.open == Some(what) {
+    /// Adds to the last block, or begins another. An empty piece is none.
+    fn add(&mut self, kind: Kind, piece: &str) {
+        if piece.is_empty() {
             return;
         }
-        self.close(out);
-        push(
-            out,
-            "content_block_start",
-            &json!({ "type": "content_block_start", "index": self.blocks, "content_block": block }),
-        );
-        self.open = Some(what);
-        self.blocks += 1;
-    }
-
-    fn close(&mut self, out: &mut BytesMut) {
-        if self.open.take().is_some() {
-            let index = self.blocks.saturating_sub(1);
-            push(
-                out,
-                "content_block_stop",
-                &json!({ "type": "content_block_stop", "index": index }),
-            );
+        match self.blocks.last_mut() {
+            Some(last) if last.kind == kind => last.held.push_str(piece),
+            _ => self.blocks.push(Block {
+                kind,
+                held: piece.to_owned(),
+                begun: false,
+            }),
         }
     }
 
-    fn delta(index: usize, delta: &Value, out: &mut BytesMut) {
-        push(
-            out,
-            "content_block_delta",
-            &json!({ "type": "content_block_delta", "index": index, "delta": delta }),
-        );
+    /// Writes what can be written. Blocks come one after the other, so that what belongs to a later one is held until the
+    /// one before is whole; of a call whose pieces alternate with another's only its closing bracket tells.
+    fn write(&mut self, ending: bool, out: &mut BytesMut) {
+        while self.current < self.blocks.len() {
+            let Some((kind, piece, over)) = self.piece(ending) else {
+                if !ending {
+                    return;
+                }
+                // A call of nothing.
+                self.current += 1;
+                continue;
+            };
+            if !std::mem::replace(&mut self.blocks[self.current].begun, true) {
+                self.start(kind, out);
+            }
+            let index = self.written;
+            if !piece.is_empty() {
+                let (name, member) = kind.delta();
+                let delta = json!({ "type": name, member: piece });
+                let delta = json!({ "type": "content_block_delta", "index": index, "delta": delta });
+                push(out, "content_block_delta", &delta);
+            }
+            let later = self.current + 1 < self.blocks.len();
+            if !ending && !(later && over) {
+                return;
+            }
+            let stop = json!({ "type": "content_block_stop", "index": index });
+            push(out, "content_block_stop", &stop);
+            self.written += 1;
+            self.current += 1;
+        }
+    }
+
+    /// What there is to write of the current block, and whether a later one ends it; `None` while it cannot be begun.
+    fn piece(&mut self, ending: bool) -> Option<(Kind, String, bool)> {
+        let block = self.blocks.get_mut(self.current)?;
+        let kind = block.kind;
+        let Kind::Call(slot) = kind else {
+            return Some((kind, std::mem::take(&mut block.held), true));
+        };
+        let call = self.calls.get(slot)?;
+        let can_begin = call.is_known() || (ending && !call.name.is_empty());
+        let over = call.is_whole();
+        can_begin.then(|| (kind, self.calls.arguments(slot), over))
+    }
+
+    fn start(&mut self, kind: Kind, out: &mut BytesMut) {
+        let block = match kind {
+            Kind::Thinking => json!({ "type": "thinking", "thinking": "", "signature": "" }),
+            Kind::Text => json!({ "type": "text", "text": "" }),
+            Kind::Call(slot) => {
+                self.called = true;
+                let (id, name) = self.calls.get(slot).map_or(("", ""), |call| (&call.id, &call.name));
+                json!({ "type": "tool_use", "id": self.call_id(id, slot), "name": name, "input": {} })
+            }
+        };
+        let start = json!({ "type": "content_block_start", "index": self.written, "content_block": block });
+        push(out, "content_block_start", &start);
     }
 
     fn spoken(&mut self, spoken: Spoken, out: &mut BytesMut) {
-        let thought = spoken.thought();
-        if self.thinking && !thought.is_empty() {
-            self.open(
-                Open::Thinking,
-                &json!({ "type": "thinking", "thinking": "", "signature": "" }),
-                out,
-            );
-            Self::delta(
-                self.blocks - 1,
-                &json!({ "type": "thinking_delta", "thinking": thought }),
-                out,
-            );
+        if self.thinking {
+            self.add(Kind::Thinking, &spoken.thought);
         }
-        let refusal = spoken.refusal();
-        self.refused |= !refusal.is_empty();
-        for text in [spoken.text(), refusal] {
-            if !text.is_empty() {
-                self.open(Open::Text, &json!({ "type": "text", "text": "" }), out);
-                Self::delta(self.blocks - 1, &json!({ "type": "text_delta", "text": text }), out);
+        self.refused |= !spoken.refusal.is_empty();
+        self.add(Kind::Text, &spoken.text);
+        self.add(Kind::Text, &spoken.refusal);
+        for (position, piece) in spoken.calls.into_iter().enumerate() {
+            let known = self.calls.len();
+            let slot = self.calls.take(piece, position);
+            if slot == known {
+                self.blocks.push(Block {
+                    kind: Kind::Call(slot),
+                    held: String::new(),
+                    begun: false,
+                });
             }
         }
-        for (position, piece) in spoken.calls().into_iter().enumerate() {
-            self.called(&piece, position, out);
-        }
-    }
-
-    fn called(&mut self, piece: &Called, position: usize, out: &mut BytesMut) {
-        let slot = self.slots.of(piece, position);
-        if self.calls.len() <= slot {
-            self.calls.resize_with(slot + 1, Tool::default);
-        }
-        let call = &mut self.calls[slot];
-        if call.name.is_empty() {
-            piece.name().clone_into(&mut call.name);
-        }
-        if call.id.is_empty() {
-            call.id = piece.id.clone().unwrap_or_default();
-        }
-        let mut arguments = piece.arguments();
-        if call.block.is_none() {
-            call.held.push_str(&arguments);
-            if call.name.is_empty() {
-                return;
-            }
-            arguments = std::mem::take(&mut call.held);
-            let (id, name) = (call.id.clone(), call.name.clone());
-            let id = self.call_id(&id, slot);
-            let block = json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
-            self.open(Open::Call(slot), &block, out);
-            self.calls[slot].block = Some(self.blocks - 1);
-        }
-        if let Some(block) = self.calls[slot].block.filter(|_| !arguments.is_empty()) {
-            Self::delta(
-                block,
-                &json!({ "type": "input_json_delta", "partial_json": arguments }),
-                out,
-            );
-        }
+        self.write(false, out);
     }
 }
 
@@ -261,29 +274,26 @@ impl Dialect for Answer {
         }
         let read = Completion::read(answer)?;
         self.note(&read);
-        let (spoken, stop) = read.first();
-        self.stop = stop;
+        self.stop = read.finish;
+        let mut spoken = read.spoken;
         let mut content = Vec::new();
-        let thought = spoken.thought();
-        if self.thinking && !thought.is_empty() {
-            content.push(to_raw(
-                &json!({ "type": "thinking", "thinking": thought, "signature": "" }),
-            )?);
+        if self.thinking && !spoken.thought.is_empty() {
+            let thought = json!({ "type": "thinking", "thinking": spoken.thought, "signature": "" });
+            content.push(to_raw(&thought)?);
         }
-        let refusal = spoken.refusal();
-        self.refused = !refusal.is_empty();
-        let text = spoken.text() + &refusal;
+        self.refused = !spoken.refusal.is_empty();
+        let text = spoken.text + &spoken.refusal;
         if !text.is_empty() {
             content.push(to_raw(&json!({ "type": "text", "text": text }))?);
         }
-        let calls = spoken.calls();
-        let reason = self.stop_reason(!calls.is_empty());
-        for (number, call) in calls.into_iter().enumerate() {
+        spoken.calls.retain(|call| !call.name.is_empty());
+        let reason = self.stop_reason(!spoken.calls.is_empty());
+        for (number, call) in spoken.calls.into_iter().enumerate() {
             content.push(to_raw(&ToolUse {
                 r#type: "tool_use",
-                id: self.call_id(call.id.as_deref().unwrap_or_default(), number),
-                name: call.name().to_owned(),
-                input: input(&call.arguments()),
+                id: self.call_id(&call.id, number),
+                name: call.name,
+                input: input(&call.arguments),
             })?);
         }
         // The blocks keep the bytes of what tools are called with, so they go in last.
@@ -308,11 +318,8 @@ impl Dialect for Answer {
         let read = Completion::read(chunk)?;
         self.note(&read);
         self.begin(out);
-        let (spoken, stop) = read.first();
-        if let Some(stop) = stop {
-            self.stop = Some(stop);
-        }
-        self.spoken(spoken, out);
+        self.stop = read.finish.or(self.stop.take());
+        self.spoken(read.spoken, out);
         Some(())
     }
 
@@ -321,8 +328,8 @@ impl Dialect for Answer {
             return;
         }
         self.begin(out);
-        self.close(out);
-        let reason = self.stop_reason(self.calls.iter().any(|call| call.block.is_some()));
+        self.write(true, out);
+        let reason = self.stop_reason(self.called);
         let delta = json!({
             "type": "message_delta", "delta": { "stop_reason": reason, "stop_sequence": null }, "usage": self.usage(),
         });

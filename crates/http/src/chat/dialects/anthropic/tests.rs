@@ -501,6 +501,50 @@ fn a_stream_has_its_events_in_order() {
 }
 
 #[test]
+fn calls_that_come_in_turn_are_written_one_after_the_other() {
+    let call = |index: i64, id: &str, name: &str, arguments: &str| {
+        let mut call = json!({ "index": index, "function": { "arguments": arguments } });
+        if !id.is_empty() {
+            call["id"] = id.into();
+        }
+        if !name.is_empty() {
+            call["function"]["name"] = name.into();
+        }
+        json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] } }] })
+    };
+    let chunks = [
+        call(0, "a", "f", "{\"x\":"),
+        call(1, "", "g", "{\"y\":"),
+        json!({ "choices": [{ "index": 0, "delta": { "content": "so" } }] }),
+        call(0, "", "", "\"}\""),
+        call(1, "", "", "2"),
+        // The id comes last.
+        call(1, "b", "", "}"),
+        call(0, "", "", "}"),
+        call(2, "", "h", "{}"),
+    ];
+    let events = stream(&mut Answer::new(&stamp(), "m".to_owned(), false), &chunks, None);
+    let mut open = None;
+    for (name, data) in &events {
+        match name.as_str() {
+            "content_block_start" => assert_eq!(open.replace(data["index"].clone()), None),
+            "content_block_delta" => assert_eq!(open.as_ref(), Some(&data["index"])),
+            "content_block_stop" => assert_eq!(open.take().as_ref(), Some(&data["index"])),
+            _ => {}
+        }
+    }
+    assert_eq!(
+        assembled(&events)["content"],
+        json!([
+            { "type": "tool_use", "id": "a", "name": "f", "input": { "x": "}" } },
+            { "type": "tool_use", "id": "b", "name": "g", "input": { "y": 2 } },
+            { "type": "text", "text": "so" },
+            { "type": "tool_use", "id": "toolu_01890000000070008000000000000000_2", "name": "h", "input": {} },
+        ])
+    );
+}
+
+#[test]
 fn a_stream_that_breaks_ends_with_an_error() {
     let problem = Problem::new(actix_web::http::StatusCode::BAD_GATEWAY, "upstream_error", "it broke");
     let chunk = json!({ "choices": [{ "delta": { "content": "a" } }] });

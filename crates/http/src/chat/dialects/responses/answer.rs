@@ -4,7 +4,7 @@ use anteroom_domain::chat::{RawObject, TokenUsage};
 use bytes::BytesMut;
 use serde_json::{Map, Value, json};
 
-use super::super::canonical::{Called, Completion, Slots, Spoken};
+use super::super::canonical::{Calls, Completion, Spoken};
 use super::super::{Dialect, Stamp, push};
 use crate::problem::Problem;
 
@@ -21,16 +21,9 @@ pub(crate) struct Answer {
     items: Vec<Item>,
     /// The item that is being written.
     open: Option<usize>,
-    slots: Slots,
-    /// Which item a call is, by its slot; and what came before it had a name.
-    calls: Vec<(Option<usize>, Waiting)>,
-}
-
-/// A call whose name has not come yet.
-#[derive(Debug, Default)]
-struct Waiting {
-    id: String,
-    arguments: String,
+    calls: Calls,
+    /// Which item a call is, by its slot, once it is one.
+    items_of_calls: Vec<Option<usize>>,
 }
 
 /// The status of what is not whole yet.
@@ -124,8 +117,8 @@ impl Answer {
             sequence: 0,
             items: Vec::new(),
             open: None,
-            slots: Slots::default(),
-            calls: Vec::new(),
+            calls: Calls::default(),
+            items_of_calls: Vec::new(),
         }
     }
 
@@ -133,7 +126,7 @@ impl Answer {
         if let Some(model) = read.model.as_ref().filter(|m| !m.is_empty()) {
             self.model.clone_from(model);
         }
-        if let Some(usage) = read.usage() {
+        if let Some(usage) = read.usage {
             self.usage = Some(self.usage.unwrap_or_default().max(usage));
         }
     }
@@ -364,45 +357,34 @@ impl Answer {
         self.event(&format!("response.{kind}.delta"), delta, out);
     }
 
-    fn called(&mut self, piece: &Called, position: usize, out: &mut BytesMut) {
-        let slot = self.slots.of(piece, position);
-        if self.calls.len() <= slot {
-            self.calls.resize_with(slot + 1, Default::default);
+    /// Writes what has come of a call. It is an item once its name and its id are known, or when there comes no more.
+    fn called(&mut self, slot: usize, ending: bool, out: &mut BytesMut) {
+        if self.items_of_calls.len() <= slot {
+            self.items_of_calls.resize(slot + 1, None);
         }
-        let mut arguments = piece.arguments();
-        let (item, waiting) = &mut self.calls[slot];
-        if waiting.id.is_empty() {
-            waiting.id = piece.id.clone().unwrap_or_default();
-        }
-        let index = match *item {
+        let Some(call) = self.calls.get(slot) else { return };
+        let index = match self.items_of_calls[slot] {
             Some(index) => index,
-            None if piece.name().is_empty() => {
-                waiting.arguments.push_str(&arguments);
-                return;
-            }
-            None => {
-                arguments = std::mem::take(&mut waiting.arguments) + &arguments;
-                let id = format!("{}_{slot}", self.stamp.id("fc"));
-                let call_id = if waiting.id.is_empty() {
+            None if call.is_known() || (ending && !call.name.is_empty()) => {
+                let call_id = if call.id.is_empty() {
                     format!("{}_{slot}", self.stamp.id("call"))
                 } else {
-                    waiting.id.clone()
+                    call.id.clone()
                 };
-                let name = piece.name().to_owned();
-                let index = self.add(
-                    Item::Call {
-                        id,
-                        call_id,
-                        name,
-                        arguments: String::new(),
-                        status: IN_PROGRESS,
-                    },
-                    out,
-                );
-                self.calls[slot].0 = Some(index);
+                let item = Item::Call {
+                    id: format!("{}_{slot}", self.stamp.id("fc")),
+                    call_id,
+                    name: call.name.clone(),
+                    arguments: String::new(),
+                    status: IN_PROGRESS,
+                };
+                let index = self.add(item, out);
+                self.items_of_calls[slot] = Some(index);
                 index
             }
+            None => return,
         };
+        let arguments = self.calls.arguments(slot);
         if arguments.is_empty() {
             return;
         }
@@ -414,16 +396,19 @@ impl Answer {
     }
 
     fn spoken(&mut self, spoken: Spoken, out: &mut BytesMut) {
-        let (text, refusal) = (spoken.text(), spoken.refusal());
-        self.say(&text, false, out);
-        self.say(&refusal, true, out);
-        for (position, piece) in spoken.calls().into_iter().enumerate() {
-            self.called(&piece, position, out);
+        self.say(&spoken.text, false, out);
+        self.say(&spoken.refusal, true, out);
+        for (position, piece) in spoken.calls.into_iter().enumerate() {
+            let slot = self.calls.take(piece, position);
+            self.called(slot, false, out);
         }
     }
 
     /// Ends all that is not.
     fn finish_all(&mut self, out: &mut BytesMut) {
+        for slot in 0..self.calls.len() {
+            self.called(slot, true, out);
+        }
         self.close(out);
         for index in 0..self.items.len() {
             if *self.items[index].status() != IN_PROGRESS {
@@ -441,11 +426,8 @@ impl Answer {
         let read = Completion::read(bytes)?;
         self.note(&read);
         self.begin(out);
-        let (spoken, stop) = read.first();
-        if let Some(stop) = stop {
-            self.stop = Some(stop);
-        }
-        self.spoken(spoken, out);
+        self.stop = read.finish.or(self.stop.take());
+        self.spoken(read.spoken, out);
         Some(())
     }
 }
