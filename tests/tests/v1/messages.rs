@@ -485,6 +485,9 @@ async fn takes_no_answer_that_is_none(setup: &Setup) {
     let answer = ask(&app, &user, &question("m")).await;
     is_anthropics(&answer, "api_error");
     assert_eq!(answer.told(), (502, "upstream_error".to_owned()));
+    let logged = logs::of_request(&answer.request_id());
+    let unreadable = logged.iter().find(|e| e.name == "chat.answer.unreadable").unwrap();
+    assert!(!format!("{unreadable:?}").contains("hello"), "{unreadable:?}");
     upstream.on(
         "m",
         Script::data(&[

@@ -349,6 +349,30 @@ impl Completion {
     }
 }
 
+/// A choice of an answer, as far as a completion of a text tells of it.
+#[derive(Debug)]
+pub(super) struct PlainChoice<'a> {
+    pub(super) index: Option<i64>,
+    pub(super) text: String,
+    /// Why it ended, as it came.
+    pub(super) finish_reason: Option<&'a RawValue>,
+}
+
+/// The choices of an answer; `None` if that has something else in their place.
+pub(super) fn plain_choices(choices: Option<&RawValue>) -> Option<Vec<PlainChoice<'_>>> {
+    let choices = list(choices)?.into_iter();
+    let plain = choices.map(|choice| {
+        let choice: ChoiceView<'_> = object(choice.get())?;
+        let said: SpokenView<'_> = members(choice.message.or(choice.delta));
+        Some(PlainChoice {
+            index: count(choice.index),
+            text: text_of(said.content),
+            finish_reason: choice.finish_reason,
+        })
+    });
+    plain.collect()
+}
+
 fn spoken(view: &SpokenView<'_>) -> Spoken {
     let mut thought = text_of(view.reasoning_content);
     if thought.is_empty() {

@@ -159,12 +159,19 @@ impl Stamp {
     }
 }
 
-fn no_completion() -> Problem {
-    Problem::new(
+/// What the provider sent cannot be read. The log is told so, but not what it was: that may be what somebody said.
+fn unreadable(what: &'static str) -> Problem {
+    let problem = Problem::new(
         StatusCode::BAD_GATEWAY,
         "upstream_error",
         "the model provider's answer is no chat completion",
-    )
+    );
+    warn!(
+        event = "chat.answer.unreadable",
+        code = problem.code(),
+        "what the provider sent is {what}"
+    );
+    problem
 }
 
 /// Makes the call and answers in the caller's dialect.
@@ -189,7 +196,8 @@ pub(crate) async fn relay(
         .await?;
     let (answer, theirs, rates) = match answer {
         ChatAnswer::Whole { body, dropped, rates } => {
-            let body = dialect.whole(&body).ok_or_else(no_completion)?;
+            let read = dialect.whole(&body);
+            let body = read.ok_or_else(|| unreadable("no chat completion"))?;
             let answer = HttpResponse::Ok().content_type("application/json").body(body);
             (answer, dropped, rates)
         }
@@ -209,15 +217,7 @@ fn frames(dialect: &mut impl Dialect, item: Relayed) -> sse::Frames {
     let mut out = BytesMut::new();
     let problem = match item {
         Relayed::Chunk(data) if dialect.chunk(&data, &mut out).is_some() => return sse::Frames::more(out.freeze()),
-        Relayed::Chunk(_) => {
-            let problem = no_completion();
-            warn!(
-                event = "chat.answer.unreadable",
-                code = problem.code(),
-                "what the provider sent is no chunk of a chat completion"
-            );
-            problem
-        }
+        Relayed::Chunk(_) => unreadable("no chunk of a chat completion"),
         Relayed::Done => {
             dialect.done(&mut out);
             return sse::Frames::last(out.freeze());

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::canonical::{Content, Message};
+use super::canonical::{Content, Message, PlainChoice, plain_choices};
 use super::reader::Part;
 use super::{Call, Dialect, Fate, Refusal, Table, sort};
 use crate::problem::Problem;
@@ -74,17 +74,14 @@ pub(crate) struct Answer {
 
 fn rewritten(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut answer = RawObject::parse(bytes).ok()?;
-    let choices = answer.read::<Vec<Value>>("choices").ok()?.unwrap_or_default();
-    let choice = |(number, choice): (usize, &Value)| {
-        let said = ["message", "delta"]
-            .iter()
-            .find_map(|key| choice[key]["content"].as_str());
-        json!({
-            "text": said.unwrap_or_default(), "index": choice["index"].as_u64().unwrap_or(number as u64),
-            "logprobs": null, "finish_reason": choice["finish_reason"],
-        })
+    let choice = |(number, choice): (i64, PlainChoice<'_>)| {
+        let finish_reason: Option<String> = choice
+            .finish_reason
+            .and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let index = choice.index.unwrap_or(number);
+        json!({ "text": choice.text, "index": index, "logprobs": null, "finish_reason": finish_reason })
     };
-    let choices: Vec<Value> = choices.iter().enumerate().map(choice).collect();
+    let choices: Vec<Value> = (0..).zip(plain_choices(answer.get("choices"))?).map(choice).collect();
     answer.set("object", "text_completion").ok()?;
     answer.set("choices", &choices).ok()?;
     Some(answer.to_vec())
@@ -155,6 +152,13 @@ mod tests {
         );
         let chunk = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}"#;
         assert_eq!(read(chunk)["choices"], json!([choice("a", 0, Value::Null)]));
-        assert!(rewritten(b"[]").is_none());
+        // A part of another shape costs nothing but itself.
+        let odd = r#"{"choices":[{"index":0.0,"logprobs":1e400,"delta":{"content":null,"x":1e400},"finish_reason":7}],"x":1e400}"#;
+        let text = String::from_utf8(rewritten(odd.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"choices":[{"finish_reason":null,"index":0,"logprobs":null,"text":""}],"x":1e400,"object":"text_completion"}"#
+        );
+        assert!(rewritten(b"[]").is_none() && rewritten(b"{\"choices\":7}").is_none());
     }
 }
