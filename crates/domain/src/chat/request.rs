@@ -40,6 +40,10 @@ pub struct InvalidRequest {
 /// Choices beyond this make one call a flood.
 const MAX_CHOICES: i64 = 16;
 
+/// What a picture is reserved for at least, in tokens: about the largest that most models make of one, however it is sent.
+/// One that is told by its address has hardly any bytes of its own.
+const TOKENS_OF_PICTURE: i64 = 1600;
+
 /// The longest name of a model.
 const MAX_MODEL_BYTES: usize = 200;
 /// What is read of a request.
@@ -92,6 +96,31 @@ pub(super) fn check_names(body: &RawObject, read: &[&str]) -> Result<(), Invalid
         }
         None => Ok(()),
     }
+}
+
+/// How many pictures a message shows. One of another shape than is known shows none.
+fn pictures_of(message: &RawValue) -> i64 {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow, default)]
+        content: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Part<'a> {
+        #[serde(borrow, default)]
+        r#type: Option<&'a RawValue>,
+    }
+    let Ok(Message { content: Some(content) }) = serde_json::from_str(message.get()) else {
+        return 0;
+    };
+    let parts: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
+    let is_picture = |part: &&&RawValue| {
+        let kind = serde_json::from_str(part.get())
+            .ok()
+            .and_then(|part: Part<'_>| part.r#type);
+        kind.is_some_and(|kind| matches!(kind.get(), r#""image_url""# | r#""image""# | r#""input_image""#))
+    };
+    i64::try_from(parts.iter().filter(is_picture).count()).unwrap_or(i64::MAX)
 }
 
 /// The model that a request names.
@@ -152,7 +181,9 @@ impl ChatRequest {
             return Err(invalid("n", format!("`n` must be at most {MAX_CHOICES}")));
         }
         // Tools and schemas are prompt as well, so the whole body is counted.
-        let prompt_estimate = estimate_tokens(&body.to_vec());
+        let pictures: i64 = messages.iter().map(|message| pictures_of(message)).sum();
+        let prompt_estimate =
+            estimate_tokens(&body.to_vec()).saturating_add(pictures.saturating_mul(TOKENS_OF_PICTURE));
         Ok(Self {
             body,
             model,
@@ -328,6 +359,34 @@ mod tests {
         assert_eq!(worst_output(none, Some(9000)), 9000);
         let request = parse(none).unwrap();
         assert!(request.worst_case(&ModelAlias::plain("p", "m"), 1).prompt_tokens > 0);
+    }
+
+    #[test]
+    fn a_picture_is_reserved_for_however_it_is_sent() {
+        let estimate = |content: &str| {
+            let text = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]}}"#);
+            parse(&text).unwrap().prompt_estimate
+        };
+        let picture = |url: &str| format!(r#"{{"type":"image_url","image_url":{{"url":"{url}"}}}}"#);
+        let (by_address, here) = (
+            picture("https://a.example/i.png"),
+            picture("data:image/png;base64,AA=="),
+        );
+        for one in [&by_address, &here] {
+            let tokens = estimate(&format!("[{one}]"));
+            assert!(
+                (TOKENS_OF_PICTURE..TOKENS_OF_PICTURE + 100).contains(&tokens),
+                "{tokens}"
+            );
+        }
+        let both = estimate(&format!(r#"[{{"type":"text","text":"look"}},{by_address},7,{here}]"#));
+        assert!(
+            (2 * TOKENS_OF_PICTURE..2 * TOKENS_OF_PICTURE + 200).contains(&both),
+            "{both}"
+        );
+        for none in ["null", "\"image_url\"", "{}", "[{}]", r#"[{"type":7}]"#] {
+            assert!(estimate(none) < 100, "{none}");
+        }
     }
 
     #[test]
