@@ -260,11 +260,20 @@ impl Problem {
             "code": self.0.code,
             "request_id": request_id,
         });
-        if let Value::Object(body) = &mut body {
-            if !self.0.errors.is_empty() {
-                body.insert("errors".into(), json!(self.0.errors));
-            }
-            body.extend(self.0.extra.clone());
+        if !self.0.errors.is_empty() {
+            body["errors"] = json!(self.0.errors);
+        }
+        self.told(body, None)
+    }
+
+    /// A body with this problem's own members, and those of the provider's error where that is passed on: what it says of
+    /// a refused request helps its caller more than our own words.
+    fn told(&self, mut body: Value, upstream: Option<&Value>) -> Value {
+        if let Value::Object(members) = &mut body {
+            members.extend(self.0.extra.clone());
+            let theirs = upstream.and_then(Value::as_object).into_iter().flatten();
+            let said = theirs.filter(|(_, value)| !value.is_null());
+            members.extend(said.map(|(key, value)| (key.clone(), value.clone())));
         }
         body
     }
@@ -279,22 +288,10 @@ impl Problem {
             500.. => "server_error",
             _ => "invalid_request_error",
         };
-        let mut error = json!({
+        let error = json!({
             "message": self.0.detail, "type": kind, "param": self.0.param, "code": self.0.code, "request_id": request_id,
         });
-        if let Value::Object(error) = &mut error {
-            error.extend(self.0.extra.clone());
-            if let Some(Value::Object(upstream)) = &self.0.upstream {
-                // What the provider says of a refused request helps its caller more than our own words.
-                error.extend(
-                    upstream
-                        .iter()
-                        .filter(|(_, v)| !v.is_null())
-                        .map(|(k, v)| (k.clone(), v.clone())),
-                );
-            }
-        }
-        json!({ "error": error })
+        json!({ "error": self.told(error, self.0.upstream.as_ref()) })
     }
 
     /// The body as Anthropic's SDKs read it, with our own code and details beside (<https://docs.anthropic.com/en/api/errors>).
@@ -312,18 +309,12 @@ impl Problem {
             _ => "invalid_request_error",
         };
         let mut error = json!({ "message": self.0.detail, "code": self.0.code });
-        if let Value::Object(error) = &mut error {
-            if let Some(param) = &self.0.param {
-                error.insert("param".into(), param.as_str().into());
-            }
-            error.extend(self.0.extra.clone());
-            if let Some(Value::Object(upstream)) = &self.0.upstream {
-                let told = upstream.iter().filter(|(_, v)| !v.is_null());
-                error.extend(told.map(|(k, v)| (k.clone(), v.clone())));
-            }
-            // Last: a provider's own word for the kind is none of Anthropic's.
-            error.insert("type".into(), kind.into());
+        if let Some(param) = &self.0.param {
+            error["param"] = param.as_str().into();
         }
+        let mut error = self.told(error, self.0.upstream.as_ref());
+        // Last: a provider's own word for the kind is none of Anthropic's.
+        error["type"] = kind.into();
         json!({ "type": "error", "error": error, "request_id": request_id })
     }
 

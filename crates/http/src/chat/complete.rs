@@ -6,12 +6,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::Bytes;
 
-use super::name_dropped;
+use super::dropped::Dropped;
 use super::rates::announce;
+use super::refusals::OpenAiRefusals;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{Known, request_id};
-use crate::problem::{OpenAiErrorBody, Problem};
+use crate::problem::Problem;
 use crate::sse;
 
 /// OpenAI's chat completion, whole or streamed. What Anteroom does not know travels both ways untouched.
@@ -21,10 +22,7 @@ use crate::sse;
         (status = 200, description = "OpenAI's answer; with `stream`, `data:` events, each a `ChatCompletionChunk`, and `[DONE]`. After an error event the body ends without `[DONE]`.",
             headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, where there are any.")),
             content((ChatCompletionSchema = "application/json"), (String = "text/event-stream"))),
-        (status = 400, description = "`invalid_request`, or `unsupported_parameter`: the model's provider has no such thing, and going without would change what is asked for", body = OpenAiErrorBody),
-        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
-        (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
-        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
+        OpenAiRefusals,
     ))]
 pub async fn handle(
     caller: Known,
@@ -41,12 +39,12 @@ pub async fn handle(
     let (answer, rates) = match answer {
         ChatAnswer::Whole { body, dropped, rates } => {
             let answer = HttpResponse::Ok().content_type("application/json").body(body);
-            (name_dropped(answer, &dropped), rates)
+            (Dropped::default().name_in(answer, &dropped), rates)
         }
         ChatAnswer::Stream { events, dropped, rates } => {
             let id = request_id(&request);
             let answer = sse::response(events, watch, api.options.heartbeat, move |item| frame(item, &id));
-            (name_dropped(answer, &dropped), rates)
+            (Dropped::default().name_in(answer, &dropped), rates)
         }
     };
     Ok(announce(answer, &request, &api, rates))

@@ -3,10 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::dialects::{self, text};
+use super::refusals::OpenAiRefusals;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{Known, request_id};
-use crate::problem::{OpenAiErrorBody, Problem};
+use crate::problem::Problem;
 
 /// OpenAI's older completion of a text, whole or streamed: a chat completion whose one message is the prompt.
 #[utoipa::path(post, path = "/v1/completions", tag = "chat",
@@ -15,10 +16,7 @@ use crate::problem::{OpenAiErrorBody, Problem};
         (status = 200, description = "OpenAI's `text_completion`; with `stream`, `data:` chunks and `[DONE]`.",
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("anteroom-dropped-parameters" = String, description = "What of the request was not passed on."))),
-        (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = OpenAiErrorBody),
-        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
-        (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
-        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
+        OpenAiRefusals,
     ))]
 pub async fn handle(
     caller: Known,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::name_dropped;
+use super::dropped::Dropped;
 use super::rates::announce;
+use super::refusals::OpenAiRefusals;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Known;
-use crate::problem::{OpenAiErrorBody, Problem};
+use crate::problem::Problem;
 
 /// OpenAI's embeddings. What Anteroom does not know travels both ways untouched. A request counts as one message.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "chat",
@@ -17,10 +18,7 @@ use crate::problem::{OpenAiErrorBody, Problem};
     responses(
         (status = 200, description = "OpenAI's list of vectors.", body = Object,
             headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, where there are any."))),
-        (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = OpenAiErrorBody),
-        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
-        (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
-        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
+        OpenAiRefusals,
     ))]
 pub async fn handle(
     caller: Known,
@@ -35,6 +33,6 @@ pub async fn handle(
         .run(async move { chat.create_embeddings(&who, &bytes, gone).await })
         .await?;
     let answer = HttpResponse::Ok().content_type("application/json").body(embedded.body);
-    let answer = name_dropped(answer, &embedded.dropped);
+    let answer = Dropped::default().name_in(answer, &embedded.dropped);
     Ok(announce(answer, &request, &api, embedded.rates))
 }

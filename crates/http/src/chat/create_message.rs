@@ -4,10 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::dialects::anthropic::{Answer, Request};
 use super::dialects::{self, Stamp};
+use super::refusals::AnthropicRefusals;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Known;
-use crate::problem::{AnthropicErrorBody, Problem};
+use crate::problem::Problem;
 
 /// Anthropic's message, whole or streamed, whichever provider answers. The token may come as `x-api-key`.
 #[utoipa::path(post, path = "/v1/messages", tag = "chat",
@@ -16,10 +17,7 @@ use crate::problem::{AnthropicErrorBody, Problem};
         (status = 200, description = "Anthropic's message; with `stream`, its events. A stream that breaks off ends with `error`.",
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("anteroom-dropped-parameters" = String, description = "What of the request was not passed on."))),
-        (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = AnthropicErrorBody),
-        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = AnthropicErrorBody),
-        (status = 403, description = "`model_not_in_plan`", body = AnthropicErrorBody),
-        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = AnthropicErrorBody),
+        AnthropicRefusals,
     ))]
 pub async fn handle(
     caller: Known,

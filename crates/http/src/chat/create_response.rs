@@ -4,10 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::dialects::responses::{Answer, Request};
 use super::dialects::{self, Stamp};
+use super::refusals::OpenAiRefusals;
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Known;
-use crate::problem::{OpenAiErrorBody, Problem};
+use crate::problem::Problem;
 
 /// OpenAI's response, whole or streamed. Nothing of it is kept: `store` is answered as false, and the whole conversation
 /// comes with each request.
@@ -17,10 +18,7 @@ use crate::problem::{OpenAiErrorBody, Problem};
         (status = 200, description = "OpenAI's response; with `stream`, its events. A stream that breaks off ends with `error` and `response.failed`.",
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("anteroom-dropped-parameters" = String, description = "What of the request was not passed on."))),
-        (status = 400, description = "`invalid_request` or `unsupported_parameter`", body = OpenAiErrorBody),
-        (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = OpenAiErrorBody),
-        (status = 403, description = "`model_not_in_plan`", body = OpenAiErrorBody),
-        (status = 429, description = "`rate_limited` or `upstream_rate_limited`", body = OpenAiErrorBody),
+        OpenAiRefusals,
     ))]
 pub async fn handle(
     caller: Known,

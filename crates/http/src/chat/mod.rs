@@ -11,6 +11,7 @@ pub mod create_response;
 pub mod delete_conversation;
 pub mod delete_model;
 mod dialects;
+mod dropped;
 pub mod edit_message;
 pub mod export_conversation;
 pub mod follow_answer;
@@ -23,15 +24,15 @@ pub mod message_events;
 pub mod model_details;
 pub mod put_model;
 mod rates;
+pub mod refusals;
 pub mod regenerate_answer;
 pub mod send_message;
 pub mod show_model;
 pub mod show_models;
 pub mod stop_answer;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderName;
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Window};
 use anteroom_domain::chat::{Conversation, Message, TokenUsage, Window as ContextWindow};
@@ -320,35 +321,6 @@ impl From<ProviderError> for Problem {
     }
 }
 
-/// The header that names what a provider could not be told.
-const DROPPED: HeaderName = HeaderName::from_static("anteroom-dropped-parameters");
-
-/// More of a list than anybody reads; names are the caller's own words.
-const MAX_DROPPED_BYTES: usize = 1024;
-
-/// Names the parameters that the provider could not be told, if any, in the answer's header.
-pub(crate) fn name_dropped(mut answer: HttpResponse, dropped: &[String]) -> HttpResponse {
-    let mut list = String::new();
-    for name in dropped {
-        let plain = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
-        let name: String = name.chars().map(plain).collect();
-        if list.len() + name.len() > MAX_DROPPED_BYTES {
-            list.push_str(", ...");
-            break;
-        }
-        if !list.is_empty() {
-            list.push_str(", ");
-        }
-        list.push_str(&name);
-    }
-    if !list.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&list)
-    {
-        answer.headers_mut().insert(DROPPED, value);
-    }
-    answer
-}
-
 impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         match error {
@@ -369,21 +341,6 @@ mod tests {
     use actix_web::ResponseError as _;
 
     use super::*;
-
-    fn named(dropped: &[&str]) -> Option<String> {
-        let dropped: Vec<String> = dropped.iter().map(|&n| n.to_owned()).collect();
-        let answer = name_dropped(HttpResponse::Ok().finish(), &dropped);
-        answer.headers().get(DROPPED).map(|v| v.to_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn dropped_parameters_are_named_in_one_line_whatever_the_caller_calls_them() {
-        assert_eq!(named(&[]), None);
-        assert_eq!(named(&["top_k", "logit_bias"]).unwrap(), "top_k, logit_bias");
-        assert_eq!(named(&["a,b", "\r\nx: y", "gr\u{fc}n"]).unwrap(), "a?b, ??x:?y, gr?n");
-        let long = "x".repeat(1000);
-        assert_eq!(named(&[&long, "a", &long]).unwrap(), format!("{long}, a, ..."));
-    }
 
     #[test]
     fn what_a_provider_has_not_is_the_callers_to_change() {

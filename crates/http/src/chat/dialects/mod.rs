@@ -18,15 +18,12 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use tracing::warn;
 
-use super::name_dropped;
+use super::dropped::Dropped;
 use super::rates::announce;
 use crate::caller::{Known, request_id};
 use crate::problem::Problem;
 use crate::{Api, sse};
 pub(crate) use reader::Refusal;
-
-/// Names of dropped parameters that are told; more than this is no mistake but an attack.
-const MOST_DROPPED: usize = 32;
 
 /// What becomes of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,27 +40,6 @@ pub(crate) enum Fate {
 
 /// What becomes of each parameter of a surface. One that is not in it is dropped.
 pub(crate) type Table = [(&'static str, Fate)];
-
-/// The parameters that were not passed on, as the header names them.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Dropped(Vec<String>);
-
-impl Dropped {
-    /// Notes a parameter. A name that is no name is not repeated: it may be anything.
-    pub(crate) fn note(&mut self, name: &str) {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        let told = (1..=64).contains(&name.len()) && name.bytes().all(plain);
-        if told && self.0.len() < MOST_DROPPED && !self.0.iter().any(|known| known == name) {
-            self.0.push(name.to_owned());
-        }
-    }
-
-    /// The names, as the header lists them.
-    #[cfg(test)]
-    pub(crate) fn header(&self) -> Option<String> {
-        (!self.0.is_empty()).then(|| self.0.join(", "))
-    }
-}
 
 /// What of a request is not said in the chat completion.
 #[derive(Debug, Default)]
@@ -208,7 +184,7 @@ pub(crate) async fn relay(
         }
     };
     // What could not be said to the relay, and what the relay's provider could not be told.
-    let answer = name_dropped(answer, &[call.dropped.0, theirs].concat());
+    let answer = call.dropped.name_in(answer, &theirs);
     Ok(announce(answer, request, api, rates))
 }
 
@@ -413,18 +389,5 @@ mod tests {
                 "{title}"
             );
         }
-    }
-
-    #[test]
-    fn a_header_repeats_only_names() {
-        let mut dropped = Dropped::default();
-        for name in ["a", "a", "b.c", "x\r\nset-cookie: y", "ü", "", &"l".repeat(65)] {
-            dropped.note(name);
-        }
-        assert_eq!(dropped.header().as_deref(), Some("a, b.c"));
-        for number in 0..100 {
-            dropped.note(&format!("n{number}"));
-        }
-        assert_eq!(dropped.0.len(), MOST_DROPPED);
     }
 }

@@ -9,8 +9,9 @@ use super::super::canonical::{
     Content, Declaration, File, ImageUrl, JsonSchema, Message, Part as Piece, ResponseFormat, Tool, ToolCall,
 };
 use super::super::reader::Part;
-use super::super::{Call, Dropped, Fate, Refusal, sort};
+use super::super::{Call, Fate, Refusal, sort};
 use super::PARAMETERS;
+use crate::chat::dropped::Dropped;
 
 /// What a picture or a document counts as where only an estimate is asked for; Anthropic's own largest picture.
 const TOKENS_OF_MEDIA: usize = 1600;
@@ -37,7 +38,8 @@ struct Gathered {
     messages: Vec<Message>,
     /// What a chat completion has no word for.
     lost: Dropped,
-    /// Bytes of pictures and documents, which are no text to be counted, and how many there are.
+    /// Bytes of pictures and documents, which are no text to be counted, and how many there are, those that are told by
+    /// their address included.
     media: (usize, usize),
 }
 
@@ -255,7 +257,10 @@ impl Gathered {
                 let source = source()?;
                 let url = match source.text("type")?.as_str() {
                     "base64" => self.data(&source)?,
-                    "url" => source.text("url")?,
+                    "url" => {
+                        self.media.1 += 1;
+                        source.text("url")?
+                    }
                     _ => return Err(source.unknown("type", "`base64` and `url` are taken: no files are kept here")),
                 };
                 Ok(Piece::ImageUrl {
@@ -308,7 +313,7 @@ fn original(root: &Part, lost: Dropped) -> Original {
     Original {
         dialect: Dialect::AnthropicMessages,
         body,
-        lost: lost.0,
+        lost: lost.into_names(),
     }
 }
 

@@ -368,6 +368,14 @@ fn tokens_are_estimated_without_the_pictures_bytes() {
     let image = json!([{ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "A".repeat(300_000) } }]);
     let picture = count(&image);
     assert!((1600..1700).contains(&picture), "{picture}");
+    let source = json!({ "type": "url", "url": "https://a.example/i.png" });
+    let shown = json!([{ "type": "image", "source": source }]);
+    let result =
+        json!([{ "type": "tool_result", "tool_use_id": "c", "content": [{ "type": "image", "source": source }] }]);
+    for content in [shown, result] {
+        let picture = count(&content);
+        assert!((1600..1700).contains(&picture), "{picture}");
+    }
 }
 
 fn whole(completion: &Value, thinking: bool) -> Value {

@@ -8,8 +8,9 @@ use super::super::canonical::{
     Content, Declaration, File, ImageUrl, JsonSchema, Message, Part as Piece, ResponseFormat, Tool, ToolCall,
 };
 use super::super::reader::Part;
-use super::super::{Call, Dropped, Refusal, sort};
+use super::super::{Call, Refusal, sort};
 use super::PARAMETERS;
+use crate::chat::dropped::Dropped;
 
 /// A request and what its answer has to be written with.
 #[derive(Debug)]
