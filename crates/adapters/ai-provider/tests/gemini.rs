@@ -230,6 +230,31 @@ async fn thought_text_and_calls_are_streamed_as_openai_streams_them() {
 }
 
 #[tokio::test]
+async fn a_stream_that_never_said_why_it_ended_is_no_whole_answer() {
+    let nothing = json!({ "candidates": [{ "index": 0 }], "modelVersion": "gemini-x-1", "responseId": "r1" });
+    let mut second = text("b");
+    second["candidates"][0]["index"] = json!(1);
+    for torn in [
+        vec![text("a")],
+        vec![nothing.clone()],
+        vec![nothing, with_usage(json!({}), USAGE)],
+        vec![part_of(&json!([]), Some("STOP")), second],
+    ] {
+        let steps = [vec![head()], torn.iter().map(event).collect(), vec![end()]].concat();
+        let upstream = Upstream::start(move |_| steps.clone()).await;
+        let model = model(&upstream.base_url, KEY, PATIENT);
+        let failure = match model.stream(call("{\"messages\":[]}")).await {
+            Ok(stream) => {
+                let events: Vec<_> = futures_util::StreamExt::collect(stream.events).await;
+                events.into_iter().next_back().unwrap().unwrap_err()
+            }
+            Err(failure) => failure,
+        };
+        assert_eq!(failure.kind, ProviderErrorKind::Protocol { error: None }, "{torn:?}");
+    }
+}
+
+#[tokio::test]
 async fn several_choices_are_streamed_beside_each_other() {
     let one = |index: u32, text: &str, reason: Option<&str>| {
         let mut part = part_of(&json!([{ "text": text }]), reason);

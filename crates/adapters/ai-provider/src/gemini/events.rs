@@ -146,7 +146,7 @@ impl Reader for Events {
 
     /// There is no mark of the end: the answer is whole if every choice has said why it ended.
     fn end(&mut self, redactor: &Redactor, out: &mut VecDeque<ChatEvent>) -> Result<(), ProviderError> {
-        if self.choices.is_empty() || self.choices.iter().any(|choice| choice.begun && !choice.ended) {
+        if self.choices.is_empty() || self.choices.iter().any(|choice| !choice.ended) {
             return Err(failure::protocol("a stream that ended before its answer was whole"));
         }
         out.extend(self.used.map(|used| self.head.spent(used, redactor)));

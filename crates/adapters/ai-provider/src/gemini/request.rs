@@ -54,6 +54,9 @@ pub(super) const TABLE: &Table = &[
 /// behind a call.
 const OLDER: [&str; 2] = ["gemini-1", "gemini-2"];
 
+/// The least that Pro of the generation 2.5 can be told to think, in tokens.
+const LEAST_OF_PRO: u32 = 128;
+
 /// What stands for the mark of a thought that a client did not keep. Google documents it for calls that another model
 /// made; without any, the models that want one refuse the turn.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
@@ -62,19 +65,23 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 pub(super) fn translate(call: &ChatCall) -> Result<(Value, Vec<String>), ProviderError> {
     let mut ask = Ask::read(&call.body, TABLE)?;
     let _ = ask.take_value("model");
-    let older = OLDER.iter().any(|name| bare(&call.model).starts_with(name));
+    let older = is_older(bare(&call.model));
     let mut body = json!({});
     let turns = turns(&mut ask)?;
     conversation(&mut body, turns, older, &mut ask)?;
     tooling(&mut body, &mut ask)?;
-    let config = config(&mut ask, older)?;
+    let config = config(&mut ask, bare(&call.model))?;
     if config.as_object().is_some_and(|members| !members.is_empty()) {
         body["generationConfig"] = config;
     }
     Ok((body, [call.lost(), ask.dropped()].concat()))
 }
 
-fn config(ask: &mut Ask, older: bool) -> Result<Value, ProviderError> {
+fn is_older(model: &str) -> bool {
+    OLDER.iter().any(|name| model.starts_with(name))
+}
+
+fn config(ask: &mut Ask, model: &str) -> Result<Value, ProviderError> {
     let mut config = json!({});
     if let Some(max) = max_tokens(ask)? {
         config["maxOutputTokens"] = json!(max);
@@ -102,30 +109,39 @@ fn config(ask: &mut Ask, older: bool) -> Result<Value, ProviderError> {
         }
     }
     if let Some(effort) = ask.take::<String>("reasoning_effort", "a text")? {
-        config["thinkingConfig"] = thinking(&effort, older)?;
+        match thinking(&effort, model)? {
+            Some(thinking) => config["thinkingConfig"] = thinking,
+            None => ask.drop("reasoning_effort"),
+        }
     }
     Ok(config)
 }
 
-/// As Google maps it on its own OpenAI-compatible address.
-fn thinking(effort: &str, older: bool) -> Result<Value, ProviderError> {
+/// Much as Google maps it on its own OpenAI-compatible address, but that what a model has not becomes the next that it has:
+/// Pro cannot be told not to think, nor to think minimally, and its first of the third generation knew two levels.
+/// `None` for the models that do not think.
+fn thinking(effort: &str, model: &str) -> Result<Option<Value>, ProviderError> {
+    let pro = model.contains("-pro");
     let (level, budget) = match effort {
-        // Of the newer models none can be told not to think at all.
-        "none" => ("MINIMAL", 0),
-        "minimal" => ("MINIMAL", 1024),
+        "none" => (if pro { "LOW" } else { "MINIMAL" }, if pro { LEAST_OF_PRO } else { 0 }),
+        "minimal" => (if pro { "LOW" } else { "MINIMAL" }, 1024),
         "low" => ("LOW", 1024),
+        "medium" if model.starts_with("gemini-3-pro") => ("HIGH", 8192),
         "medium" => ("MEDIUM", 8192),
-        "high" | "xhigh" => ("HIGH", 24_576),
+        "high" | "xhigh" | "max" => ("HIGH", 24_576),
         _ => {
-            let message = "`reasoning_effort` must be none, minimal, low, medium, high or xhigh".to_owned();
+            let message = "`reasoning_effort` must be none, minimal, low, medium, high, xhigh or max".to_owned();
             return Err(failure::bad_request(Some("reasoning_effort"), message));
         }
     };
-    Ok(if older {
+    if model.starts_with("gemini-1") || model.starts_with("gemini-2.0") {
+        return Ok(None);
+    }
+    Ok(Some(if is_older(model) {
         json!({ "thinkingBudget": budget })
     } else {
         json!({ "thinkingLevel": level })
-    })
+    }))
 }
 
 fn tooling(body: &mut Value, ask: &mut Ask) -> Result<(), ProviderError> {
@@ -378,13 +394,36 @@ mod tests {
     }
 
     #[test]
-    fn older_models_think_by_the_token() {
-        for (effort, budget) in [("none", 0), ("low", 1024), ("medium", 8192), ("high", 24_576)] {
-            let (body, _) = told("models/gemini-2.5-pro", &json!({ "reasoning_effort": effort }));
-            let expected = json!({ "thinkingBudget": budget });
-            assert_eq!(body["generationConfig"]["thinkingConfig"], expected);
+    fn how_hard_to_think_is_told_as_the_model_can_be_told() {
+        for (effort, flash, pro, third_pro, older_flash, older_pro) in [
+            ("none", "MINIMAL", "LOW", "LOW", 0, 128),
+            ("minimal", "MINIMAL", "LOW", "LOW", 1024, 1024),
+            ("low", "LOW", "LOW", "LOW", 1024, 1024),
+            ("medium", "MEDIUM", "MEDIUM", "HIGH", 8192, 8192),
+            ("high", "HIGH", "HIGH", "HIGH", 24_576, 24_576),
+            ("xhigh", "HIGH", "HIGH", "HIGH", 24_576, 24_576),
+            ("max", "HIGH", "HIGH", "HIGH", 24_576, 24_576),
+        ] {
+            let level = |level: &str| json!({ "thinkingLevel": level });
+            let budget = |budget: i64| json!({ "thinkingBudget": budget });
+            for (model, expected) in [
+                (MODEL, level(flash)),
+                ("gemini-3.1-pro-preview", level(pro)),
+                ("models/gemini-3-pro-preview", level(third_pro)),
+                ("gemini-2.5-flash", budget(older_flash)),
+                ("models/gemini-2.5-pro", budget(older_pro)),
+            ] {
+                let (body, dropped) = told(model, &json!({ "reasoning_effort": effort }));
+                assert_eq!(body["generationConfig"]["thinkingConfig"], expected, "{model} {effort}");
+                assert!(dropped.is_empty());
+            }
         }
-        assert!(translate(&call(MODEL, &json!({ "reasoning_effort": "very" }))).is_err());
+        let (body, dropped) = told("gemini-2.0-flash", &json!({ "reasoning_effort": "high" }));
+        assert!(body.get("generationConfig").is_none());
+        assert_eq!(dropped, ["reasoning_effort"]);
+        for model in [MODEL, "gemini-2.0-flash"] {
+            assert!(translate(&call(model, &json!({ "reasoning_effort": "very" }))).is_err());
+        }
     }
 
     #[test]
