@@ -21,7 +21,7 @@ use anteroom_ports::chat::{ChatCall, ChatReply, ChatStream, OfferedModel, Provid
 use anteroom_ports::{ChatModel, Clock};
 
 use crate::shared::redact::Redactor;
-use crate::shared::transport::{EVENT_STREAM, JSON, Transport, below, check_base, key_header};
+use crate::shared::transport::{EVENT_STREAM, JSON, MAX_ANSWER, Transport, below, check_base, key_header};
 use crate::shared::{InvalidOptions, Timeouts, failure, flow};
 use events::Events;
 
@@ -132,11 +132,7 @@ impl ChatModel for Anthropic {
 
     async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError> {
         let (request, dropped) = self.request(&call, false)?;
-        let answer = async {
-            let response = self.transport.send(request).await?;
-            self.transport.read(response).await
-        };
-        let body = flow::whole(&self.timeouts, answer).await?;
+        let body = flow::whole(&self.timeouts, self.transport.whole(request, MAX_ANSWER)).await?;
         let redactor = self.transport.redactor();
         let mut reply = answer::reply(&body, self.clock.now().as_second(), redactor)?;
         if original::of(&call).is_some()

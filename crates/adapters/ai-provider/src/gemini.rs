@@ -23,7 +23,7 @@ use anteroom_ports::chat::{
 use anteroom_ports::{ChatModel, Clock, Embedder};
 
 use crate::shared::redact::Redactor;
-use crate::shared::transport::{EVENT_STREAM, JSON, Transport, below, check_base, key_header};
+use crate::shared::transport::{EVENT_STREAM, JSON, MAX_ANSWER, MAX_VECTORS, Transport, below, check_base, key_header};
 use crate::shared::{InvalidOptions, Timeouts, failure, flow};
 use crate::translate::answer::{Head, tokens};
 use crate::translate::vectors::{EmbedAsk, Input};
@@ -99,9 +99,8 @@ impl Gemini {
         }
     }
 
-    async fn ask(&self, request: Request) -> Result<Bytes, ProviderError> {
-        let response = self.transport.send(request).await.map_err(judged)?;
-        self.transport.read(response).await
+    async fn ask(&self, request: Request, most: usize) -> Result<Bytes, ProviderError> {
+        self.transport.whole(request, most).await.map_err(judged)
     }
 
     async fn listed(&self) -> Result<Vec<Value>, ProviderError> {
@@ -145,7 +144,7 @@ impl Gemini {
         };
         let body = json!({ "requests": texts.iter().map(request).collect::<Vec<_>>() });
         let request = self.post(self.of_model(model, "batchEmbedContents"), &body, JSON)?;
-        let answer = self.ask(request).await?;
+        let answer = self.ask(request, MAX_VECTORS).await?;
         let answer: Answer =
             serde_json::from_slice(&answer).map_err(|_| failure::protocol("an answer without vectors"))?;
         if answer.embeddings.len() != texts.len() {
@@ -218,7 +217,7 @@ impl ChatModel for Gemini {
     async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError> {
         let (body, dropped) = request::translate(&call)?;
         let request = self.post(self.of_model(&call.model, "generateContent"), &body, JSON)?;
-        let answer = flow::whole(&self.timeouts, self.ask(request)).await?;
+        let answer = flow::whole(&self.timeouts, self.ask(request, MAX_ANSWER)).await?;
         let reply = answer::reply(&answer, self.head(&call), self.transport.redactor())?;
         Ok(ChatReply { dropped, ..reply })
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_openai::Client;
 use async_openai::config::Config;
 use async_trait::async_trait;
+use bytes::Bytes;
 use eventsource_stream::Event;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -29,7 +30,7 @@ use anteroom_ports::{ChatModel, Embedder};
 
 use crate::shared::flow::{self, Reader};
 use crate::shared::redact::Redactor;
-use crate::shared::transport::{EVENT_STREAM, JSON, Transport};
+use crate::shared::transport::{EVENT_STREAM, JSON, MAX_ANSWER, MAX_VECTORS, Transport};
 use crate::shared::{InvalidOptions, Timeouts, failure};
 use client::from_client;
 use endpoint::Endpoint;
@@ -87,11 +88,11 @@ impl OpenAiCompatible {
         })
     }
 
-    async fn post(&self, path: &str, model: &str, body: bytes::Bytes) -> Result<bytes::Bytes, ProviderError> {
+    /// The answer's bytes, which are at most so many.
+    async fn post(&self, path: &str, model: &str, body: Bytes, most: usize) -> Result<Bytes, ProviderError> {
         let url = self.endpoint.of_model(model, path);
         let request = self.transport.post(url, self.endpoint.headers(), body, JSON)?;
-        let response = self.transport.send(request).await?;
-        self.transport.read(response).await
+        self.transport.whole(request, most).await
     }
 }
 
@@ -109,7 +110,7 @@ impl ChatModel for OpenAiCompatible {
 
     async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError> {
         let dropped = call.lost();
-        let answer = self.post("/chat/completions", &call.model, call.body);
+        let answer = self.post("/chat/completions", &call.model, call.body, MAX_ANSWER);
         let reply = view::reply(flow::whole(&self.timeouts, answer).await?, self.transport.redactor())?;
         Ok(ChatReply { dropped, ..reply })
     }
@@ -134,7 +135,7 @@ impl Embedder for OpenAiCompatible {
     }
 
     async fn embed(&self, call: EmbedCall) -> Result<EmbedReply, ProviderError> {
-        let answer = self.post("/embeddings", &call.model, call.body);
+        let answer = self.post("/embeddings", &call.model, call.body, MAX_VECTORS);
         view::embedded(flow::whole(&self.timeouts, answer).await?, self.transport.redactor())
     }
 }

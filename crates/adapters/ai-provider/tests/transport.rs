@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anteroom_ai_provider::{OpenAiCompatible, OpenAiOptions, Timeouts};
-use anteroom_ports::ChatModel as _;
-use anteroom_ports::chat::{ProviderErrorKind, TimeoutStage};
+use anteroom_ports::chat::{EmbedCall, ProviderErrorKind, TimeoutStage};
+use anteroom_ports::{ChatModel as _, Embedder as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -102,6 +102,34 @@ async fn an_answer_beyond_bounds_is_not_read_on() {
         .unwrap_err();
     assert_eq!(failure.kind, ProviderErrorKind::Protocol { error: None });
     assert!(failure.detail.contains("more than"), "{failure}");
+}
+
+#[tokio::test]
+async fn vectors_may_be_larger_than_an_answer() {
+    let many = format!(
+        r#"{{"data":[{{"embedding":"{}"}}],"usage":{{"prompt_tokens":3}}}}"#,
+        "AAAA".repeat(4 * 1024 * 1024)
+    );
+    let sent = many.clone();
+    let upstream = Upstream::start(move |_| vec![answer(200, &sent)]).await;
+    let embed = async |upstream: &Upstream| {
+        let asked = call(r#"{"model":"m","input":"x","encoding_format":"base64"}"#);
+        let asked = EmbedCall {
+            request_id: asked.request_id,
+            model: asked.model,
+            body: asked.body,
+        };
+        model(&upstream.base_url, "sk-1").embed(asked).await
+    };
+    assert!(
+        embed(&upstream).await.unwrap().body == many,
+        "it arrives as it was sent"
+    );
+    // Nothing is read of what says that it is larger.
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 67108865\r\n\r\n";
+    let upstream = Upstream::start(move |_| vec![Step::Send(head.into()), Step::Hang]).await;
+    let failure = embed(&upstream).await.unwrap_err();
+    assert_eq!(failure.kind, ProviderErrorKind::Protocol { error: None });
 }
 
 #[tokio::test]

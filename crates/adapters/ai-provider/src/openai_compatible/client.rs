@@ -11,7 +11,7 @@ use serde_json::Value;
 use anteroom_ports::chat::ProviderError;
 
 use crate::shared::failure;
-use crate::shared::transport::Transport;
+use crate::shared::transport::{MAX_ANSWER, Transport};
 
 /// What async-openai sends through. Its own way to the network retries, reads bodies of any size and logs those of
 /// errors and of answers it cannot read, where a server may have repeated the key. So it gets nothing but whole JSON
@@ -28,8 +28,7 @@ impl tower::Service<HttpRequestFactory> for Transport {
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let response = this.send(request.build().await?).await?;
-            let body = this.read(response).await?;
+            let body = this.whole(request.build().await?, MAX_ANSWER).await?;
             if serde_json::from_slice::<Value>(&body).is_err() {
                 return Err(failure::protocol("an answer that is not JSON").into());
             }

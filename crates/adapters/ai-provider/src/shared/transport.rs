@@ -26,6 +26,9 @@ pub(crate) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/even
 /// Largest whole answer.
 pub(crate) const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
+/// Largest answer with vectors, which may be thousands of thousands of numbers.
+pub(crate) const MAX_VECTORS: usize = 64 * 1024 * 1024;
+
 /// Most that is read of an error's body.
 const MAX_ERROR: usize = 64 * 1024;
 
@@ -95,13 +98,22 @@ impl Transport {
         ))
     }
 
-    /// Reads a whole answer.
-    pub(crate) async fn read(&self, mut response: Response) -> Result<Bytes, ProviderError> {
+    /// Sends a request and reads its whole answer, of at most so many bytes.
+    pub(crate) async fn whole(&self, request: Request, most: usize) -> Result<Bytes, ProviderError> {
+        self.read(self.send(request).await?, most).await
+    }
+
+    async fn read(&self, mut response: Response, most: usize) -> Result<Bytes, ProviderError> {
+        let too_long = || failure::protocol(format!("an answer of more than {most} bytes"));
+        let length = response.content_length().map_or(Ok(0), usize::try_from);
+        if length.is_ok_and(|length| length > most) || length.is_err() {
+            return Err(too_long());
+        }
         let mut body = BytesMut::new();
         let failed = |e| failure::transport(e, &self.redactor);
         while let Some(piece) = response.chunk().await.map_err(failed)? {
-            if body.len() + piece.len() > MAX_ANSWER {
-                return Err(failure::protocol(format!("an answer of more than {MAX_ANSWER} bytes")));
+            if body.len() + piece.len() > most {
+                return Err(too_long());
             }
             body.extend_from_slice(&piece);
         }
@@ -126,7 +138,7 @@ impl Transport {
     pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Value, ProviderError> {
         let request = self.http.get(url).headers(headers).header(ACCEPT, JSON).build();
         let request = request.map_err(|e| failure::transport(e, &self.redactor))?;
-        let body = self.read(self.send(request).await?).await?;
+        let body = self.whole(request, MAX_ANSWER).await?;
         serde_json::from_slice(&body).map_err(|_| failure::protocol("an answer that is not JSON"))
     }
 
@@ -138,7 +150,7 @@ impl Transport {
             return Ok(response);
         }
         // Some servers report an error with status 200.
-        let body = self.read(response).await?;
+        let body = self.read(response, MAX_ANSWER).await?;
         match serde_json::from_slice(&body).ok().and_then(failure::error_object) {
             Some(error) => Err(failure::in_answer(Some(error), &self.redactor)),
             None => Err(failure::protocol("a whole answer where a stream was asked for")),

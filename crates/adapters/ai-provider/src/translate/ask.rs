@@ -83,7 +83,12 @@ impl Ask {
 
     /// Everything that could not be told.
     pub(crate) fn dropped(self) -> Vec<String> {
-        debug_assert!(self.members.is_empty(), "mapped, but not: {:?}", self.members);
+        // Their values are what somebody said.
+        debug_assert!(
+            self.members.is_empty(),
+            "mapped, but not: {:?}",
+            self.members.keys().collect::<Vec<_>>()
+        );
         self.dropped
     }
 }
@@ -193,6 +198,15 @@ mod tests {
             };
             assert_eq!(error["param"], param);
         }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_parameter_that_was_forgotten_shows_its_name_only() {
+        let forgot = read(&json!({ "a": "what somebody said" })).unwrap();
+        let panic = std::panic::catch_unwind(move || forgot.dropped()).unwrap_err();
+        let shown = panic.downcast_ref::<String>().unwrap();
+        assert!(shown.contains("\"a\"") && !shown.contains("somebody"), "{shown}");
     }
 
     #[test]
