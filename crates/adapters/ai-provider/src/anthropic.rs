@@ -4,6 +4,7 @@ mod answer;
 mod events;
 mod original;
 mod request;
+mod thinking;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use anteroom_domain::chat::{Dialect, OWN_WORDS, Original, RawObject};
 use anteroom_ports::chat::{ChatCall, ProviderError};
 use bytes::Bytes;
 
-use super::request::LEAST_BUDGET;
+use super::thinking::LEAST_BUDGET;
 use crate::shared::failure;
 use crate::shared::redact::Redactor;
 

@@ -1,9 +1,10 @@
 //! OpenAI's request as Anthropic's.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use anteroom_ports::chat::{ChatCall, ProviderError};
 
+use super::thinking::{Circumstances, answers_unthought_call, sample, think};
 use crate::shared::failure;
 use crate::translate::ask::{Ask, Fate, Table, max_tokens, stop};
 use crate::translate::tools::{Choice, Format, Tool, choice, closed, format, tools};
@@ -47,41 +48,19 @@ pub(super) const TABLE: &Table = &[
     ("function_call", Fate::Refused),
 ];
 
-/// The models that can be told how to sample. Those that came after them refuse it.
-const SAMPLING: [&str; 9] = [
-    "claude-2",
-    "claude-3",
-    "claude-instant",
-    "claude-haiku-4",
-    "claude-sonnet-4",
-    "claude-opus-4-0",
-    "claude-opus-4-1",
-    "claude-opus-4-2",
-    "claude-opus-4-5",
-];
-
-/// Of those the ones that came last, and decide for themselves how long to think.
-const BOTH: [&str; 2] = ["claude-sonnet-4-6", "claude-opus-4-6"];
-
-/// The least that such a model can be told to think, in tokens.
-pub(super) const LEAST_BUDGET: u32 = 1024;
-
-fn is_one_of(model: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| model.starts_with(name))
-}
-
 /// The body for the server, and what it cannot be told.
 pub(super) fn translate(call: &ChatCall, assumed_max: u32) -> Result<(Value, Vec<String>), ProviderError> {
     let mut ask = Ask::read(&call.body, TABLE)?;
     let _ = ask.take_value("model");
     let max = max_tokens(&mut ask)?.unwrap_or(assumed_max);
     let mut body = json!({ "model": call.model, "max_tokens": max });
-    conversation(&mut body, turns(&mut ask)?)?;
+    let turns = turns(&mut ask)?;
+    let unthought = answers_unthought_call(&turns);
+    conversation(&mut body, turns)?;
     if let Some(stop) = stop(&mut ask)? {
         body["stop_sequences"] = json!(stop);
     }
-    sampling(&mut body, &mut ask, &call.model)?;
-    tooling(&mut body, &mut ask)?;
+    let forced = tooling(&mut body, &mut ask)?;
     match format(&mut ask)? {
         // The API has a format of its own for this. A forced tool, which others use, would rule out tools and thought.
         Some(Format::Schema(schema)) => {
@@ -93,45 +72,31 @@ pub(super) fn translate(call: &ChatCall, assumed_max: u32) -> Result<(Value, Vec
         }
         None => {}
     }
-    thinking(&mut body, &mut ask, &call.model, max)?;
+    let circumstances = Circumstances { max, forced, unthought };
+    let thinks = think(&mut body, &mut ask, &call.model, circumstances)?;
+    sample(&mut body, &mut ask, &call.model, thinks)?;
     if let Some(user) = ask.take::<String>("user", "a text")? {
         body["metadata"] = json!({ "user_id": user });
     }
     Ok((body, [call.lost(), ask.dropped()].concat()))
 }
 
-fn sampling(body: &mut Value, ask: &mut Ask, model: &str) -> Result<(), ProviderError> {
-    let knows = is_one_of(model, &SAMPLING) || is_one_of(model, &BOTH);
-    for name in ["temperature", "top_p", "top_k"] {
-        let Some(value) = ask.take::<serde_json::Number>(name, "a number")? else {
-            continue;
-        };
-        if !knows {
-            ask.drop(name);
-            continue;
-        }
-        if name == "temperature" && value.as_f64().is_some_and(|t| t > 1.0) {
-            return Err(failure::unsupported(name, "for this model it is at most 1"));
-        }
-        body[name] = Value::Number(value);
-    }
-    Ok(())
-}
-
-fn tooling(body: &mut Value, ask: &mut Ask) -> Result<(), ProviderError> {
+/// The tools, and whether one has to be called.
+fn tooling(body: &mut Value, ask: &mut Ask) -> Result<bool, ProviderError> {
     let tools = tools(ask)?;
     let one_at_a_time = ask.take::<bool>("parallel_tool_calls", "true or false")? == Some(false);
     let choice = choice(ask)?;
     if tools.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
+    let forced = matches!(choice, Some(Choice::Required | Choice::Named(_)));
     body["tools"] = tools.into_iter().map(tool).collect();
     let mut chosen = match choice {
         Some(Choice::None) => {
             body["tool_choice"] = json!({ "type": "none" });
-            return Ok(());
+            return Ok(false);
         }
-        None if !one_at_a_time => return Ok(()),
+        None if !one_at_a_time => return Ok(false),
         None | Some(Choice::Auto) => json!({ "type": "auto" }),
         Some(Choice::Required) => json!({ "type": "any" }),
         Some(Choice::Named(name)) => json!({ "type": "tool", "name": name }),
@@ -140,7 +105,7 @@ fn tooling(body: &mut Value, ask: &mut Ask) -> Result<(), ProviderError> {
         chosen["disable_parallel_tool_use"] = json!(true);
     }
     body["tool_choice"] = chosen;
-    Ok(())
+    Ok(forced)
 }
 
 fn tool(tool: Tool) -> Value {
@@ -157,47 +122,6 @@ fn tool(tool: Tool) -> Value {
     }
     mark(&mut made, tool.cache_control);
     made
-}
-
-/// `reasoning_effort`, or the API's own `thinking`, which counts if both are there.
-fn thinking(body: &mut Value, ask: &mut Ask, model: &str, max: u32) -> Result<(), ProviderError> {
-    let own = ask.take::<Map<String, Value>>("thinking", "an object")?;
-    let effort = ask.take::<String>("reasoning_effort", "a text")?;
-    if let Some(own) = own {
-        body["thinking"] = Value::Object(own);
-        return Ok(());
-    }
-    let Some(effort) = effort else {
-        return Ok(());
-    };
-    let (level, budget) = match effort.as_str() {
-        "none" => {
-            body["thinking"] = json!({ "type": "disabled" });
-            return Ok(());
-        }
-        "minimal" | "low" => ("low", LEAST_BUDGET),
-        "medium" => ("medium", 4 * LEAST_BUDGET),
-        "high" => ("high", 16 * LEAST_BUDGET),
-        "xhigh" => ("xhigh", 24 * LEAST_BUDGET),
-        _ => {
-            let message = "`reasoning_effort` must be none, minimal, low, medium, high or xhigh".to_owned();
-            return Err(failure::bad_request(Some("reasoning_effort"), message));
-        }
-    };
-    if is_one_of(model, &SAMPLING) && !is_one_of(model, &BOTH) {
-        // What is thought counts as answer, so some of that must be left.
-        let budget = budget.min(max.saturating_sub(1));
-        if budget < LEAST_BUDGET {
-            ask.drop("reasoning_effort");
-        } else {
-            body["thinking"] = json!({ "type": "enabled", "budget_tokens": budget });
-        }
-        return Ok(());
-    }
-    body["thinking"] = json!({ "type": "adaptive" });
-    // Beside the format of the answer, if there is one.
-    body["output_config"]["effort"] = json!(level);
-    Ok(())
 }
 
 /// `system` and `messages`. Instructions go to the front, wherever they stood; turns of the same side become one, as
@@ -407,42 +331,6 @@ mod tests {
         assert_eq!(body["tools"][0]["strict"], true);
         assert_eq!(body["tools"][0]["input_schema"]["additionalProperties"], false);
         assert_eq!(body["tools"][0]["cache_control"], json!({ "type": "ephemeral" }));
-    }
-
-    #[test]
-    fn newer_models_are_not_told_how_to_sample() {
-        let with = json!({ "temperature": 0, "top_p": 0.5, "top_k": 3 });
-        for model in [
-            "claude-sonnet-4-5",
-            "claude-3-7-sonnet-latest",
-            "claude-opus-4-20250514",
-            "claude-opus-4-6",
-        ] {
-            let (body, dropped) = told(model, &with);
-            assert!(dropped.is_empty() && body["temperature"] == 0, "{model}");
-        }
-        for model in ["claude-opus-4-7", "claude-opus-5", "claude-haiku-5-5", "something-new"] {
-            let (body, dropped) = told(model, &with);
-            assert_eq!(dropped, ["temperature", "top_p", "top_k"], "{model}");
-            assert!(body.get("temperature").is_none());
-        }
-        let hot = translate(&call(MODEL, &json!({ "temperature": 1.5 })), 1).unwrap_err();
-        let parameter = "temperature".to_owned();
-        assert_eq!(hot.kind, ProviderErrorKind::Unsupported { parameter });
-    }
-
-    #[test]
-    fn older_models_think_by_the_token_within_the_answers_maximum() {
-        let budget = |max: u32, effort: &str| {
-            let with = json!({ "max_tokens": max, "reasoning_effort": effort });
-            let (body, dropped) = told("claude-sonnet-4-5", &with);
-            assert!(body.get("output_config").is_none());
-            (body["thinking"]["budget_tokens"].as_u64(), dropped)
-        };
-        assert_eq!(budget(64_000, "low"), (Some(1024), vec![]));
-        assert_eq!(budget(64_000, "high"), (Some(16_384), vec![]));
-        assert_eq!(budget(2000, "high"), (Some(1999), vec![]));
-        assert_eq!(budget(1024, "high"), (None, vec!["reasoning_effort".to_owned()]));
     }
 
     #[test]
