@@ -482,6 +482,17 @@ async fn what_was_said_in_its_own_words_arrives_as_it_was_said() {
     let expected = ODD.replace(r#""alias""#, r#""m""#);
     let expected = format!(r#"{},"stream":false}}"#, expected.strip_suffix('}').unwrap());
     assert_eq!(sent(r#"{"messages":[],"max_completion_tokens":9000}"#).await, expected);
+    // Nobody is named as the caller named them.
+    let named = ODD.replacen('{', r#"{"metadata":{"user_id":"ada@example.com"},"#, 1);
+    for (completion, metadata) in [
+        (r#"{"user":"opaque"}"#, r#","metadata":{"user_id":"opaque"}"#),
+        ("{}", ""),
+    ] {
+        model.complete(said(completion, &named)).await.unwrap();
+        let request = upstream.seen().requests.pop().unwrap();
+        let expected = expected.replacen("false}", &format!("false{metadata}}}"), 1);
+        assert_eq!(String::from_utf8(request.body).unwrap(), expected);
+    }
     // A smaller answer than was asked for, by the model's own maximum.
     let smaller = expected.replace("9000", "2000").replace("4000", "1999");
     assert_eq!(

@@ -22,6 +22,13 @@ pub(super) fn body(original: &Original, call: &ChatCall, streamed: bool) -> Resu
     let mut body = original.body.clone();
     body.set("model", &call.model).map_err(unreadable)?;
     body.set("stream", &streamed).map_err(unreadable)?;
+    // Who asks is named as the chat completion names them by now, which is by nothing that the caller wrote.
+    body.remove("metadata");
+    if let Some(user) = said.read::<String>("user").ok().flatten() {
+        let mut metadata = RawObject::default();
+        metadata.set("user_id", &user).map_err(unreadable)?;
+        body.set("metadata", &metadata).map_err(unreadable)?;
+    }
     let most = ["max_completion_tokens", "max_tokens"].map(|key| said.read::<u32>(key).ok().flatten());
     if let Some(most) = most.into_iter().flatten().min() {
         let asked = body.read::<u32>("max_tokens").ok().flatten();

@@ -16,9 +16,6 @@ use crate::chat::dropped::Dropped;
 /// What a picture or a document counts as where only an estimate is asked for; Anthropic's own largest picture.
 const TOKENS_OF_MEDIA: usize = 1600;
 
-/// The longest `user` that OpenAI takes, in bytes here.
-const LONGEST_USER: usize = 64;
-
 /// A request and what its answer has to be written with.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -90,7 +87,7 @@ impl Request {
         }
         tools(&root, &mut call, &mut gathered.lost)?;
         tool_choice(&root, &mut call)?;
-        user(&root, &mut call, &mut gathered.lost)?;
+        user(&root, &mut call)?;
         let thinking = effort(&root, &mut call)?;
         if root.read("stream", "true or false")?.unwrap_or(false) {
             call.set("stream", &true);
@@ -317,14 +314,14 @@ fn original(root: &Part, lost: Dropped) -> Original {
     }
 }
 
-/// Who asks, as the caller's own caller names them. OpenAI refuses longer names, which some of Anthropic's clients send.
-fn user(root: &Part, call: &mut Call, lost: &mut Dropped) -> Result<(), Refusal> {
+/// Who asks, as the caller's own caller names them.
+fn user(root: &Part, call: &mut Call) -> Result<(), Refusal> {
     let Some(metadata) = root.part("metadata")? else {
         return Ok(());
     };
     match metadata.read::<String>("user_id", "a string")? {
-        Some(user) if user.len() <= LONGEST_USER => call.set("user", &user),
-        Some(_) => lost.note("metadata.user_id"),
+        // Whatever it is, no provider sees it: the relay puts another name in its place.
+        Some(user) => call.set("user", &user),
         None => {}
     }
     Ok(())

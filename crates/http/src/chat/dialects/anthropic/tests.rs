@@ -210,10 +210,7 @@ fn messages_become_messages() {
 fn what_cannot_be_said_is_named() {
     let lost = |more: &Value| asked(&with(more)).call.original.unwrap().lost;
     assert!(lost(&json!({})).is_empty());
-    assert_eq!(
-        lost(&json!({ "metadata": { "user_id": "u".repeat(65) } })),
-        ["metadata.user_id"]
-    );
+    assert!(lost(&json!({ "metadata": { "user_id": "u".repeat(65) } })).is_empty());
     let more = json!({
         "top_k": 5, "service_tier": "auto", "x_new": 1, "system": [{ "type": "text", "text": "a", "cache_control": {} }],
         "tools": [{ "name": "f", "input_examples": [] }],
