@@ -65,6 +65,9 @@ async fn bear(setup: &Setup, go: fn(&Cluster), come: fn(&Cluster)) {
             session.is_refused("session");
         }
         asker.login().await.is_refused("login");
+        if !fresh {
+            asker.put_model().await.is_refused("a change of models");
+        }
         asker.ready().await.is_refused("ready");
         assert_eq!(asker.get("/health").await.status, 200, "the process itself is well");
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -131,6 +134,15 @@ impl Asker {
 
     async fn session(&self) -> Told {
         self.get("/v1/auth/session").await
+    }
+
+    async fn put_model(&self) -> Told {
+        let body = r#"{ "targets": [{ "provider": "echo", "model": "echo" }] }"#;
+        let request = self.http.put(format!("{}/v1/admin/models/new", self.url));
+        let request = request
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json");
+        self.told(request.body(body)).await
     }
 
     async fn ready(&self) -> Told {

@@ -22,6 +22,9 @@ const SOON: Duration = Duration::from_millis(1000 + 500);
 
 const ALIASES: &str = r#"[{ name = "fast", targets = [{ provider = "first", model = "m1", weight = 3 }] }, { name = "slow", targets = [{ provider = "first", model = "m9" }] }]"#;
 
+/// Everybody has all models.
+const OPEN: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", entitlements = [{ key = "messages", kind = "metered", window = "day" }] }]"#;
+
 /// Two providers, and what is offered by the configuration.
 fn settings(first: &Upstream, second: &Upstream) -> Vec<(&'static str, String)> {
     let providers = format!(
@@ -47,6 +50,13 @@ async fn node(setup: &Setup, settings: &[(&'static str, String)]) -> TestApp {
 
 fn to_second() -> Value {
     json!({ "targets": [{ "provider": "second", "model": "m2" }] })
+}
+
+/// The same, and everybody has all models.
+fn open(first: &Upstream, second: &Upstream) -> Vec<(&'static str, String)> {
+    let mut settings = settings(first, second);
+    settings.push(("billing.plans", OPEN.to_owned()));
+    settings
 }
 
 async fn put(app: &TestApp, admin: &User, name: &str, body: &Value) -> Answer {
@@ -93,10 +103,9 @@ async fn are_changed_on_every_node_at_once(setup: &Setup) {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
     first.on("m1", Script::json(&completion("from the first")));
     second.on("m2", Script::json(&completion("from the second")));
-    let set = settings(&first, &second);
+    let set = open(&first, &second);
     let (here, there) = (node(setup, &set).await, node(setup, &set).await);
     let (admin, user) = (here.admin().await, here.user().await);
-    here.buy(&user, "pro").await;
     assert_eq!(offered(&there, &user).await, ["fast", "slow"]);
     assert_eq!(said(&there, &user, "fast").await, "from the first");
 
@@ -345,10 +354,9 @@ async fn can_be_withheld_and_come_back(setup: &Setup) {
 
 async fn are_kept_when_their_provider_goes(setup: &Setup) {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
-    let mut set = settings(&first, &second);
+    let mut set = open(&first, &second);
     let app = node(setup, &set).await;
     let (admin, user) = (app.admin().await, app.user().await);
-    app.buy(&user, "pro").await;
     put(&app, &admin, "slow", &to_second()).await.is(201);
     put(&app, &admin, "other", &to_second()).await.is(201);
     app.stop().await;
@@ -372,10 +380,9 @@ async fn are_kept_when_their_provider_goes(setup: &Setup) {
 
 async fn of_64_changes_at_once_one_stands_everywhere(setup: &Setup) {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
-    let set = settings(&first, &second);
+    let set = open(&first, &second);
     let nodes = [node(setup, &set).await, node(setup, &set).await];
     let (admin, user) = (nodes[0].admin().await, nodes[0].user().await);
-    nodes[0].buy(&user, "pro").await;
     let body = |number: usize| json!({ "targets": [{ "provider": "second", "model": format!("m{number}") }] });
     let puts = (0..64).map(|number| {
         let ask = nodes[number % 2].ask("PUT", "/v1/admin/models/fast").by(&admin);

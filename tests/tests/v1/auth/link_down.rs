@@ -10,6 +10,9 @@ use tokio_postgres::{Client, NoTls};
 /// What is promised, and what a busy machine may take besides.
 const SOON: Duration = Duration::from_millis(1000 + 500);
 
+/// Everybody has all models.
+const OPEN: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", entitlements = [{ key = "messages", kind = "metered", window = "day" }] }]"#;
+
 #[test]
 fn takes_up_models_within_a_second_on_postgres() {
     run(Kind::Postgres, takes_up_models_within_a_second);
@@ -83,10 +86,10 @@ async fn takes_up_models_within_a_second(setup: &Setup) {
     let url = setup.variables(&[]).remove("ANTEROOM__DATABASE__URL").unwrap();
     let named = format!("{url}&application_name={name}");
     let public = ("server.public_url", "http://anteroom.example.test");
-    let here = setup.app_with(&[public]).await;
-    let there = setup.app_with(&[public, ("database.url", &named)]).await;
+    let plans = ("billing.plans", OPEN);
+    let here = setup.app_with(&[public, plans]).await;
+    let there = setup.app_with(&[public, plans, ("database.url", &named)]).await;
     let (admin, user) = (here.admin().await, here.user().await);
-    here.buy(&user, "pro").await;
     let killing = cut(&url, &name).await;
     let body = json!({ "targets": [{ "provider": "echo", "model": "echo" }] });
     for number in 0..3 {

@@ -364,6 +364,41 @@ fn providers_and_aliases_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn what_becomes_of_answers_and_who_is_told_of_is_set_per_provider() {
+    let load = |more: &str| {
+        let providers = format!(r#"[{{ name = "a", kind = "anthropic"{more} }}]"#);
+        load_env(&[("ANTEROOM__AI__PROVIDERS", &providers)])
+    };
+    let provider = |more: &str| load(more).unwrap().settings.ai.providers.remove(0);
+    let usual = provider("");
+    assert_eq!(
+        (usual.on_disconnect, usual.drain_seconds, usual.send_user),
+        (OnDisconnectName::Cancel, None, None)
+    );
+    let set = provider(r#", on_disconnect = "drain", drain_seconds = 7, send_user = false"#);
+    assert_eq!(
+        (set.on_disconnect, set.drain_seconds, set.send_user),
+        (OnDisconnectName::Drain, Some(7), Some(false))
+    );
+    for (more, part) in [
+        (r#", on_disconnect = "wait""#, "one of cancel, drain"),
+        (r#", on_disconnect = "drain", drain_seconds = 0"#, "at least 1"),
+        (
+            r#", on_disconnect = "drain", drain_seconds = 3601"#,
+            "an integer from 0 to 3600",
+        ),
+        (", drain_seconds = 5", "is for on_disconnect = \"drain\""),
+        (r#", send_user = "yes""#, "true or false"),
+    ] {
+        let said = messages(load(more)).join("\n");
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let gemini = r#"[{ name = "g", kind = "gemini", send_user = true }]"#;
+    let said = messages(load_env(&[("ANTEROOM__AI__PROVIDERS", gemini)])).join("\n");
+    assert!(said.contains("cannot be told who asks"), "{said}");
+}
+
+#[test]
 fn a_providers_key_may_come_from_a_file_and_one_in_place_of_its_variable_is_not_repeated() {
     let folder = Folder::new("provider-key");
     let path = folder.write("key", "sk-of-a-file\n");
