@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anteroom_domain::MessageId;
 use anteroom_domain::access::UsedWith;
 use anteroom_domain::chat::{Message, Window};
 use anteroom_domain::sessions::Change;
+use anteroom_domain::{ConversationId, MessageId};
 use tokio::sync::watch;
 
 use super::complete_chat::ChatError;
@@ -285,9 +285,18 @@ impl Drafts {
         self.open().get(&id).cloned()
     }
 
-    /// Reads one, after that many bytes, if it is being written here.
-    pub(super) fn read(&self, id: MessageId, by: UsedWith, after: Option<usize>) -> Option<Reader> {
+    /// Reads one of this conversation, after that many bytes, if it is being written here.
+    pub(super) fn read(
+        &self,
+        conversation: ConversationId,
+        id: MessageId,
+        by: UsedWith,
+        after: Option<usize>,
+    ) -> Option<Reader> {
         let draft = self.get(id)?;
+        if draft.message.conversation_id != conversation {
+            return None;
+        }
         draft.readers.send_modify(|n| *n += 1);
         Some(Reader { draft, by, at: after })
     }
@@ -370,5 +379,110 @@ mod tests {
         assert_eq!(rest("aéb", 4), "");
         assert_eq!(rest("aéb", 9), "");
         assert_eq!(written(&["é", "b"]).piece(1), Some((String::new(), 2)));
+    }
+}
+
+#[cfg(test)]
+mod lives {
+    use anteroom_domain::chat::{MessageStatus, Speaker};
+    use anteroom_domain::{SessionId, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn begin(drafts: &Arc<Drafts>) -> (Opened, Reader) {
+        let message = Message {
+            id: MessageId(Uuid::from_u128(7)),
+            conversation_id: ConversationId(Uuid::from_u128(8)),
+            role: Speaker::Assistant,
+            content: String::new(),
+            status: MessageStatus::InProgress,
+            model: None,
+            usage: None,
+            created_at: Timestamp::MIN,
+        };
+        let window = Window {
+            messages: 1,
+            left_out: 0,
+        };
+        drafts.begin(message, window, by(1))
+    }
+
+    fn by(number: u128) -> UsedWith {
+        UsedWith::Session(SessionId(Uuid::from_u128(number)))
+    }
+
+    async fn unwanted_within(draft: &Draft, seconds: u64) -> bool {
+        let limit = Duration::from_secs(seconds);
+        tokio::time::timeout(limit, draft.unwanted(GRACE)).await.is_ok()
+    }
+
+    fn told(drafts: &Drafts, draft: &Draft, change: fn(MessageId) -> Change) {
+        drafts.told(change(draft.message.id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_goes_on_while_one_reads_or_may_come_back() {
+        let drafts = Arc::<Drafts>::default();
+        let (opened, first) = begin(&drafts);
+        let draft = Arc::clone(&opened.draft);
+        let (id, conversation) = (draft.message.id, draft.message.conversation_id);
+        let second = drafts.read(conversation, id, by(2), None).unwrap();
+        drop(first);
+        assert!(!unwanted_within(&draft, 600).await, "another reads");
+        drop(second);
+        assert!(!unwanted_within(&draft, 29).await, "somebody may come back");
+        // Somebody comes, and goes: it begins anew.
+        let unwanted = draft.unwanted(GRACE);
+        let comes = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            let reader = drafts.read(conversation, id, by(1), Some(0)).unwrap();
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            drop(reader);
+            tokio::time::Instant::now()
+        };
+        let (why, left) = tokio::join!(unwanted, comes);
+        assert!(matches!(why, ChatError::ClientGone));
+        let over = left.elapsed();
+        assert!((GRACE..GRACE + Duration::from_secs(1)).contains(&over), "{over:?}");
+        let elsewhere = ConversationId(Uuid::from_u128(9));
+        assert!(
+            drafts.read(elsewhere, id, by(1), None).is_none(),
+            "of its own conversation only"
+        );
+    }
+
+    #[tokio::test]
+    async fn stopping_is_told_by_the_message_and_the_first_reason_counts() {
+        let drafts = Arc::<Drafts>::default();
+        let (opened, reader) = begin(&drafts);
+        drafts.told(Change::AnswerStopped(MessageId(Uuid::from_u128(99))));
+        told(&drafts, &opened.draft, Change::AnswerFollowed);
+        let not_yet = tokio::time::timeout(Duration::from_millis(20), opened.draft.unwanted(GRACE)).await;
+        assert!(not_yet.is_err());
+        told(&drafts, &opened.draft, Change::AnswerStopped);
+        drafts.cut();
+        assert!(matches!(opened.draft.unwanted(GRACE).await, ChatError::Stopped));
+        drop(reader);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_writer_that_is_gone() {
+        let drafts = Arc::<Drafts>::default();
+        let (opened, mut reader) = begin(&drafts);
+        opened.draft.begin();
+        opened.draft.push("So\0");
+        let draft = Arc::clone(&opened.draft);
+        drop(opened);
+        assert!(matches!(reader.next().await, MessageEvent::Started(..)));
+        assert!(matches!(reader.next().await, MessageEvent::Delta(_, text, 5) if text == "So\u{fffd}"));
+        assert!(matches!(
+            reader.next().await,
+            MessageEvent::Failed(ChatError::ClientGone)
+        ));
+        assert!(matches!(draft.ended().await, Ending::Failed(_)));
+        assert!(drafts.get(draft.message.id).is_none());
     }
 }

@@ -63,8 +63,9 @@ impl Chat {
             .await?
             .ok_or(FollowError::NotFound)?;
         // Looked up before it is read: one that ends meanwhile is whole in what is read then.
-        let here = self.drafts.read(ask.message_id, who.used_with(), ask.after);
-        let message = reads.message(user, ask.conversation_id, ask.message_id).await?;
+        let (conversation, id) = (ask.conversation_id, ask.message_id);
+        let here = self.drafts.read(conversation, id, who.used_with(), ask.after);
+        let message = reads.message(user, conversation, id).await?;
         drop(reads);
         let message = message
             .filter(|m| m.role == Speaker::Assistant)

@@ -88,7 +88,9 @@ async fn is_markdown(setup: &Setup) {
 }
 
 async fn is_whole_however_long(setup: &Setup) {
-    let app = setup.app().await;
+    let plans = r#"[{ key = "free", name = "Free", version = 1, models = "first", entitlements = [{ key = "messages", kind = "metered", limit = 1000, window = "day" }] }]"#;
+    let limits = [("billing.plans", plans)];
+    let app = setup.app_with(&limits).await;
     let user = app.user().await;
     let conversation = create(&app, &user, json!({})).await;
     // 103 times two: more than two pages.
