@@ -27,6 +27,7 @@ struct ConversationRow {
     title: Option<String>,
     model: Option<String>,
     instructions: Option<String>,
+    assistant: Option<String>,
     created_at: At,
     updated_at: At,
 }
@@ -37,6 +38,7 @@ struct ConversationChange {
     title: Option<String>,
     model: Option<String>,
     instructions: Option<String>,
+    assistant: Option<String>,
     updated_at: At,
 }
 
@@ -51,6 +53,7 @@ struct MessageRow {
     model: Option<String>,
     #[diesel(embed)]
     usage: UsageColumns,
+    filtered: bool,
     created_at: At,
 }
 
@@ -62,6 +65,7 @@ struct MessageChange {
     model: Option<String>,
     #[diesel(embed)]
     usage: UsageColumns,
+    filtered: bool,
 }
 
 #[derive(Debug, Default, Queryable, Selectable, Insertable, AsChangeset)]
@@ -103,6 +107,7 @@ impl From<&Conversation> for ConversationRow {
             title: conversation.title.as_deref().map(text),
             model: conversation.model.as_deref().map(text),
             instructions: conversation.instructions.as_deref().map(text),
+            assistant: conversation.assistant.as_deref().map(text),
             created_at: At(conversation.created_at),
             updated_at: At(conversation.updated_at),
         }
@@ -117,6 +122,7 @@ impl From<ConversationRow> for Conversation {
             title: row.title,
             model: row.model,
             instructions: row.instructions,
+            assistant: row.assistant,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
         }
@@ -133,6 +139,7 @@ impl From<&Message> for MessageRow {
             status: message.status.as_str().to_owned(),
             model: message.model.as_deref().map(text),
             usage: message.usage.into(),
+            filtered: message.filtered,
             created_at: At(message.created_at),
         }
     }
@@ -150,6 +157,7 @@ impl TryFrom<MessageRow> for Message {
             status: MessageStatus::parse(&row.status).ok_or_else(|| unknown_word("messages.status", &row.status))?,
             model: row.model,
             usage: row.usage.into(),
+            filtered: row.filtered,
             created_at: row.created_at.0,
         })
     }
@@ -164,6 +172,7 @@ macro_rules! recent {
             .filter(conversations::user_id.eq(Id($user.0)))
             .filter(messages::id.lt(Id($before.map_or(Uuid::max(), |id: MessageId| id.0))))
             .filter(messages::content.ne(""))
+            .filter(messages::filtered.eq(false))
             .filter(messages::status.ne(MessageStatus::InProgress.as_str()))
     };
 }
@@ -348,6 +357,7 @@ impl ChatWrite for Unit {
                 title: row.title,
                 model: row.model,
                 instructions: row.instructions,
+                assistant: row.assistant,
                 updated_at: row.updated_at,
             })
             .execute(self.conn()?)
@@ -460,6 +470,7 @@ impl ChatWrite for Unit {
                 status: message.status.as_str(),
                 model: message.model.as_deref().map(text),
                 usage: message.usage.into(),
+                filtered: message.filtered,
             })
             .execute(self.conn()?)
             .await;
@@ -477,10 +488,10 @@ impl ChatWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.chat.edit_message", skip_all)]
-    async fn edit_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool> {
+    async fn edit_message(&mut self, id: MessageId, content: &str, filtered: bool) -> StoreResult<bool> {
         let done = diesel::update(messages::table.find(Id(id.0)))
             .filter(messages::role.eq(Speaker::User.as_str()))
-            .set(messages::content.eq(text(content)))
+            .set((messages::content.eq(text(content)), messages::filtered.eq(filtered)))
             .execute(self.conn()?)
             .await;
         Ok(self.checked(done)? == 1)

@@ -100,6 +100,7 @@ diesel::table! {
         updated_at -> SqlTime,
         busy_until -> Nullable<SqlTime>,
         busy_by -> Nullable<SqlId>,
+        assistant -> Nullable<Text>,
     }
 }
 
@@ -119,6 +120,7 @@ diesel::table! {
         cached_tokens -> Nullable<BigInt>,
         reasoning_tokens -> Nullable<BigInt>,
         created_at -> SqlTime,
+        filtered -> Bool,
     }
 }
 

@@ -67,6 +67,18 @@ fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
         "From asking a target of a model to the first token of a streamed answer."
     );
     metrics::describe_histogram!(TOTAL, "From asking a target of a model to the end of its answer.");
+    metrics::describe_counter!(
+        "anteroom_chat_moderation_findings_total",
+        "What moderation found, by moderator, direction and consequence."
+    );
+    metrics::describe_counter!(
+        "anteroom_chat_moderation_failures_total",
+        "Texts that the moderator could not look at."
+    );
+    metrics::describe_counter!(
+        "anteroom_chat_cache_lookups_total",
+        "Requests that a kept answer was looked for, by whether there was one."
+    );
     Ok(RECORDER.get_or_init(|| handle))
 }
 

@@ -6,14 +6,19 @@ use std::time::Duration;
 use anteroom_ai_provider::{
     Anthropic, AnthropicOptions, AzureOptions, Echo, Gemini, GeminiOptions, OpenAiCompatible, OpenAiOptions, Timeouts,
 };
-use anteroom_domain::chat::SendUser;
+use anteroom_domain::chat::{Direction, SendUser};
+use anteroom_moderation::{OpenAiModeration, OpenAiModerationOptions, Rule, Rules};
+use anteroom_ports::chat::Moderator;
 use anteroom_ports::{ChatModel, Clock, Embedder};
 use anteroom_services::chat::{OnDisconnect, Provider};
 use anyhow::Context as _;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{DRAIN_SECONDS, OnDisconnectName, ProviderKind, ProviderSettings, Settings};
+use crate::config::{
+    DRAIN_SECONDS, ModerationAdapter, ModerationRuleSettings, OnDisconnectName, ProviderKind, ProviderSettings, RuleWhere,
+    Settings,
+};
 
 /// The model providers that the settings name. Connects to nothing yet.
 pub(crate) fn providers(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Provider>> {
@@ -87,5 +92,36 @@ fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn
             Some(true) => SendUser::Always,
             Some(false) => SendUser::Never,
         },
+    })
+}
+
+/// Who looks at what goes to models and comes from them, if anybody does. Connects to nothing yet.
+pub(crate) fn moderator(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Moderator>>> {
+    let m = &settings.moderation;
+    Ok(match m.adapter {
+        ModerationAdapter::None => None,
+        ModerationAdapter::Rules => {
+            let rules: Vec<Rule> = m.rules.iter().map(ModerationRuleSettings::rule).collect();
+            Some(Arc::new(Rules::new(&rules).context("moderation.rules")?))
+        }
+        ModerationAdapter::OpenAi => {
+            let own = || Url::parse("https://api.openai.com/v1");
+            let directions = match m.openai_where {
+                RuleWhere::Input => vec![Direction::Input],
+                RuleWhere::Output => vec![Direction::Output],
+                RuleWhere::Both => vec![Direction::Input, Direction::Output],
+            };
+            let thresholds = m.openai_thresholds.iter().map(|it| (it.category.clone(), it.score));
+            let options = OpenAiModerationOptions {
+                base_url: m.openai_base_url.clone().map_or_else(own, Ok)?,
+                api_key: settings.moderation_key().unwrap_or_else(|| SecretString::from("")),
+                model: m.openai_model.clone(),
+                thresholds: thresholds.collect(),
+                consequence: m.openai_action.consequence(),
+                directions,
+                timeout: Duration::from_millis(m.openai_timeout_ms.into()),
+            };
+            Some(Arc::new(OpenAiModeration::new(options).context("the moderator cannot be used")?))
+        }
     })
 }

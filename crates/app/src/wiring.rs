@@ -17,12 +17,13 @@ use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
 use anteroom_mail_smtp::{MailSmtp, SmtpOptions};
 use anteroom_password_filter::PasswordFilter;
+use anteroom_ports::chat::Moderator;
 use anteroom_ports::{Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentProvider, Secrets, Store, TokenSigner};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::{ChatOptions, Provider, RoutingOptions};
+use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, Provider, RoutingOptions};
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -34,12 +35,12 @@ use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::{
-    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
+    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, OnFailure,
     PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings, RuleWindow,
     Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
 };
 use crate::metrics::TargetMetrics;
-use crate::providers::providers;
+use crate::providers::{moderator, providers};
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
 
@@ -106,6 +107,8 @@ pub struct Adapters {
     pub mailer: Option<Arc<dyn Mailer>>,
     /// Models.
     pub providers: Vec<Provider>,
+    /// Who looks at texts, if anybody does.
+    pub moderator: Option<Arc<dyn Moderator>>,
     /// Payment, if anything is sold.
     pub payments: Option<Arc<dyn PaymentProvider>>,
     /// Rate limits.
@@ -157,6 +160,7 @@ impl Adapters {
             signer: Arc::new(KeyRing::new(&keys, ring)?),
             mailer: mailer(settings, &clock)?,
             providers: providers(settings, &clock)?,
+            moderator: moderator(settings)?,
             payments: payments(settings, &keys, local)?,
             secrets: Arc::new(keys),
             clock,
@@ -327,7 +331,7 @@ impl Services {
             Arc::clone(&billing),
             Arc::clone(&protection),
             Arc::clone(&audit),
-            chat_options(settings),
+            chat_options(settings, a),
         );
         Ok(Self {
             access,
@@ -480,7 +484,7 @@ fn webhooks_options(settings: &Settings) -> WebhooksOptions {
     }
 }
 
-fn chat_options(settings: &Settings) -> ChatOptions {
+fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
     let (ai, usd) = (&settings.ai, NanoUsd::from_usd);
     let mut prices: HashMap<String, ModelPrice> = HashMap::new();
     let first = settings.model_providers().remove(0);
@@ -510,6 +514,24 @@ fn chat_options(settings: &Settings) -> ChatOptions {
     };
     ChatOptions {
         models: models.into(),
+        moderation: ModerationOptions {
+            moderator: a.moderator.clone(),
+            fail_open: settings.moderation.on_failure == OnFailure::Allow,
+            refusal: settings.moderation.refusal.clone(),
+            hold_bytes: settings.moderation.hold_bytes,
+            look_behind_bytes: settings.moderation.look_behind_bytes,
+        },
+        cache: CacheOptions {
+            max_bytes: settings.cache.max_bytes,
+            ttl: SignedDuration::from_secs(settings.cache.ttl_seconds.into()),
+            shared: settings.cache.shared,
+            any_temperature: settings.cache.any_temperature,
+        },
+        assistants: ai
+            .assistants
+            .iter()
+            .map(|settings| Arc::new(settings.assistant()))
+            .collect(),
         routing: RoutingOptions {
             breaker: BreakerPolicy {
                 failures: ai.breaker_failures,

@@ -6,5 +6,6 @@
 pub mod chat_model;
 pub mod embedder;
 pub mod mailer;
+pub mod moderator;
 pub mod payment_provider;
 pub mod store;

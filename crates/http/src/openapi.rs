@@ -68,6 +68,7 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         billing::show_checkout::handle,
         billing::pay_checkout::handle,
         chat::list_models::handle,
+        chat::list_assistants::handle,
         chat::get_model::handle,
         chat::create_embeddings::handle,
         chat::complete::handle,

@@ -59,6 +59,7 @@ pub fn routes() -> Vec<Route> {
         post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
         get    "/v1/models"                      => chat::list_models::handle, [Models];
         get    "/v1/models/{id:.+}"              => chat::get_model::handle, [Models];
+        get    "/v1/assistants"                  => chat::list_assistants::handle, [Models];
         post   "/v1/embeddings"                  => chat::create_embeddings::handle, [Embeddings];
         post   "/v1/chat/completions"            => chat::complete::handle, [Chat];
         post   "/v1/completions"                 => chat::complete_text::handle, [Chat];

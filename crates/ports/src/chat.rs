@@ -1,5 +1,9 @@
 //! Conversations, and the models that answer.
 
+mod moderation;
+
+pub use moderation::{Moderator, ModeratorAway};
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,8 +49,8 @@ pub trait ChatRead: Send {
         id: MessageId,
     ) -> StoreResult<Option<Message>>;
 
-    /// The newest messages of this user's conversation that have text and are not in progress, newest first, older than
-    /// `before`.
+    /// The newest messages of this user's conversation that have text, are not in progress and were not refused by
+    /// moderation, newest first, older than `before`.
     async fn recent_messages(
         &mut self,
         user: UserId,
@@ -79,7 +83,7 @@ pub trait ChatWrite: Send {
     /// Adds a conversation.
     async fn insert_conversation(&mut self, conversation: &Conversation) -> StoreResult<()>;
 
-    /// Writes `title`, `model`, `instructions` and `updated_at` of the owner's conversation. Not found: `false`.
+    /// Writes `title`, `model`, `instructions`, `assistant` and `updated_at` of the owner's conversation. Not found: `false`.
     async fn update_conversation(&mut self, conversation: &Conversation) -> StoreResult<bool>;
 
     /// Deletes the owner's conversation with its messages. Not found: `false`.
@@ -111,14 +115,14 @@ pub trait ChatWrite: Send {
     /// Adds a message.
     async fn insert_message(&mut self, message: &Message) -> StoreResult<()>;
 
-    /// Writes `content`, `status`, `model` and `usage`. `false` if the message is gone with its conversation.
+    /// Writes `content`, `status`, `model`, `usage` and `filtered`. `false` if the message is gone with its conversation.
     async fn finish_message(&mut self, message: &Message) -> StoreResult<bool>;
 
     /// Writes what has come of a message that is in progress. `false` if it no longer is, or is gone.
     async fn save_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool>;
 
-    /// Writes what a user's message says instead. `false` if it is gone.
-    async fn edit_message(&mut self, id: MessageId, content: &str) -> StoreResult<bool>;
+    /// Writes what a user's message says instead, and whether moderation refuses it. `false` if it is gone.
+    async fn edit_message(&mut self, id: MessageId, content: &str, filtered: bool) -> StoreResult<bool>;
 
     /// Deletes a message, if it is there.
     async fn delete_message(&mut self, id: MessageId) -> StoreResult<()>;

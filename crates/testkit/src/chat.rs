@@ -1,5 +1,9 @@
 //! A model that answers from a script.
 
+mod moderator;
+
+pub use moderator::ScriptedModerator;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub mod webhooks;
 
 pub use accounts::{ListedPasswords, PlainHasher};
 pub use billing::FakePayments;
-pub use chat::{CountingObserver, ScriptedModel, Step, StreamEnd};
+pub use chat::{CountingObserver, ScriptedModel, ScriptedModerator, Step, StreamEnd};
 pub use embedder::ScriptedEmbedder;
 pub use ops::{FixedClock, SeededIds};
 pub use protection::{ClosedLimiter, OpenLimiter};

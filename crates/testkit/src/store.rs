@@ -309,7 +309,7 @@ delegate! {
         fn insert_message(message: &Message) -> ();
         fn finish_message(message: &Message) -> bool;
         fn save_message(id: MessageId, content: &str) -> bool;
-        fn edit_message(id: MessageId, content: &str) -> bool;
+        fn edit_message(id: MessageId, content: &str, filtered: bool) -> bool;
         fn delete_message(id: MessageId) -> ();
         fn delete_messages_after(conversation: ConversationId, after: MessageId, keep: Option<MessageId>) -> ();
         fn name_conversation(id: ConversationId, title: &str) -> bool;

@@ -1,6 +1,7 @@
 //! `/v1`
 
 mod admin;
+mod assistants;
 mod auth;
 pub mod billing;
 mod chat;

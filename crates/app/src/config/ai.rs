@@ -1,7 +1,10 @@
 //! The settings of the model provider and of conversations.
 
+use std::path::PathBuf;
+
 use anteroom_domain::billing::{ModelPrice, NanoUsd};
-use anteroom_domain::chat::{MaxTokensParameter, ModelAlias, Target};
+use anteroom_domain::chat::{Assistant, Consequence, MaxTokensParameter, ModelAlias, Target};
+use anteroom_moderation::{Rule, Where};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -24,6 +27,8 @@ pub struct AiSettings {
     pub providers: Vec<ProviderSettings>,
     /// Names under which models are offered.
     pub aliases: Vec<AliasSettings>,
+    /// Presets of a model with what it is told.
+    pub assistants: Vec<AssistantSettings>,
     /// How often all targets of a model are tried once more.
     pub retries: u32,
     /// Milliseconds before that, doubled each time.
@@ -193,6 +198,79 @@ impl AliasSettings {
     }
 }
 
+/// `[[ai.assistants]]`: a model with what it is told and how it answers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssistantSettings {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name for people; `name` when absent.
+    pub title: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The model, by the name under which it is offered.
+    pub model: String,
+    /// What the model is told.
+    pub instructions: Option<String>,
+    /// The file that holds it, instead.
+    pub instructions_file: Option<PathBuf>,
+    /// What that file holds.
+    #[serde(skip)]
+    pub read_instructions: Option<String>,
+    /// The plans whose holders may use it; all when absent.
+    pub plans: Option<Vec<String>>,
+    /// The most tokens out.
+    pub max_output_tokens: Option<i64>,
+    /// What callers cannot choose.
+    pub temperature: Option<f64>,
+    /// The same.
+    pub top_p: Option<f64>,
+    /// The same.
+    pub frequency_penalty: Option<f64>,
+    /// The same.
+    pub presence_penalty: Option<f64>,
+    /// The same.
+    pub reasoning_effort: Option<String>,
+    /// The same.
+    pub seed: Option<i64>,
+}
+
+impl AssistantSettings {
+    /// The assistant itself.
+    pub fn assistant(&self) -> Assistant {
+        let numbers = [
+            ("temperature", self.temperature),
+            ("top_p", self.top_p),
+            ("frequency_penalty", self.frequency_penalty),
+            ("presence_penalty", self.presence_penalty),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?.into())));
+        let effort = self
+            .reasoning_effort
+            .clone()
+            .map(|effort| ("reasoning_effort", effort.into()));
+        let seed = self.seed.map(|seed| ("seed", seed.into()));
+        let parameters = numbers.chain(effort).chain(seed);
+        Assistant {
+            id: self.name.clone(),
+            title: self.title.clone().unwrap_or_else(|| self.name.clone()),
+            description: self.description.clone(),
+            model: self.model.clone(),
+            instructions: self
+                .instructions
+                .as_ref()
+                .or(self.read_instructions.as_ref())
+                .cloned()
+                .unwrap_or_default(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).collect(),
+            max_output_tokens: self.max_output_tokens,
+            plans: self.plans.clone(),
+        }
+    }
+}
+
 /// `[chat]`: conversations.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,4 +287,154 @@ pub struct ChatSettings {
     pub conversation_days: u32,
     /// Seconds for which an answer goes on unread.
     pub resume_seconds: u32,
+}
+
+/// `[moderation]`: who looks at what goes to models and comes from them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModerationSettings {
+    /// Who looks.
+    pub adapter: ModerationAdapter,
+    /// The operator's own rules.
+    pub rules: Vec<ModerationRuleSettings>,
+    /// What happens while nobody can look.
+    pub on_failure: OnFailure,
+    /// What is answered instead.
+    pub refusal: String,
+    /// The most bytes of a streamed answer that are held back.
+    pub hold_bytes: usize,
+    /// How many bytes before them are looked at again.
+    pub look_behind_bytes: usize,
+    /// The server that judges.
+    #[serde(deserialize_with = "unless_empty")]
+    pub openai_base_url: Option<Url>,
+    /// Its key; that of `[ai]` when not set.
+    #[serde(deserialize_with = "unless_empty")]
+    pub openai_api_key: Option<SecretString>,
+    /// The model that judges.
+    pub openai_model: String,
+    /// From which scores on categories count.
+    pub openai_thresholds: Vec<ThresholdSettings>,
+    /// What follows when one does.
+    pub openai_action: RuleAction,
+    /// What is looked at.
+    pub openai_where: RuleWhere,
+    /// Milliseconds for a question.
+    pub openai_timeout_ms: u32,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModerationAdapter {
+    /// Nobody.
+    None,
+    /// The operator's own rules.
+    Rules,
+    /// A server that speaks OpenAI's moderation API.
+    OpenAi,
+}
+
+/// What happens while nobody can look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Nothing passes.
+    Refuse,
+    /// Everything does.
+    Allow,
+}
+
+/// `[[moderation.rules]]`: a pattern, or words.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModerationRuleSettings {
+    /// Its name in the audit log.
+    pub name: String,
+    /// A regular expression.
+    pub pattern: Option<String>,
+    /// Words and phrases.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// Where it looks.
+    #[serde(rename = "where", default)]
+    pub at: RuleWhere,
+    /// What follows.
+    #[serde(default)]
+    pub action: RuleAction,
+}
+
+impl ModerationRuleSettings {
+    /// The rule itself.
+    pub fn rule(&self) -> Rule {
+        Rule {
+            name: self.name.clone(),
+            pattern: self.pattern.clone(),
+            words: self.words.clone(),
+            at: match self.at {
+                RuleWhere::Input => Where::Input,
+                RuleWhere::Output => Where::Output,
+                RuleWhere::Both => Where::Both,
+            },
+            consequence: self.action.consequence(),
+        }
+    }
+}
+
+impl RuleAction {
+    /// What follows.
+    pub fn consequence(self) -> Consequence {
+        match self {
+            Self::Refuse => Consequence::Refuse,
+            Self::Flag => Consequence::Flag,
+        }
+    }
+}
+
+/// Where a rule looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleWhere {
+    /// At what goes to the model.
+    Input,
+    /// At what comes from it.
+    Output,
+    /// At both.
+    #[default]
+    Both,
+}
+
+/// What follows from a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAction {
+    /// It goes no further.
+    #[default]
+    Refuse,
+    /// It is recorded.
+    Flag,
+}
+
+/// A threshold of `moderation.openai_thresholds`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThresholdSettings {
+    /// The category, as the server spells it.
+    pub category: String,
+    /// From 0 to 1.
+    pub score: f64,
+}
+
+/// `[cache]`: answers that are given again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    /// The most bytes of them; 0: none.
+    pub max_bytes: u64,
+    /// Seconds for which they are.
+    pub ttl_seconds: u32,
+    /// Whether accounts are given one another's.
+    pub shared: bool,
+    /// Whether those that were to vary are kept as well.
+    pub any_temperature: bool,
 }

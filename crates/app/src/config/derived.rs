@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anteroom_mail_smtp::SmtpTarget;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
 use super::ai::{OnDisconnectName, ProviderKind, ProviderSettings};
@@ -120,6 +120,16 @@ impl Settings {
             providers.push(named("echo", ProviderKind::Echo));
         }
         providers
+    }
+
+    /// The key of the server that judges texts: its own, or the model provider's where that is `OpenAI` as well.
+    pub fn moderation_key(&self) -> Option<SecretString> {
+        let own = self.moderation.openai_api_key.clone();
+        // Another server must not be shown the provider's key.
+        own.or_else(|| {
+            let same = self.moderation.openai_base_url.is_none() || self.moderation.openai_base_url == self.ai.openai_base_url;
+            self.ai.openai_api_key.clone().filter(|_| same)
+        })
     }
 
     /// The mail server, if mails go to one.

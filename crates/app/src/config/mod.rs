@@ -144,6 +144,19 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
             (None, None) => None,
         };
     }
+    for assistant in &mut settings.ai.assistants {
+        let Some(path) = &assistant.instructions_file else {
+            continue;
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => assistant.read_instructions = Some(text.trim().to_owned()),
+            Err(error) => {
+                let source = sources.get("ai.assistants").unwrap_or(&Source::Default);
+                let message = format!("`{}`: cannot read the file {}: {error}", assistant.name, path.display());
+                problems.push(Problem::new("ai.assistants", source, message));
+            }
+        }
+    }
     match settings.validate() {
         Ok(more) => warnings.extend(more),
         Err(errors) => problems.extend(with_sources(errors, &problems, &sources)),

@@ -268,6 +268,7 @@ mod tests {
                 "database.url",
                 "secret.key",
                 "ai.openai_api_key",
+                "moderation.openai_api_key",
                 "stripe_stub.webhook_secret",
                 "mail.smtp_url"
             ]

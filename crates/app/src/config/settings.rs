@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::ai::{AiSettings, ChatSettings};
+use super::ai::{AiSettings, CacheSettings, ChatSettings, ModerationSettings};
 use super::billing::{BillingSettings, StripeStubSettings};
 use super::database_target::DatabaseTarget;
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub security: SecuritySettings,
     pub ai: AiSettings,
     pub chat: ChatSettings,
+    pub moderation: ModerationSettings,
+    pub cache: CacheSettings,
     pub billing: BillingSettings,
     pub stripe_stub: StripeStubSettings,
     pub mail: MailSettings,

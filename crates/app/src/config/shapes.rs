@@ -23,6 +23,8 @@ pub(super) enum FieldKind {
     Integer(i64),
     /// A price: a number, zero or more.
     Price,
+    /// Any number.
+    Number,
     Bool,
     OneOf(&'static [&'static str]),
     /// `"first"`, `"all"` or a list of texts.
@@ -89,6 +91,36 @@ const ALIASES: &[Field] = &[
     ),
 ];
 
+const ASSISTANTS: &[Field] = &[
+    required("name", FieldKind::Text),
+    optional("title", FieldKind::Text),
+    optional("description", FieldKind::Text),
+    required("model", FieldKind::Text),
+    optional("instructions", FieldKind::Text),
+    optional("instructions_file", FieldKind::Text),
+    optional("plans", FieldKind::Texts),
+    optional("max_output_tokens", FieldKind::Integer(i64::MAX)),
+    optional("temperature", FieldKind::Number),
+    optional("top_p", FieldKind::Number),
+    optional("frequency_penalty", FieldKind::Number),
+    optional("presence_penalty", FieldKind::Number),
+    optional("reasoning_effort", FieldKind::Text),
+    optional("seed", FieldKind::Integer(i64::MAX)),
+];
+
+const MODERATION_RULES: &[Field] = &[
+    required("name", FieldKind::Text),
+    optional("pattern", FieldKind::Text),
+    optional("words", FieldKind::Texts),
+    optional("where", FieldKind::OneOf(&["input", "output", "both"])),
+    optional("action", FieldKind::OneOf(&["refuse", "flag"])),
+];
+
+const THRESHOLDS: &[Field] = &[
+    required("category", FieldKind::Text),
+    required("score", FieldKind::Number),
+];
+
 const TARGETS: &[Field] = &[
     required("provider", FieldKind::Text),
     required("model", FieldKind::Text),
@@ -141,10 +173,13 @@ const ENTITLEMENTS: &[Field] = &[
 pub(super) fn of(path: &str) -> Option<&'static [Field]> {
     match path {
         "ai.aliases" => Some(ALIASES),
+        "ai.assistants" => Some(ASSISTANTS),
         "ai.prices" => Some(MODEL_PRICES),
         "ai.providers" => Some(PROVIDERS),
         "billing.plans" => Some(PLANS),
         "protection.rules" => Some(RULES),
+        "moderation.openai_thresholds" => Some(THRESHOLDS),
+        "moderation.rules" => Some(MODERATION_RULES),
         _ => None,
     }
 }
@@ -193,6 +228,7 @@ fn check_field(place: &str, value: &Value, kind: &FieldKind) -> Vec<String> {
         FieldKind::Integer(i64::MAX) => "an integer, 0 or more".to_owned(),
         FieldKind::Integer(most) => format!("an integer from 0 to {most}"),
         FieldKind::Price => "US dollars, 0 or more".to_owned(),
+        FieldKind::Number => "a number".to_owned(),
         FieldKind::Bool => "true or false".to_owned(),
         FieldKind::OneOf(words) => format!("one of {}", words.join(", ")),
         FieldKind::Models => r#""first", "all" or a list of model names"#.to_owned(),
@@ -219,6 +255,8 @@ fn fits(value: &Value, kind: &FieldKind) -> bool {
         (FieldKind::Integer(most), Value::Integer(number)) => (0..=*most).contains(number),
         (FieldKind::Price, Value::Integer(number)) => *number >= 0,
         (FieldKind::Price, Value::Float(number)) => number.is_finite() && *number >= 0.0,
+        (FieldKind::Number, Value::Integer(_)) => true,
+        (FieldKind::Number, Value::Float(number)) => number.is_finite(),
         (FieldKind::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
         (FieldKind::Models, Value::String(text)) => text == "first" || text == "all",
         (FieldKind::Models, Value::Array(names)) => {

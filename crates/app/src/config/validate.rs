@@ -1,11 +1,12 @@
 //! Rules over several keys, and what production refuses.
 
 use anteroom_domain::billing::Meter;
-use anteroom_domain::chat::Known;
+use anteroom_domain::chat::{Assistant, Known};
 use anteroom_domain::protection::RoutePattern;
+use anteroom_moderation::Rules;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ai::{OnDisconnectName, ProviderKind};
+use super::ai::{ModerationAdapter, OnDisconnectName, ProviderKind};
 use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
 use super::errors::{ConfigErrors, Problem, Source};
 use super::settings::{CookieSecure, MailTransport, RuleSettings, SameSite, Settings, Signup};
@@ -63,6 +64,7 @@ impl Settings {
         self.check_mail(&mut findings);
         self.check_ai(&mut findings);
         self.check_plans(&mut findings);
+        self.check_moderation(&mut findings);
         if findings.problems.is_empty() {
             Ok(findings.warnings)
         } else {
@@ -195,6 +197,7 @@ impl Settings {
     fn check_ai(&self, findings: &mut Findings) {
         let ai = &self.ai;
         self.check_models(findings);
+        self.check_assistants(findings);
         if !ai.models.is_empty() && ai.openai_base_url.is_none() && ai.providers.is_empty() {
             findings.warn(
                 "ai.models is set without a provider (OPENAI_API_KEY or OPENAI_BASE_URL): only `echo` is offered",
@@ -291,6 +294,83 @@ impl Settings {
                     );
                 }
             }
+        }
+    }
+
+    /// An assistant that could never answer refuses to start, by its name.
+    fn check_assistants(&self, findings: &mut Findings) {
+        let ai = &self.ai;
+        if let Some(name) = repeated(ai.assistants.iter().map(|assistant| &assistant.name)) {
+            findings.refuse("ai.assistants", format!("two assistants are called `{name}`"));
+        }
+        let mut models: Vec<&str> = ai.aliases.iter().map(|alias| alias.name.as_str()).collect();
+        models.extend(ai.models.iter().map(String::as_str));
+        if let Some(name) = models
+            .iter()
+            .find(|name| !ai.assistants.is_empty() && Assistant::named(name).is_some())
+        {
+            let message = format!("`{name}` looks like an assistant's name; call the model otherwise");
+            findings.refuse("ai.aliases", message);
+        }
+        if ai.aliases.is_empty() && self.model_providers().iter().any(|p| p.kind == ProviderKind::Echo) {
+            models = vec!["echo"];
+        }
+        for settings in &ai.assistants {
+            let name = &settings.name;
+            if settings.instructions.is_some() && settings.instructions_file.is_some() {
+                let message = format!("`{name}`: give `instructions` or `instructions_file`, not both");
+                findings.refuse("ai.assistants", message);
+            }
+            // A file that cannot be read has been named already.
+            let unread = settings.instructions_file.is_some() && settings.read_instructions.is_none();
+            if let (Err(e), false) = (settings.assistant().check(), unread) {
+                findings.refuse("ai.assistants", e.to_string());
+            }
+            // Without a list of the operator's the server says later what it has.
+            if !models.is_empty() && !models.contains(&settings.model.as_str()) {
+                let message = format!(
+                    "`{name}`: there is no model `{}`; there are: {}",
+                    settings.model,
+                    models.join(", ")
+                );
+                findings.refuse("ai.assistants", message);
+            }
+            let is_unknown = |key: &&String| !self.billing.plans.iter().any(|plan| plan.key == **key);
+            for key in settings.plans.iter().flatten().filter(is_unknown) {
+                let plans: Vec<&str> = self.billing.plans.iter().map(|plan| plan.key.as_str()).collect();
+                let message = format!("`{name}`: there is no plan `{key}`; there are: {}", plans.join(", "));
+                findings.refuse("ai.assistants", message);
+            }
+        }
+    }
+
+    fn check_moderation(&self, findings: &mut Findings) {
+        let m = &self.moderation;
+        if let Some(name) = repeated(m.rules.iter().map(|rule| &rule.name)) {
+            findings.refuse("moderation.rules", format!("two rules are called `{name}`"));
+        }
+        // Each by itself, so that all that are wrong are named.
+        for rule in &m.rules {
+            if let Err(e) = Rules::new(&[rule.rule()]) {
+                findings.refuse("moderation.rules", e.to_string());
+            }
+        }
+        match m.adapter {
+            ModerationAdapter::Rules if m.rules.is_empty() => {
+                findings.refuse("moderation.rules", "moderation.adapter is rules, and there are none");
+            }
+            ModerationAdapter::None | ModerationAdapter::OpenAi if !m.rules.is_empty() => {
+                findings.warn("moderation.rules are set, but moderation.adapter is not rules: nobody heeds them");
+            }
+            ModerationAdapter::OpenAi if self.moderation_key().is_none() && m.openai_base_url.is_none() => {
+                let message = "moderation.adapter is openai: set it, or OPENAI_API_KEY";
+                findings.refuse("moderation.openai_api_key", message);
+            }
+            _ => {}
+        }
+        for threshold in m.openai_thresholds.iter().filter(|it| !(0.0..=1.0).contains(&it.score)) {
+            let message = format!("`{}`: a score is a number from 0 to 1", threshold.category);
+            findings.refuse("moderation.openai_thresholds", message);
         }
     }
 

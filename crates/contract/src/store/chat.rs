@@ -50,6 +50,7 @@ pub async fn conversations_are_found_by_their_owner_only(database: &dyn TestData
     mine.title = None;
     mine.model = Some("gpt-4o".into());
     mine.instructions = Some("Be brief.\nNo jokes.".into());
+    mine.assistant = Some("support".into());
     mine.updated_at = at(3);
     assert!(unit.update_conversation(&mine).await.unwrap());
     unit.commit().await.unwrap();
@@ -114,6 +115,7 @@ pub async fn messages_are_finished(database: &dyn TestDatabase) {
     answer.status = MessageStatus::Partial;
     answer.model = Some("gpt-4o".into());
     answer.usage = Some(usage(1));
+    answer.filtered = true;
     assert!(unit.finish_message(&answer).await.unwrap());
     assert_eq!(
         unit.page_messages(ada.id, mine.id, None, 9).await.unwrap(),
@@ -139,7 +141,9 @@ pub async fn recent_messages_have_text(database: &dyn TestDatabase) {
     partial.status = MessageStatus::Partial;
     let mut unit = begin(&store).await;
     unit.insert_conversation(&mine).await.unwrap();
-    for message in [&first, &empty, &partial, &running] {
+    let mut refused = message(&mine, "refused");
+    refused.filtered = true;
+    for message in [&first, &empty, &partial, &refused, &running] {
         unit.insert_message(message).await.unwrap();
     }
     let recent = unit.recent_messages(ada.id, mine.id, None, 9).await.unwrap();
@@ -341,9 +345,9 @@ pub async fn messages_are_edited_and_taken_back(database: &dyn TestDatabase) {
         unit.insert_message(&message(&other, "elsewhere")).await.unwrap();
         said.push(next);
     }
-    assert!(unit.edit_message(said[2].id, "in other words").await.unwrap());
-    assert!(!unit.edit_message(said[1].id, "not one's own").await.unwrap());
-    assert!(!unit.edit_message(message(&mine, "never stored").id, "x").await.unwrap());
+    assert!(unit.edit_message(said[2].id, "in other words", false).await.unwrap());
+    assert!(!unit.edit_message(said[1].id, "not one's own", false).await.unwrap());
+    assert!(!unit.edit_message(message(&mine, "never stored").id, "x", false).await.unwrap());
     said[2].content = "in other words".into();
     unit.delete_messages_after(mine.id, said[1].id, Some(said[2].id))
         .await

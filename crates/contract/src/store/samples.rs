@@ -121,6 +121,7 @@ pub(crate) fn conversation(user: &User) -> Conversation {
         title: Some("Title".into()),
         model: None,
         instructions: None,
+        assistant: None,
         created_at: at(0),
         updated_at: at(0),
     }
@@ -135,6 +136,7 @@ pub(crate) fn message(conversation: &Conversation, content: &str) -> Message {
         status: MessageStatus::Complete,
         model: None,
         usage: None,
+        filtered: false,
         created_at: at(4),
     }
 }

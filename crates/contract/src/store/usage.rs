@@ -192,6 +192,7 @@ fn mixture(owners: &[Owner]) -> Vec<UsageEvent> {
         Outcome::Partial,
         Outcome::Failed,
         Outcome::Lost,
+        Outcome::Filtered,
     ];
     let of = owners.len();
     let kinds = (0..240).map(|number| {

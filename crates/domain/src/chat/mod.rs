@@ -1,10 +1,12 @@
 //! Models, calls to them, conversations and their short-term memory.
 
 mod alias;
+mod assistant;
 mod breaker;
 mod embed_request;
 mod end_user;
 mod memory;
+mod moderation;
 mod original;
 mod raw;
 mod request;
@@ -12,10 +14,12 @@ mod stored_alias;
 mod title;
 
 pub use alias::{AliasMistake, Known, MaxTokensParameter, ModelAlias, Target};
+pub use assistant::{ASSISTANT_PREFIX, Assistant, InvalidAssistant};
 pub use breaker::{Breaker, BreakerPolicy, BreakerState};
 pub use embed_request::EmbedRequest;
 pub use end_user::{EndUser, SendUser};
 pub use memory::{Turn, Window, estimate_tokens, least_tokens, recall, turn_budget};
+pub use moderation::{Consequence, Direction, Finding, Lane, Pace, Verdict, texts_of};
 pub use original::{Dialect, OWN_WORDS, Original};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest};
@@ -69,6 +73,8 @@ pub enum Outcome {
     Failed,
     /// The process died during the call; found by the sweep.
     Lost,
+    /// Moderation refused the question, or the rest of the answer; that is what was answered.
+    Filtered,
 }
 
 impl Outcome {
@@ -80,6 +86,7 @@ impl Outcome {
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Lost => "lost",
+            Self::Filtered => "filtered",
         }
     }
 
@@ -142,6 +149,8 @@ pub struct Conversation {
     pub model: Option<String>,
     /// What the model is told before every turn.
     pub instructions: Option<String>,
+    /// The operator's assistant that answers, by its id; it brings a model of its own.
+    pub assistant: Option<String>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it last changed or was spoken in.
@@ -222,7 +231,7 @@ impl MessageStatus {
 impl From<Outcome> for MessageStatus {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Complete => Self::Complete,
+            Outcome::Complete | Outcome::Filtered => Self::Complete,
             Outcome::Cancelled => Self::Cancelled,
             Outcome::Partial => Self::Partial,
             Outcome::Failed | Outcome::Lost => Self::Failed,
@@ -247,6 +256,8 @@ pub struct Message {
     pub model: Option<String>,
     /// What the answer used.
     pub usage: Option<TokenUsage>,
+    /// Whether moderation refused it, or the rest of it; the model is not shown it again.
+    pub filtered: bool,
     /// When it was said.
     pub created_at: Timestamp,
 }
@@ -294,6 +305,10 @@ mod tests {
         ] {
             assert_eq!((outcome.as_str(), MessageStatus::from(outcome).as_str()), (word, word));
         }
+        assert_eq!(
+            (Outcome::Filtered.as_str(), MessageStatus::from(Outcome::Filtered)),
+            ("filtered", MessageStatus::Complete)
+        );
         assert_eq!(
             (Outcome::Lost.as_str(), MessageStatus::from(Outcome::Lost)),
             ("lost", MessageStatus::Failed)

@@ -55,6 +55,13 @@ impl RawObject {
         Ok(())
     }
 
+    /// The same members in the order of their names.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self
+    }
+
     /// Drops a member.
     pub fn remove(&mut self, key: &str) {
         self.members.retain(|(k, _)| k != key);

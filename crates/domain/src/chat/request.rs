@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{EndUser, InvalidObject, ModelAlias, Original, RawObject, Target, TokenUsage, end_user, estimate_tokens};
+use super::{
+    EndUser, InvalidObject, ModelAlias, Original, RawObject, Target, TokenUsage, end_user, estimate_tokens, texts_of,
+};
 
 /// A chat completion request: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -58,6 +61,9 @@ const READ: [&str; 9] = [
     end_user::MEMBERS[0],
     end_user::MEMBERS[1],
 ];
+
+/// What of a request a model is told.
+const SAID: [&str; 5] = ["messages", "tools", "functions", "prediction", "response_format"];
 
 /// A name as a reader sees it that takes no heed of case; two letters outside ASCII fold into it.
 fn folded(key: &str) -> String {
@@ -204,6 +210,41 @@ impl ChatRequest {
         self
     }
 
+    /// Everything that it says to a model, as one text.
+    pub fn text(&self) -> String {
+        let mut texts: Vec<String> = Vec::new();
+        for key in SAID {
+            if let Some(value) = self.body.read::<Value>(key).ok().flatten() {
+                texts_of(&value, &mut |_, text| texts.push(text.to_owned()));
+            }
+        }
+        texts.join("\n")
+    }
+
+    /// The bytes for a target with its members in the order of their names: the same for every request that asks the
+    /// same.
+    pub fn canonical(&self, alias: &ModelAlias, target: &Target, user: EndUser<'_>) -> Vec<u8> {
+        let sorted = |body: &RawObject| body.sorted().to_vec();
+        let sent = RawObject::parse(&self.upstream_body(alias, target, user));
+        let mut bytes = sent.map_or_else(|_| self.body.to_vec(), |body| sorted(&body));
+        // A provider may be told these words instead, and answer in them.
+        if let Some(original) = &self.original {
+            bytes.push(b'\n');
+            bytes.extend(sorted(&original.body));
+        }
+        bytes
+    }
+
+    /// The temperature, where it is a number.
+    pub fn temperature(&self) -> Option<f64> {
+        self.body.read("temperature").ok().flatten()
+    }
+
+    /// Its members, to be put together anew.
+    pub(super) fn into_object(self) -> RawObject {
+        self.body
+    }
+
     /// The bytes for a target: the same, but for its own name of the model, the most that it may answer with, who asks, and
     /// asking a stream for its usage.
     pub fn upstream_body(&self, alias: &ModelAlias, target: &Target, user: EndUser<'_>) -> Vec<u8> {
@@ -302,6 +343,28 @@ mod tests {
             ("m", false, 1)
         );
         assert_eq!(sent(&request), text);
+    }
+
+    #[test]
+    fn everything_that_is_said_is_found() {
+        let text = r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]}],"tools":[{"type":"function","function":{"name":"c","description":"d"}}]}"#;
+        let text = parse(text).unwrap().text();
+        for said in ["a", "b", "c", "d"] {
+            assert!(text.lines().any(|line| line == said), "{said} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_tell_two_requests_apart() {
+        let canonical = |text: &str| {
+            let alias = ModelAlias::plain("p", "m");
+            let bytes = parse(text).unwrap().canonical(&alias, &alias.targets[0]);
+            String::from_utf8(bytes).unwrap()
+        };
+        let one = canonical(r#"{"model":"m","temperature":0.0,"messages":[1]}"#);
+        assert_eq!(one, canonical(r#"{ "messages": [1], "model":"m","temperature":0.0}"#));
+        assert_ne!(one, canonical(r#"{"model":"m","temperature":0.0,"messages":[2]}"#));
+        assert_eq!(parse(r#"{"model":"m","temperature":0,"messages":[1]}"#).unwrap().temperature(), Some(0.0));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct ChangeConversationRequest {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     instructions: Option<Option<String>>,
+    /// The assistant.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    assistant: Option<Option<String>>,
 }
 
 /// Change one of one's own conversations.
@@ -51,6 +55,7 @@ pub async fn handle(
         title: ask.title,
         model: ask.model,
         instructions: ask.instructions,
+        assistant: ask.assistant,
     };
     let (chat, user) = (Arc::clone(&api.chat), caller.who.user().id);
     let conversation = api

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::dropped::Dropped;
 use super::rates::announce;
 use super::refusals::OpenAiRefusals;
+use super::{manner, marked};
 use crate::Api;
 use crate::body::Body;
 use crate::caller::{Known, request_id};
@@ -20,7 +21,8 @@ use crate::sse;
     request_body(content = Object, content_type = "application/json", description = "OpenAI's request: `model`, `messages`, `stream` and whatever the provider knows."),
     responses(
         (status = 200, description = "OpenAI's answer; with `stream`, `data:` events, each a `ChatCompletionChunk`, and `[DONE]`. After an error event the body ends without `[DONE]`.",
-            headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, where there are any.")),
+            headers(("anteroom-dropped-parameters" = String, description = "The parameters that the model's provider could not be told, or that the assistant fixes, where there are any."),
+                ("anteroom-cache" = String, description = "`hit` or `miss`, where answers like this one are kept.")),
             content((ChatCompletionSchema = "application/json"), (String = "text/event-stream"))),
         OpenAiRefusals,
     ))]
@@ -31,20 +33,31 @@ pub async fn handle(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
+    let manner = manner(&request);
     let (gone, watch) = api.watchers.watch(&request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let answer = api
-        .run(async move { chat.complete_chat(&who, &bytes, gone).await })
+        .run(async move { chat.complete_chat_as(&who, &bytes, gone, manner).await })
         .await?;
     let (answer, rates) = match answer {
-        ChatAnswer::Whole { body, dropped, rates } => {
+        ChatAnswer::Whole {
+            body,
+            dropped,
+            rates,
+            cache,
+        } => {
             let answer = HttpResponse::Ok().content_type("application/json").body(body);
-            (Dropped::default().name_in(answer, &dropped), rates)
+            (marked(Dropped::default().name_in(answer, &dropped), cache), rates)
         }
-        ChatAnswer::Stream { events, dropped, rates } => {
+        ChatAnswer::Stream {
+            events,
+            dropped,
+            rates,
+            cache,
+        } => {
             let id = request_id(&request);
             let answer = sse::response(events, watch, api.options.heartbeat, move |item| frame(item, &id));
-            (Dropped::default().name_in(answer, &dropped), rates)
+            (marked(Dropped::default().name_in(answer, &dropped), cache), rates)
         }
     };
     Ok(announce(answer, &request, &api, rates))

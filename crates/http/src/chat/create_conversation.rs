@@ -25,6 +25,8 @@ pub struct CreateConversationRequest {
     model: Option<String>,
     /// What the model is told before every turn.
     instructions: Option<String>,
+    /// One of the operator's assistants, by its id; it brings its own model, and `instructions` come after its own.
+    assistant: Option<String>,
 }
 
 /// Begin a conversation.
@@ -48,6 +50,7 @@ pub async fn handle(
             title: ask.title,
             model: ask.model,
             instructions: ask.instructions,
+            assistant: ask.assistant,
         };
         let chat = Arc::clone(&api.chat);
         let conversation = api

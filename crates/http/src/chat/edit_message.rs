@@ -8,7 +8,7 @@ use super::MessageResponse;
 use super::send_message::{answer, content_limit};
 use crate::Api;
 use crate::body::Body;
-use crate::caller::Known;
+use crate::caller::{Known, client};
 use crate::problem::{Problem, ProblemBody};
 use crate::query;
 
@@ -49,9 +49,9 @@ pub async fn handle(
         content: ask.content,
         stream: ask.stream,
     };
-    let (stream, who) = (ask.stream, caller.who.clone());
+    let (stream, who, from) = (ask.stream, caller.who.clone(), client(&request));
     answer(&caller, &api, &request, &bytes, stream, async move |chat, gone| {
-        chat.edit_message(&who, ask, gone).await
+        chat.edit_message(&who, &from, ask, gone).await
     })
     .await
 }

@@ -17,6 +17,7 @@ pub mod export_conversation;
 pub mod follow_answer;
 pub mod get_conversation;
 pub mod get_model;
+pub mod list_assistants;
 pub mod list_conversations;
 pub mod list_messages;
 pub mod list_models;
@@ -32,14 +33,16 @@ pub mod show_models;
 pub mod stop_answer;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Window};
 use anteroom_domain::chat::{Conversation, Message, TokenUsage, Window as ContextWindow};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
-use anteroom_services::chat::{CallRefused, ChatError, ConversationError};
+use anteroom_services::chat::{CacheStatus, CacheUse, CallRefused, ChatError, ConversationError, Manner};
 use serde::Serialize;
 
+use crate::caller::client;
 use crate::problem::Problem;
 
 /// A conversation, as the API shows it.
@@ -54,6 +57,8 @@ pub struct ConversationResponse {
     pub model: Option<String>,
     /// What the model is told before every turn.
     pub instructions: Option<String>,
+    /// The operator's assistant that answers; `model` is null then. What it tells the model is not shown.
+    pub assistant: Option<String>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it last changed or was spoken in.
@@ -67,6 +72,7 @@ impl From<&Conversation> for ConversationResponse {
             title: c.title.clone(),
             model: c.model.clone(),
             instructions: c.instructions.clone(),
+            assistant: c.assistant.clone(),
             created_at: c.created_at,
             updated_at: c.updated_at,
         }
@@ -117,6 +123,9 @@ pub struct MessageResponse {
     pub model: Option<String>,
     /// What the answer used.
     pub usage: Option<UsageResponse>,
+    /// `content_filter` where moderation refused the message, or the rest of it; the model is not shown it again.
+    #[schema(example = "content_filter")]
+    pub finish_reason: Option<&'static str>,
     /// When it was said.
     pub created_at: Timestamp,
     /// What the model was shown of the conversation; only where an answer is given or begins, and not where it is read
@@ -155,6 +164,7 @@ impl From<&Message> for MessageResponse {
             status: m.status.as_str(),
             model: m.model.clone(),
             usage: m.usage.map(Into::into),
+            finish_reason: m.filtered.then_some("content_filter"),
             created_at: m.created_at,
             context: None,
         }
@@ -195,6 +205,9 @@ impl From<CallRefused> for Problem {
         match refused {
             CallRefused::ModelNotInPlan { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "model_not_in_plan", detail).param(Some("model"))
+            }
+            CallRefused::AssistantNotInPlan { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "assistant_not_in_plan", detail).param(Some("model"))
             }
             CallRefused::SubscriptionInactive { .. } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "subscription_inactive", detail).param(Some("model"))
@@ -321,6 +334,39 @@ impl From<ProviderError> for Problem {
     }
 }
 
+/// The header that says whether the answer is a kept one.
+const CACHE: HeaderName = HeaderName::from_static("anteroom-cache");
+
+/// How a completion is asked for, beside its body: where from, and whether a kept answer will do.
+pub(crate) fn manner(request: &HttpRequest) -> Manner {
+    let mut cache = CacheUse::Take;
+    for value in request.headers().get_all(CACHE_CONTROL) {
+        for word in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if word.eq_ignore_ascii_case("no-store") {
+                cache = CacheUse::Avoid;
+            } else if cache == CacheUse::Take && (word.eq_ignore_ascii_case("no-cache") || word == "max-age=0") {
+                cache = CacheUse::Renew;
+            }
+        }
+    }
+    Manner {
+        client: client(request),
+        cache,
+    }
+}
+
+/// Says whether the answer is a kept one, where kept ones are looked for.
+pub(crate) fn marked(mut answer: HttpResponse, cache: Option<CacheStatus>) -> HttpResponse {
+    if let Some(status) = cache {
+        let word = match status {
+            CacheStatus::Hit => "hit",
+            CacheStatus::Miss => "miss",
+        };
+        answer.headers_mut().insert(CACHE, HeaderValue::from_static(word));
+    }
+    answer
+}
+
 impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         match error {
@@ -328,6 +374,7 @@ impl From<ChatError> for Problem {
             ChatError::Refused(e) => e.into(),
             ChatError::Provider(e) => e.into(),
             ChatError::SessionEnded => Self::unauthenticated(),
+            ChatError::ModeratorAway => Self::unavailable("moderation_unavailable", error.to_string(), 5),
             ChatError::NotKept => Self::new(StatusCode::CONFLICT, "answer_not_kept", error.to_string()),
             ChatError::Stopped => Self::new(StatusCode::CONFLICT, "answer_stopped", error.to_string()),
             ChatError::BrokenOff => Self::new(StatusCode::BAD_GATEWAY, "answer_broke_off", error.to_string()),
@@ -341,6 +388,22 @@ mod tests {
     use actix_web::ResponseError as _;
 
     use super::*;
+
+    #[test]
+    fn a_caller_may_want_a_new_answer() {
+        let of = |values: &[&str]| {
+            let mut request = actix_web::test::TestRequest::default();
+            for value in values {
+                request = request.append_header((CACHE_CONTROL, *value));
+            }
+            manner(&request.to_http_request()).cache
+        };
+        assert_eq!(of(&[]), CacheUse::Take);
+        assert_eq!(of(&["max-age=60"]), CacheUse::Take);
+        assert_eq!(of(&["No-Cache"]), CacheUse::Renew);
+        assert_eq!(of(&["no-cache, no-store"]), CacheUse::Avoid);
+        assert_eq!(of(&["no-store", "no-cache"]), CacheUse::Avoid);
+    }
 
     #[test]
     fn what_a_provider_has_not_is_the_callers_to_change() {

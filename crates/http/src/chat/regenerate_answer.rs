@@ -8,7 +8,7 @@ use super::MessageResponse;
 use super::send_message::answer;
 use crate::Api;
 use crate::body::Body;
-use crate::caller::Known;
+use crate::caller::{Known, client};
 use crate::problem::{Problem, ProblemBody};
 use crate::query;
 
@@ -48,7 +48,7 @@ pub async fn handle(
         message_id,
         stream,
     };
-    let who = caller.who.clone();
+    let (who, from) = (caller.who.clone(), client(&request));
     // What tells one from another stands in the path.
     let told = if stream { "stream" } else { "" };
     answer(
@@ -57,7 +57,7 @@ pub async fn handle(
         &request,
         told.as_bytes(),
         stream,
-        async move |chat, gone| chat.regenerate_answer(&who, ask, gone).await,
+        async move |chat, gone| chat.regenerate_answer(&who, &from, ask, gone).await,
     )
     .await
 }

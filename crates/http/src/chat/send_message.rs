@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{MessageResponse, message_events};
 use crate::Api;
 use crate::body::Body;
-use crate::caller::{Known, request_id};
+use crate::caller::{Known, client, request_id};
 use crate::problem::{Problem, ProblemBody};
 use crate::{idempotency, query};
 
@@ -81,9 +81,9 @@ pub async fn handle(
         content: ask.content,
         stream: ask.stream,
     };
-    let (stream, who) = (ask.stream, caller.who.clone());
+    let (stream, who, from) = (ask.stream, caller.who.clone(), client(&request));
     answer(&caller, &api, &request, &bytes, stream, async move |chat, gone| {
-        chat.send_message(&who, ask, gone).await
+        chat.send_message_from(&who, &from, ask, gone).await
     })
     .await
 }

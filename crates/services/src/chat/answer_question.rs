@@ -1,14 +1,14 @@
 //! What sending, editing and asking again have in common: a question of a conversation is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::Access;
 use anteroom_domain::chat::{
-    ChatRequest, Conversation, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn, Window, recall, title_of,
-    turn_budget,
+    Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn, Verdict,
+    Window, recall, title_of, turn_budget,
 };
-use anteroom_domain::{ConversationId, MessageId, ReservationId, UserId};
+use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, UserId};
 use anteroom_ports::{Durability, StoreError, UnitOfWork};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -16,10 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Chat;
+use super::call::CallRefused;
 use super::complete_chat::{CHANNEL, ChatError};
 use super::drafts::Ending;
+use super::moderation::Found;
+use super::refuse::Refused;
 use super::send_message::{MessageAnswer, SendMessageError};
 use super::write_answer::Answering;
+use crate::Client;
 use crate::access::Principal;
 
 /// Which question.
@@ -57,18 +61,39 @@ impl Chat {
     pub(super) async fn answer_question(
         self: &Arc<Self>,
         who: &Principal,
+        client: &Client,
         conversation_id: ConversationId,
         asked: Asked,
         stream: bool,
         gone: CancellationToken,
     ) -> Result<MessageAnswer, SendMessageError> {
+        let begun = Instant::now();
         let user = who.user().id;
         let (conversation, question) = self.find_question(user, conversation_id, &asked).await?;
         let access = self.access_of(who);
-        let model = self.model_of(who, &conversation, &access).await?;
-        let alias = self.check_model(&access, &model).await?;
-        let (turns, window) = self.window(&conversation, &alias, &question);
-        let request = compose(&conversation, &model, &turns)?;
+        let assistant = self.assistant_of(&conversation, &access)?;
+        let model = match &assistant {
+            Some(assistant) => assistant.model.clone(),
+            None => self.model_of(who, &conversation, &access).await?,
+        };
+        let mut alias = self.check_model(&access, &model).await?;
+        if let Some(assistant) = &assistant {
+            alias = assistant.limited(&alias);
+        }
+        let instructions = instructions(&conversation, assistant.as_deref());
+        let (turns, window) = self.window(instructions.as_deref(), &alias, &question);
+        let request = compose(instructions.as_deref(), assistant.as_deref(), &model, &turns)?;
+        let verdict = self
+            .look_at_question(who, &conversation, &alias.name, &question.content)
+            .await?;
+        let mut found = Found {
+            call_id: RequestId(self.ids.uuid()),
+            who,
+            client,
+            model: &alias.name,
+            direction: Direction::Input,
+            findings: &verdict.findings,
+        };
 
         let now = self.clock.now();
         let message = |role, content: String, status, model| Message {
@@ -79,6 +104,7 @@ impl Chat {
             status,
             model,
             usage: None,
+            filtered: false,
             created_at: now,
         };
         let content = question.content.clone();
@@ -90,6 +116,21 @@ impl Chat {
             MessageStatus::InProgress,
             Some(model),
         );
+        if verdict.refusal().is_some() {
+            let refused = Refused {
+                question: said,
+                replaces: match asked {
+                    Asked::New(_) => None,
+                    Asked::Again(_) | Asked::Edited(..) => question.id,
+                },
+                content: question.content,
+                answer,
+                window,
+            };
+            return self
+                .answer_refused(&found, &access.plan.key, begun, refused, stream)
+                .await;
+        }
         // Before its row can be seen, so that whoever sees that can stop it.
         let (opened, reader) = self.drafts.begin(answer, window, who.used_with());
         let answer = &opened.draft.message;
@@ -106,7 +147,7 @@ impl Chat {
         self.check_room(&mut *unit, &conversation, &asked).await?;
         let needs = self.needs(&access, &alias, &request);
         let most_bytes = most_bytes(needs.worst.completion_tokens);
-        let call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
         if let Some(said) = &said {
             unit.insert_message(said).await?;
         }
@@ -118,6 +159,10 @@ impl Chat {
         }
         unit.insert_message(answer).await?;
         unit.commit().await?;
+        call.assisted = assistant.is_some();
+        call.client = client.clone();
+        found.call_id = call.request_id;
+        self.note_findings(&found).await;
 
         let grace = if stream { self.options.resume } else { Duration::ZERO };
         let draft = Arc::clone(&opened.draft);
@@ -185,6 +230,12 @@ impl Chat {
                 let at = at.ok_or(SendMessageError::NoMessage)?;
                 let question = past.drain(..=at).next_back().ok_or(SendMessageError::NoMessage)?;
                 past_count -= i64::try_from(at).unwrap_or(0) + 1;
+                // Between them is only what was refused, which nobody is asked again.
+                let next = reads.page_messages(user, conversation.id, Some(question.id), 1).await?;
+                let answered = next.first().map(|message| message.id);
+                if answered != before {
+                    return Err(SendMessageError::NoMessage);
+                }
                 (Some(question.id), question.content)
             }
         };
@@ -198,9 +249,8 @@ impl Chat {
     }
 
     /// What of the conversation the model is shown.
-    fn window(&self, conversation: &Conversation, alias: &ModelAlias, question: &Question) -> (Vec<Turn>, Window) {
+    fn window(&self, instructions: Option<&str>, alias: &ModelAlias, question: &Question) -> (Vec<Turn>, Window) {
         let answer = alias.max_output_tokens.unwrap_or(self.options.max_output_tokens);
-        let instructions = conversation.instructions.as_deref();
         let budget = turn_budget(self.options.memory_tokens, alias.context_window, answer, instructions);
         let now = std::iter::once(Turn {
             role: Speaker::User,
@@ -217,6 +267,34 @@ impl Chat {
             left_out: (question.past_count + 1 - messages).max(0),
         };
         (turns, window)
+    }
+
+    /// Looks at what the user says, and at the instructions that are theirs as well.
+    async fn look_at_question(
+        &self,
+        who: &Principal,
+        conversation: &Conversation,
+        model: &str,
+        content: &str,
+    ) -> Result<Verdict, ChatError> {
+        if self.moderator(Direction::Input).is_none() {
+            return Ok(Verdict::default());
+        }
+        Self::check_key(who, model)?;
+        match &conversation.instructions {
+            Some(instructions) => self.look(Direction::Input, &format!("{instructions}\n{content}")).await,
+            None => self.look(Direction::Input, content).await,
+        }
+    }
+
+    /// The conversation's assistant, if it has one and the plan has it.
+    fn assistant_of(
+        &self,
+        conversation: &Conversation,
+        access: &Access,
+    ) -> Result<Option<Arc<Assistant>>, CallRefused> {
+        let id = conversation.assistant.as_deref();
+        id.map(|id| self.check_assistant(access, id)).transpose()
     }
 
     /// The conversation's model, else the first of the plan's that what the user asks with allows.
@@ -268,7 +346,7 @@ async fn take_back(
     match asked {
         Asked::New(_) => Ok(None),
         Asked::Edited(message, content) => {
-            if !unit.edit_message(*message, content).await? {
+            if !unit.edit_message(*message, content, false).await? {
                 return Err(SendMessageError::NoMessage);
             }
             unit.delete_messages_after(conversation.id, *message, None).await?;
@@ -299,8 +377,13 @@ fn most_bytes(tokens: i64) -> usize {
 }
 
 /// The request for the provider. It is always streamed, so that what has come can be kept when it breaks off.
-fn compose(conversation: &Conversation, model: &str, turns: &[Turn]) -> Result<ChatRequest, SendMessageError> {
-    let system = conversation.instructions.as_deref().map(|content| Said {
+fn compose(
+    instructions: Option<&str>,
+    assistant: Option<&Assistant>,
+    model: &str,
+    turns: &[Turn],
+) -> Result<ChatRequest, SendMessageError> {
+    let system = instructions.map(|content| Said {
         role: "system",
         content,
     });
@@ -315,5 +398,18 @@ fn compose(conversation: &Conversation, model: &str, turns: &[Turn]) -> Result<C
         .and_then(|()| body.set("messages", &messages))
         .and_then(|()| body.set("stream", &true));
     built.map_err(|e| StoreError::Corrupt { reason: e.to_string() })?;
-    Ok(ChatRequest::from_object(body).map_err(ChatError::from)?)
+    let request = ChatRequest::from_object(body).map_err(ChatError::from)?;
+    match assistant {
+        Some(assistant) => Ok(assistant.fix(request).map_err(ChatError::from)?.0),
+        None => Ok(request),
+    }
+}
+
+/// What the model is told before everything else: by the assistant, then by the user.
+fn instructions(conversation: &Conversation, assistant: Option<&Assistant>) -> Option<String> {
+    let users = conversation.instructions.as_deref();
+    match assistant {
+        Some(assistant) => Some(assistant.instructions_with(users)),
+        None => users.map(str::to_owned),
+    }
 }

@@ -7,7 +7,9 @@ use anteroom_domain::billing::{
     Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, Meter, ModelAccess, ModelPrice, NanoUsd, Owner,
     QuotaKey, Window, day_of, model_access,
 };
-use anteroom_domain::chat::{ChatRequest, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens};
+use anteroom_domain::chat::{
+    ChatRequest, Direction, Finding, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens,
+};
 use anteroom_domain::protection::{CallRate, CallRates, Limit, Verdict};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
@@ -19,8 +21,9 @@ use super::Chat;
 use super::asked::Asked;
 use super::complete_chat::ChatError;
 use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds, said};
+use super::moderation::Found;
 use crate::access::Principal;
-use crate::elapsed_ms;
+use crate::{Client, elapsed_ms};
 use crate::ops::Lease;
 
 /// Why a call may not be made, known before anything is sent.
@@ -31,6 +34,16 @@ pub enum CallRefused {
     ModelNotInPlan {
         /// The model.
         model: String,
+        /// The plan in force.
+        plan: String,
+    },
+    /// The plan does not have the assistant, or nobody has it.
+    #[error(
+        "there is no assistant `{assistant}`, or your plan `{plan}` does not have it; GET /v1/assistants lists those it has"
+    )]
+    AssistantNotInPlan {
+        /// The assistant.
+        assistant: String,
         /// The plan in force.
         plan: String,
     },
@@ -152,6 +165,17 @@ pub(super) struct Needs {
     pub(super) worst: TokenUsage,
 }
 
+impl Needs {
+    /// What a call may use that is answered without asking anybody.
+    pub(super) fn nothing(alias: &Arc<ModelAlias>) -> Self {
+        Self {
+            alias: Arc::clone(alias),
+            prompt_least: 0,
+            worst: TokenUsage::default(),
+        }
+    }
+}
+
 /// A call under way.
 pub(super) struct Call {
     pub(super) request_id: RequestId,
@@ -173,6 +197,12 @@ pub(super) struct Call {
     pub(super) first_token_at: Option<Instant>,
     output_bytes: usize,
     reported: Option<TokenUsage>,
+    /// Whether the model was told something that the caller must not read.
+    pub(super) assisted: bool,
+    /// Whether its answer is a kept one: it used nothing, and nobody was asked.
+    pub(super) from_cache: bool,
+    /// Where it came from.
+    pub(super) client: Client,
     /// Renewed until the call has been booked.
     _lease: Lease,
 }
@@ -201,6 +231,9 @@ impl Call {
 
     /// The provider's count, or the least that must have been used.
     pub(super) fn usage(&self) -> (TokenUsage, bool) {
+        if self.from_cache {
+            return (TokenUsage::default(), true);
+        }
         match self.reported {
             Some(usage) => (usage, true),
             None => {
@@ -256,6 +289,20 @@ impl Call {
         outcome == Outcome::Failed && !self.delivered()
     }
 
+    /// Records what was found in its answer.
+    pub(super) async fn record_output(&self, chat: &Chat, findings: &[Finding]) {
+        let found = Found {
+            call_id: self.request_id,
+            who: &self.who,
+            client: &self.client,
+            model: &self.model,
+            direction: Direction::Output,
+            findings,
+        };
+        chat.note_findings(&found).await;
+    }
+    }
+
     /// How a call ends that brought a whole answer at once.
     pub(super) fn outcome_of_whole(&self) -> Outcome {
         if self.abandoned() {
@@ -309,6 +356,16 @@ impl Chat {
         }
     }
 
+    /// Refuses a model that the API key may not be used with.
+    pub(super) fn check_key(who: &Principal, model: &str) -> Result<(), CallRefused> {
+        if who.allows(model) {
+            return Ok(());
+        }
+        Err(CallRefused::ModelNotInKey {
+            model: model.to_owned(),
+        })
+    }
+
     /// What a completion may use. Where the plan limits tokens or money, an answer that nobody has set an end to gets
     /// one: what is held for it would bound nothing.
     pub(super) fn needs(&self, access: &Access, alias: &Arc<ModelAlias>, request: &ChatRequest) -> Needs {
@@ -340,11 +397,7 @@ impl Chat {
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
         let alias = Arc::clone(&needs.alias);
-        if !who.allows(&alias.name) {
-            return Err(CallRefused::ModelNotInKey {
-                model: alias.name.clone(),
-            });
-        }
+        Self::check_key(who, &alias.name)?;
         let rates = self
             .protection
             .count_call(who.user().id, access.plan.rate, needs.prompt_least);
@@ -393,6 +446,9 @@ impl Chat {
                 first_token_at: None,
                 output_bytes: 0,
                 reported: None,
+                assisted: false,
+                from_cache: false,
+                client: Client::default(),
                 _lease: lease,
             }),
             Reserved::Denied {
@@ -490,7 +546,7 @@ impl Chat {
             usage,
             exact,
             // What used nothing cost nothing, whatever its price.
-            cost: if spared {
+            cost: if spared || call.from_cache {
                 Some(NanoUsd(0))
             } else {
                 price.map(|price| price.of(usage))
@@ -502,6 +558,8 @@ impl Chat {
         };
         let came_to = if spared {
             Amounts::NONE
+        } else if call.from_cache {
+            Amounts::of(usage, NanoUsd(0))
         } else {
             Amounts::of(usage, self.capped(price).of(usage))
         };

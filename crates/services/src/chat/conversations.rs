@@ -1,7 +1,9 @@
 //! Making, reading, changing and deleting conversations. A stranger's is not found.
 
+use std::sync::Arc;
+
 use anteroom_domain::accounts::valid_name;
-use anteroom_domain::chat::{Conversation, MAX_INSTRUCTIONS_BYTES, MAX_TITLE_CHARS, Message};
+use anteroom_domain::chat::{Assistant, Conversation, MAX_INSTRUCTIONS_BYTES, MAX_TITLE_CHARS, Message};
 use anteroom_domain::{ConversationId, MessageId, UserId};
 use anteroom_ports::{Durability, StoreError};
 use tracing::info;
@@ -21,6 +23,8 @@ pub struct NewConversation {
     pub model: Option<String>,
     /// What the model is told before every turn.
     pub instructions: Option<String>,
+    /// The operator's assistant that answers.
+    pub assistant: Option<String>,
 }
 
 /// What is to change; what is absent stays, `Some(None)` takes it away.
@@ -32,6 +36,8 @@ pub struct ChangeConversation {
     pub model: Option<Option<String>>,
     /// The instructions.
     pub instructions: Option<Option<String>>,
+    /// The assistant.
+    pub assistant: Option<Option<String>>,
 }
 
 /// Why nothing was done.
@@ -66,6 +72,7 @@ impl Chat {
             title: None,
             model: None,
             instructions: None,
+            assistant: None,
             created_at: now,
             updated_at: now,
         };
@@ -73,8 +80,9 @@ impl Chat {
             title: Some(new.title),
             model: Some(new.model),
             instructions: Some(new.instructions),
+            assistant: Some(new.assistant),
         };
-        apply(&mut conversation, change)?;
+        apply(&mut conversation, change, &self.options.assistants)?;
         let mut unit = self.store.begin(Durability::Full).await?;
         if let Some(most) = self.options.max_conversations {
             // Under the lock, so that of many at once no more are made than there is room for.
@@ -146,7 +154,7 @@ impl Chat {
     ) -> Result<Conversation, ConversationError> {
         let mut unit = self.store.begin(Durability::Full).await?;
         let mut conversation = unit.conversation(user, id).await?.ok_or(ConversationError::NotFound)?;
-        apply(&mut conversation, change)?;
+        apply(&mut conversation, change, &self.options.assistants)?;
         conversation.updated_at = self.clock.now();
         if !unit.update_conversation(&conversation).await? {
             return Err(ConversationError::NotFound);
@@ -167,7 +175,11 @@ impl Chat {
     }
 }
 
-fn apply(conversation: &mut Conversation, change: ChangeConversation) -> Result<(), ConversationError> {
+fn apply(
+    conversation: &mut Conversation,
+    change: ChangeConversation,
+    assistants: &[Arc<Assistant>],
+) -> Result<(), ConversationError> {
     let mut faults = Vec::new();
     let mut fault = |field, code, detail: String| faults.push(FieldFault { field, code, detail });
     if let Some(title) = change.title {
@@ -206,6 +218,27 @@ fn apply(conversation: &mut Conversation, change: ChangeConversation) -> Result<
             );
         }
         conversation.instructions = instructions.filter(|i| !i.is_empty());
+    }
+    if let Some(assistant) = change.assistant {
+        if assistant
+            .as_deref()
+            .is_some_and(|id| !assistants.iter().any(|known| known.id == id))
+        {
+            fault(
+                "assistant",
+                "unknown_assistant",
+                "there is no such assistant; GET /v1/assistants lists those you may use".into(),
+            );
+        }
+        conversation.assistant = assistant;
+    }
+    if conversation.assistant.is_some() && conversation.model.is_some() {
+        fault(
+            "model",
+            "invalid_model",
+            "an assistant brings its own model: leave `model` out, or set it to null, and the same of `assistant`"
+                .into(),
+        );
     }
     if faults.is_empty() {
         Ok(())

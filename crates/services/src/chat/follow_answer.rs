@@ -242,6 +242,7 @@ fn told_again(message: &Message, at: Option<usize>) -> Vec<MessageEvent> {
             content: String::new(),
             status: MessageStatus::InProgress,
             usage: None,
+            filtered: false,
             ..message.clone()
         };
         events.push(MessageEvent::Started(started, None));

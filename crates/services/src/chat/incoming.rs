@@ -8,12 +8,13 @@ use std::time::Instant;
 use anteroom_domain::chat::{ChatRequest, Target};
 use anteroom_ports::chat::{ChatChunk, ChatEvent, ChatEvents, ProviderError, ProviderErrorKind};
 use futures_util::future::{Fuse, FutureExt as _};
-use futures_util::{Future, StreamExt as _};
+use futures_util::{Future, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Chat;
+use super::answer_cache::{Kept, KeptAnswer};
 use super::call::Call;
 use super::complete_chat::ChatError;
 use super::targets::Provider;
@@ -79,16 +80,46 @@ impl Chat {
         };
         let opening = async { Ok(self.ask_targets(call, ask).await?) };
         let (first, stream) = self.while_wanted(call, gone, opening).await?;
+        Ok(self.incoming(call, gone, Some(first), stream.events, stream.dropped))
+    }
+}
+
+impl Chat {
+    /// A kept stream, as if it came again.
+    pub(super) fn replay(self: &Arc<Self>, call: &Call, gone: &CancellationToken, kept: &Kept) -> Incoming {
+        let chunks = match &kept.answer {
+            KeptAnswer::Stream(chunks) => chunks.clone(),
+            KeptAnswer::Whole(_) => Vec::new(),
+        };
+        let chunk = |(data, usage_only)| {
+            Ok(ChatEvent::Chunk(ChatChunk {
+                data,
+                usage_only,
+                ..ChatChunk::default()
+            }))
+        };
+        let events = chunks.into_iter().map(chunk).chain([Ok(ChatEvent::Done)]);
+        self.incoming(call, gone, None, Box::pin(stream::iter(events)), kept.dropped.clone())
+    }
+
+    fn incoming(
+        self: &Arc<Self>,
+        call: &Call,
+        gone: &CancellationToken,
+        first: Option<ChatEvent>,
+        events: ChatEvents,
+        dropped: Vec<String>,
+    ) -> Incoming {
         let ended = Arc::clone(self).session_ended(call.who.clone(), call.model.clone());
         let ended: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(ended);
-        Ok(Incoming {
-            first: Some(first),
-            events: stream.events,
-            dropped: stream.dropped,
+        Incoming {
+            first,
+            events,
+            dropped,
             gone: gone.clone(),
             ended: ended.fuse(),
             over: Box::pin(self.call_over(call)),
-        })
+        }
     }
 }
 

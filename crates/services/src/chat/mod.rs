@@ -1,7 +1,9 @@
 //! Models, the relay to them, and conversations.
 
+mod answer_cache;
 mod answer_question;
 mod asked;
+mod assistants;
 mod call;
 mod complete_chat;
 mod conversations;
@@ -14,7 +16,9 @@ mod hold_models;
 mod hold_quota;
 mod incoming;
 mod list_models;
+mod moderation;
 mod put_model;
+mod refuse;
 mod send_message;
 mod settle_calls;
 mod show_models;
@@ -25,14 +29,17 @@ mod tend_calls;
 mod tend_conversations;
 mod write_answer;
 
+pub use answer_cache::{CacheOptions, CacheStatus, CacheUse};
+pub use assistants::ListedAssistant;
 pub use call::CallRefused;
-pub use complete_chat::{ChatAnswer, ChatError, Relayed};
+pub use complete_chat::{ChatAnswer, ChatError, Manner, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use create_embeddings::Embeddings;
 pub use delete_model::DeleteModelError;
 pub use drafts::MessageEvent;
 pub use follow_answer::{FollowAnswer, FollowError};
 pub use list_models::ListedModel;
+pub use moderation::ModerationOptions;
 pub use put_model::{Expected, PutModel, PutModelError};
 pub use send_message::{EditMessage, MessageAnswer, RegenerateAnswer, SendMessage, SendMessageError};
 pub use show_models::{ModelDetails, StoredSince, TargetDetails};
@@ -43,7 +50,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anteroom_domain::billing::{NanoUsd, PriceBook};
-use anteroom_domain::chat::ModelAlias;
+use anteroom_domain::chat::{Assistant, ModelAlias};
 use anteroom_ports::{Clock, Ids, Secrets, Store, TargetObserver};
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
@@ -62,6 +69,12 @@ use targets::Targets;
 pub struct ChatOptions {
     /// The models to offer, in order; empty: those the first provider lists.
     pub models: Arc<[Arc<ModelAlias>]>,
+    /// The operator's assistants, in order.
+    pub assistants: Arc<[Arc<Assistant>]>,
+    /// Who looks at what goes to models and comes from them.
+    pub moderation: ModerationOptions,
+    /// Whether, and for how long, answers are given again.
+    pub cache: CacheOptions,
     /// How failures of what answers are dealt with.
     pub routing: RoutingOptions,
     /// Prices, and what a model without one counts as.
@@ -103,6 +116,7 @@ pub struct Chat {
     protection: Arc<Protection>,
     audit: Arc<Audit>,
     options: ChatOptions,
+    cache: Option<answer_cache::AnswerCache>,
     /// The aliases that are stored.
     held: HeldModels,
     /// Cancelled when nothing is to be read on any longer that nobody wants.
@@ -140,6 +154,7 @@ impl Chat {
         let told = Arc::clone(&drafts);
         access.sessions().hear_of_answers(move |change| told.told(change));
         Self {
+            cache: answer_cache::AnswerCache::of(&options.cache),
             drafts,
             leases: Leases::of(options.lease),
             store,

@@ -13,6 +13,7 @@ use super::answer_question::Asked;
 use super::call::CallRefused;
 use super::complete_chat::ChatError;
 use super::drafts::MessageEvent;
+use crate::Client;
 use crate::access::Principal;
 use crate::accounts::FieldFault;
 
@@ -99,16 +100,27 @@ impl From<CallRefused> for SendMessageError {
 }
 
 impl Chat {
-    /// Stores what the user says, asks the model, and stores the answer in every ending.
+    /// The same as [`Self::send_message_from`], from nowhere in particular.
     pub async fn send_message(
         self: &Arc<Self>,
         who: &Principal,
         ask: SendMessage,
         gone: CancellationToken,
     ) -> Result<MessageAnswer, SendMessageError> {
+        self.send_message_from(who, &Client::default(), ask, gone).await
+    }
+
+    /// Stores what the user says, asks the model, and stores the answer in every ending.
+    pub async fn send_message_from(
+        self: &Arc<Self>,
+        who: &Principal,
+        client: &Client,
+        ask: SendMessage,
+        gone: CancellationToken,
+    ) -> Result<MessageAnswer, SendMessageError> {
         self.check_content(&ask.content)?;
         let asked = Asked::New(ask.content);
-        self.answer_question(who, ask.conversation_id, asked, ask.stream, gone)
+        self.answer_question(who, client, ask.conversation_id, asked, ask.stream, gone)
             .await
     }
 
@@ -117,11 +129,12 @@ impl Chat {
     pub async fn regenerate_answer(
         self: &Arc<Self>,
         who: &Principal,
+        client: &Client,
         ask: RegenerateAnswer,
         gone: CancellationToken,
     ) -> Result<MessageAnswer, SendMessageError> {
         let asked = Asked::Again(ask.message_id);
-        self.answer_question(who, ask.conversation_id, asked, ask.stream, gone)
+        self.answer_question(who, client, ask.conversation_id, asked, ask.stream, gone)
             .await
     }
 
@@ -129,12 +142,13 @@ impl Chat {
     pub async fn edit_message(
         self: &Arc<Self>,
         who: &Principal,
+        client: &Client,
         ask: EditMessage,
         gone: CancellationToken,
     ) -> Result<MessageAnswer, SendMessageError> {
         self.check_content(&ask.content)?;
         let asked = Asked::Edited(ask.message_id, ask.content);
-        self.answer_question(who, ask.conversation_id, asked, ask.stream, gone)
+        self.answer_question(who, client, ask.conversation_id, asked, ask.stream, gone)
             .await
     }
 

@@ -16,6 +16,7 @@ use super::call::{Call, CallRefused, Record};
 use super::complete_chat::ChatError;
 use super::drafts::{Draft, Ending, Opened};
 use super::incoming::Incoming;
+use super::moderation::{Gate, Through};
 
 /// How often what has come is saved while somebody follows on another node.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -35,34 +36,50 @@ impl Answering {
     /// Writes it, and goes on for `grace` when nobody reads it.
     pub(super) async fn run(mut self, request: ChatRequest, grace: Duration) {
         let draft = Arc::clone(&self.opened.draft);
-        let mut incoming = None;
+        let mut arriving = Arriving {
+            gone: CancellationToken::new(),
+            incoming: None,
+            gate: None,
+            most_bytes: self.most_bytes,
+        };
         let ended = tokio::select! {
             biased;
             why = draft.unwanted(grace) => Err(why),
             never = save_while_followed(&self.chat, &draft) => match never {},
-            ended = write(&self.chat, &mut self.call, &draft, request, self.most_bytes, &mut incoming) => ended,
+            ended = arriving.write(&self.chat, &mut self.call, &draft, request) => ended,
         };
         // Whoever stops an answer wants the conversation back at once; what nobody reads any more is in nobody's way.
-        if let (Err(ChatError::ClientGone), Some(mut incoming)) = (&ended, incoming) {
+        if let (Err(ChatError::ClientGone), Some(incoming)) = (&ended, &mut arriving.incoming) {
+            let judged = arriving.gate.is_some();
             let keep = |chunk: &ChatChunk| {
-                if draft.len() + chunk.text.len() <= self.most_bytes {
+                if !judged && draft.len() + chunk.text.len() <= self.most_bytes {
                     draft.push(&chunk.text);
                 }
             };
             incoming.drain(&self.chat, &mut self.call, keep).await;
         }
-        let stored = self.finish(&ended).await;
+        drop(arriving.incoming);
+        if let Some(gate) = &arriving.gate {
+            self.call.record_output(&self.chat, &gate.findings).await;
+        }
+        let filtered = matches!(ended, Ok(Whole::Refused));
+        if filtered && draft.len() == 0 {
+            draft.push(&self.chat.options.moderation.refusal);
+        }
+        let ended = ended.map(|_| ());
+        let stored = self.finish(&ended, filtered).await;
         draft.end(match (ended, stored) {
             (_, Err(e)) => Ending::Failed(e),
             (Ok(()), Ok(message)) => Ending::Complete(message),
             (Err(e), Ok(message)) if e.unwanted() => Ending::Cancelled(message, e),
-            (Err(e), Ok(_)) => Ending::Failed(e),
+            (Err(e), Ok(_)) => Ending::Failed(self.call.told(e)),
         });
     }
 
     /// Stores the answer and books the call in one commit, again and again while the store is away.
-    async fn finish(&mut self, ended: &Result<(), ChatError>) -> Result<Message, ChatError> {
+    async fn finish(&mut self, ended: &Result<(), ChatError>, filtered: bool) -> Result<Message, ChatError> {
         let outcome = match ended {
+            Ok(()) if filtered => Outcome::Filtered,
             Ok(()) => Outcome::Complete,
             Err(e) if e.unwanted() => Outcome::Cancelled,
             Err(_) if self.call.delivered() => Outcome::Partial,
@@ -77,6 +94,7 @@ impl Answering {
         let mut answer = draft.message.clone();
         answer.content = draft.text_after(0).unwrap_or_default();
         answer.status = outcome.into();
+        answer.filtered = filtered;
         answer.usage = (outcome != Outcome::Failed).then(|| self.call.usage().0);
         let mut pause = Duration::from_millis(100);
         let mut last = None;
@@ -127,37 +145,79 @@ impl Answering {
     }
 }
 
-/// Asks the model, and gathers what it says.
-async fn write(
-    chat: &Arc<Chat>,
-    call: &mut Call,
-    draft: &Draft,
-    request: ChatRequest,
+/// Whether an answer came whole.
+enum Whole {
+    Yes,
+    /// It was refused on the way.
+    Refused,
+}
+
+/// An answer on its way into its draft.
+struct Arriving {
+    /// Never cancelled: whoever reads the draft may come and go; that nobody does any more is the draft's to say.
+    gone: CancellationToken,
+    incoming: Option<Incoming>,
+    gate: Option<Gate>,
     most_bytes: usize,
-    incoming: &mut Option<Incoming>,
-) -> Result<(), ChatError> {
-    // Whoever reads it may come and go; that nobody does any more is the draft's to say.
-    let gone = CancellationToken::new();
-    let incoming = incoming.insert(chat.open_stream(call, &gone, &request).await?);
-    // It may be large, and the answer may take long.
-    drop(request);
-    draft.begin();
-    loop {
-        let ChatEvent::Chunk(chunk) = incoming.next::<()>(None).await? else {
-            return Ok(());
-        };
-        call.note(chunk.output_bytes, chunk.usage);
-        if chunk.text.is_empty() {
-            continue;
+}
+
+impl Arriving {
+    /// Asks the model, and gathers what it says.
+    async fn write(
+        &mut self,
+        chat: &Arc<Chat>,
+        call: &mut Call,
+        draft: &Draft,
+        request: ChatRequest,
+    ) -> Result<Whole, ChatError> {
+        let incoming = self.incoming.insert(chat.open_stream(call, &self.gone, &request).await?);
+        // It may be large, and the answer may take long.
+        drop(request);
+        self.gate = Gate::of(chat, call, &self.gone);
+        let most_bytes = self.most_bytes;
+        draft.begin();
+        loop {
+            let event = incoming.next::<()>(None).await;
+            let done = !matches!(event, Ok(ChatEvent::Chunk(_)));
+            let (through, failed) = match (event, &mut self.gate) {
+                (Ok(ChatEvent::Chunk(chunk)), gate) => {
+                    call.note(chunk.output_bytes, chunk.usage);
+                    let through = match gate {
+                        Some(gate) => gate.push(chat, call, chunk).await?,
+                        None => Through::Chunks(vec![chunk]),
+                    };
+                    (through, None)
+                }
+                (Ok(ChatEvent::Done), None) => return Ok(Whole::Yes),
+                (Err(e), None) => return Err(e),
+                (Err(e), Some(_)) if e.unwanted() => return Err(e),
+                (Ok(ChatEvent::Done), Some(gate)) => (gate.finish(chat, call).await?, None),
+                // What was held back came before the failure.
+                (Err(e), Some(gate)) => (gate.finish(chat, call).await?, Some(e)),
+            };
+            let Through::Chunks(chunks) = through else {
+                return Ok(Whole::Refused);
+            };
+            for chunk in chunks.iter().filter(|chunk| !chunk.text.is_empty()) {
+                if draft.len() + chunk.text.len() > most_bytes {
+                    return Err(too_long(most_bytes));
+                }
+                draft.push(&chunk.text);
+            }
+            match failed {
+                Some(e) => return Err(e),
+                None if done => return Ok(Whole::Yes),
+                None => {}
+            }
         }
-        if draft.len() + chunk.text.len() > most_bytes {
-            return Err(ChatError::Provider(ProviderError {
-                kind: ProviderErrorKind::Protocol { error: None },
-                detail: format!("the answer is longer than {most_bytes} bytes, which its maximum of tokens cannot be"),
-            }));
-        }
-        draft.push(&chunk.text);
     }
+}
+
+fn too_long(most_bytes: usize) -> ChatError {
+    ChatError::Provider(ProviderError {
+        kind: ProviderErrorKind::Protocol { error: None },
+        detail: format!("the answer is longer than {most_bytes} bytes, which its maximum of tokens cannot be"),
+    })
 }
 
 /// Saves what has come for as long as it is followed on another node, which reads it from the store.

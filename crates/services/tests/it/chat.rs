@@ -586,6 +586,7 @@ async fn a_conversation_remembers_its_recent_turns() {
         title: Some("T".into()),
         model: None,
         instructions: Some("Be brief.".into()),
+        assistant: None,
     };
     let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
     house.model.script_stream([
@@ -802,6 +803,7 @@ async fn bad_conversations_are_refused_and_strangers_find_nothing() {
         title: Some(" ".into()),
         model: Some(String::new()),
         instructions: Some("x".repeat(20_000)),
+        assistant: None,
     };
     let ConversationError::Refused(faults) = house.chat.create_conversation(ada, bad).await.unwrap_err() else {
         panic!("not refused")
@@ -849,7 +851,7 @@ async fn bad_conversations_are_refused_and_strangers_find_nothing() {
     let change = ChangeConversation {
         title: Some(Some("New".into())),
         model: Some(Some("large".into())),
-        instructions: None,
+        ..ChangeConversation::default()
     };
     assert_eq!(
         house

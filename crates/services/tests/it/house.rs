@@ -10,7 +10,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window, day_of,
 };
-use anteroom_domain::chat::{BreakerPolicy, ModelAlias, SendUser};
+use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
@@ -19,7 +19,9 @@ use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::{ChatOptions, OnDisconnect, Provider, RoutingOptions};
+use anteroom_services::chat::{
+    CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions,
+};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -161,6 +163,9 @@ pub struct Routed {
     pub options: RoutingOptions,
     pub on_disconnect: OnDisconnect,
     pub send_user: SendUser,
+    pub assistants: Vec<Assistant>,
+    pub moderation: ModerationOptions,
+    pub cache: CacheOptions,
 }
 
 impl Routed {
@@ -178,6 +183,9 @@ impl Routed {
             },
             on_disconnect: OnDisconnect::Cancel,
             send_user: SendUser::Replace,
+            assistants: Vec::new(),
+            moderation: ModerationOptions::default(),
+            cache: CacheOptions::default(),
         }
     }
 }
@@ -430,6 +438,9 @@ impl House {
         };
         let options = ChatOptions {
             models: routed.aliases.into_iter().map(Arc::new).collect(),
+            assistants: routed.assistants.into_iter().map(Arc::new).collect(),
+            moderation: routed.moderation,
+            cache: routed.cache,
             routing: routed.options,
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,

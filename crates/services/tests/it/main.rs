@@ -10,6 +10,7 @@
 
 mod access;
 mod accounts;
+mod assistants;
 mod billing;
 mod caches;
 mod changes;
@@ -18,6 +19,8 @@ mod disconnects;
 mod embeddings;
 mod house;
 mod models;
+mod kept_answers;
+mod moderation;
 mod ops;
 mod protection;
 mod recovery;

@@ -30,6 +30,33 @@ fn an_unknown_key_names_the_nearest_known_one() {
 }
 
 #[test]
+fn an_assistant_that_could_never_answer_is_named_with_what_is_wrong() {
+    let folder = Folder::new("assistants");
+    let empty = folder.write("empty.txt", " \n");
+    let config = format!(
+        "[ai]\nopenai_api_key = 'k'\nmodels = ['small']\n\
+         [[ai.assistants]]\nname = 'a'\nmodel = 'huge'\ninstructions = 'x'\nplans = ['gold']\n\
+         [[ai.assistants]]\nname = 'a'\nmodel = 'small'\ninstructions = 'y'\n\n\
+         [[ai.assistants]]\nname = 'b'\nmodel = 'small'\ninstructions_file = '{0}'\n\
+         [[ai.assistants]]\nname = 'c'\nmodel = 'small'\ninstructions_file = '/nowhere/c.txt'\n\
+         [[ai.assistants]]\nname = 'd'\nmodel = 'small'\ninstructions = 'x'\ntemperature = 3\n",
+        empty.display()
+    );
+    let all = messages(load_file("assistants-file", &config)).join("\n");
+    for part in [
+        "two assistants are called `a`",
+        "`a`: there is no model `huge`; there are: small",
+        "`a`: there is no plan `gold`; there are: free, pro",
+        "`b`: the instructions are empty",
+        "`c`: cannot read the file /nowhere/c.txt",
+        "`d`: temperature is a number from 0 to 2",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(!all.contains("`c`: the instructions are empty"), "{all}");
+}
+
+#[test]
 fn a_variable_with_one_underscore_too_few_is_warned_of() {
     let loaded = load_env(&[
         ("ANTEROOM_SERVER__PORT", "1"),

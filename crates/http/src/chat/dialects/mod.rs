@@ -20,6 +20,7 @@ use tracing::warn;
 
 use super::dropped::Dropped;
 use super::rates::announce;
+use super::{manner, marked};
 use crate::caller::{Known, request_id};
 use crate::problem::Problem;
 use crate::{Api, sse};
@@ -158,29 +159,35 @@ pub(crate) async fn relay(
     call: Call,
     mut dialect: impl Dialect + 'static,
 ) -> Result<HttpResponse, Problem> {
+    let manner = manner(request);
     let (gone, watch) = api.watchers.watch(request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let body = call.bytes();
     let original = call.original;
     let answer = api
-        .run(async move {
-            match original {
-                Some(said) => chat.complete_translated(&who, &body, said, gone).await,
-                None => chat.complete_chat(&who, &body, gone).await,
-            }
-        })
+        .run(async move { chat.complete_chat_as(&who, &body, original, gone, manner).await })
         .await?;
     let (answer, theirs, rates) = match answer {
-        ChatAnswer::Whole { body, dropped, rates } => {
+        ChatAnswer::Whole {
+            body,
+            dropped,
+            rates,
+            cache,
+        } => {
             let read = dialect.whole(&body);
             let body = read.ok_or_else(|| unreadable("no chat completion"))?;
             let answer = HttpResponse::Ok().content_type("application/json").body(body);
-            (answer, dropped, rates)
+            (marked(answer, cache), dropped, rates)
         }
-        ChatAnswer::Stream { events, dropped, rates } => {
+        ChatAnswer::Stream {
+            events,
+            dropped,
+            rates,
+            cache,
+        } => {
             let render = move |item| frames(&mut dialect, item);
             let answer = sse::translated(events, watch, api.options.heartbeat, render);
-            (answer, dropped, rates)
+            (marked(answer, cache), dropped, rates)
         }
     };
     // What could not be said to the relay, and what the relay's provider could not be told.

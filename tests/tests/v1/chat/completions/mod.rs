@@ -4,6 +4,8 @@ mod access;
 mod cancel;
 mod failures;
 mod limits;
+mod kept;
+mod moderation;
 mod relay;
 mod routing;
 

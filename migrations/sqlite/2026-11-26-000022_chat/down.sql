@@ -1,0 +1,2 @@
+ALTER TABLE messages DROP COLUMN filtered;
+ALTER TABLE conversations DROP COLUMN assistant;
