@@ -132,7 +132,7 @@ async fn a3_no_route_takes_a_column_that_is_not_the_callers(setup: &Setup) {
         } else {
             &conversation
         };
-        let at = path.replace("{id}", id);
+        let at = path.replace("{id}", id).replace("{message}", id);
         for column in columns().difference(&members) {
             for caller in [None, Some(&user), Some(&admin)] {
                 let mut ask = app.ask(&method, &at).json(&json!({ column.as_str(): "admin" }));

@@ -16,8 +16,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::{
-    DRAIN_SECONDS, ModerationAdapter, ModerationRuleSettings, OnDisconnectName, ProviderKind, ProviderSettings, RuleWhere,
-    Settings,
+    DRAIN_SECONDS, ModerationAdapter, ModerationRuleSettings, OnDisconnectName, ProviderKind, ProviderSettings,
+    RuleWhere, Settings,
 };
 
 /// The model providers that the settings name. Connects to nothing yet.
@@ -121,7 +121,9 @@ pub(crate) fn moderator(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Mo
                 directions,
                 timeout: Duration::from_millis(m.openai_timeout_ms.into()),
             };
-            Some(Arc::new(OpenAiModeration::new(options).context("the moderator cannot be used")?))
+            Some(Arc::new(
+                OpenAiModeration::new(options).context("the moderator cannot be used")?,
+            ))
         }
     })
 }

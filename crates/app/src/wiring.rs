@@ -35,9 +35,9 @@ use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::{
-    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport, OnFailure,
-    PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings, RuleWindow,
-    Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
+    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
+    OnFailure, PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings,
+    RuleWindow, Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
 };
 use crate::metrics::TargetMetrics;
 use crate::providers::{moderator, providers};

@@ -58,7 +58,11 @@ pub async fn what_is_forbidden_is_refused_and_nothing_else(bench: &dyn Bench) {
             assert_eq!(finding.consequence, Consequence::Refuse);
             assert!(!finding.rule.is_empty());
             assert_eq!(verdict.findings.len(), 1, "each finding is there once");
-            assert_eq!(moderator.judge(direction, &text).await.unwrap(), verdict, "it judges alike");
+            assert_eq!(
+                moderator.judge(direction, &text).await.unwrap(),
+                verdict,
+                "it judges alike"
+            );
         }
         for text in ["", " ", "good morning", "sword fish"] {
             let verdict = moderator.judge(direction, text).await.unwrap();
@@ -94,7 +98,10 @@ pub async fn failures_are_failures_and_tell_nothing(bench: &dyn Bench) {
     ] {
         let moderator = bench.moderator(scene).await;
         let judged = moderator.judge(Direction::Input, FORBIDDEN);
-        let away = tokio::time::timeout(Duration::from_secs(30), judged).await.unwrap().unwrap_err();
+        let away = tokio::time::timeout(Duration::from_secs(30), judged)
+            .await
+            .unwrap()
+            .unwrap_err();
         let said = format!("{away} {away:?}");
         assert!(!said.contains(KEY) && !said.contains(FORBIDDEN), "{scene:?}: {said}");
     }

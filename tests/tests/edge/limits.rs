@@ -351,6 +351,7 @@ async fn the_operators_own_rules_count_beside_the_others(setup: &Setup) {
     }
     let named = json!({ "name": "k", "scopes": ["usage:read"] });
     let keys = [(); 2].map(|()| app.post("/v1/me/api-keys").by(&ada).json(&named).into_future());
+    app.expect_mails(&[ada.email.clone(), ada.email.clone()]);
     for key in join_all(keys).await {
         let key = key.is(201).json()["key"].as_str().unwrap().to_owned();
         app.get("/v1/me/usage").bearer(&key).await.is(200);

@@ -132,11 +132,15 @@ async fn says_a_request_as_a_chat_completion(setup: &Setup) {
         .events(&["chat.call.ended"])
         .await
         .json();
+    let mut sent = upstream.last().json();
+    // Who asks is told to nobody as the caller put it.
+    let named = sent["user"].take();
+    assert_eq!(named.as_str().unwrap().len(), 32, "{named}");
     assert_eq!(
-        upstream.last().json(),
+        sent,
         json!({
             "model": "m", "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi" }],
-            "max_completion_tokens": 7, "temperature": 0.5, "stop": ["END"], "user": "u-1",
+            "max_completion_tokens": 7, "temperature": 0.5, "stop": ["END"], "user": null,
         })
     );
     // OpenAI counts cached tokens among the prompt's, Anthropic beside them.

@@ -77,7 +77,9 @@ pub struct Rules {
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rules").field("rules", &self.rules.len()).finish_non_exhaustive()
+        f.debug_struct("Rules")
+            .field("rules", &self.rules.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +136,9 @@ fn compile(rule: &Rule) -> Result<Compiled, InvalidRule> {
         e => wrong(e.to_string()),
     })?;
     if pattern.is_match("") {
-        return Err(wrong("the pattern matches the empty text, so it would match every text".into()));
+        return Err(wrong(
+            "the pattern matches the empty text, so it would match every text".into(),
+        ));
     }
     Ok(Compiled {
         name: rule.name.clone(),

@@ -62,7 +62,13 @@ impl Bench for Server {
         }
         // What judges may need longer than what never does on a busy machine.
         let timeout = Duration::from_secs(if scene == Scene::Silent { 1 } else { 20 });
-        Box::new(OpenAiModeration::new(OpenAiModerationOptions { timeout, ..options(&url) }).unwrap())
+        Box::new(
+            OpenAiModeration::new(OpenAiModerationOptions {
+                timeout,
+                ..options(&url)
+            })
+            .unwrap(),
+        )
     }
 }
 
@@ -108,7 +114,11 @@ async fn answer(connection: TcpStream, scene: Scene) {
             Scene::Garbage => (200, r#"{"results":[]}"#.to_owned()),
             Scene::Judge | Scene::Away => (200, judged(&asked).to_string()),
         };
-        let status = if path.starts_with("POST /v1/moderations ") && authorized { status } else { 404 };
+        let status = if path.starts_with("POST /v1/moderations ") && authorized {
+            status
+        } else {
+            404
+        };
         let answer = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
             text.len()
@@ -151,6 +161,9 @@ async fn a_threshold_counts_in_place_of_what_the_server_says() {
     };
     assert_eq!(rules(moderator(&[("violence", 0.95)]), FORBIDDEN).await, [""; 0]);
     assert_eq!(rules(moderator(&[("violence", 0.05)]), "calm").await, ["violence"]);
-    assert_eq!(rules(moderator(&[("hate", 0.3)]), FORBIDDEN).await, ["hate", "violence"]);
+    assert_eq!(
+        rules(moderator(&[("hate", 0.3)]), FORBIDDEN).await,
+        ["hate", "violence"]
+    );
     assert_ne!(moderator(&[("hate", 0.3)]).version(), moderator(&[]).version());
 }

@@ -127,7 +127,8 @@ impl Settings {
         let own = self.moderation.openai_api_key.clone();
         // Another server must not be shown the provider's key.
         own.or_else(|| {
-            let same = self.moderation.openai_base_url.is_none() || self.moderation.openai_base_url == self.ai.openai_base_url;
+            let same =
+                self.moderation.openai_base_url.is_none() || self.moderation.openai_base_url == self.ai.openai_base_url;
             self.ai.openai_api_key.clone().filter(|_| same)
         })
     }

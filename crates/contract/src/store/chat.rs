@@ -347,7 +347,12 @@ pub async fn messages_are_edited_and_taken_back(database: &dyn TestDatabase) {
     }
     assert!(unit.edit_message(said[2].id, "in other words", false).await.unwrap());
     assert!(!unit.edit_message(said[1].id, "not one's own", false).await.unwrap());
-    assert!(!unit.edit_message(message(&mine, "never stored").id, "x", false).await.unwrap());
+    assert!(
+        !unit
+            .edit_message(message(&mine, "never stored").id, "x", false)
+            .await
+            .unwrap()
+    );
     said[2].content = "in other words".into();
     unit.delete_messages_after(mine.id, said[1].id, Some(said[2].id))
         .await

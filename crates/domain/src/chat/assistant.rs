@@ -218,7 +218,11 @@ mod tests {
         let request = ChatRequest::parse(text.as_bytes()).unwrap();
         let (request, gave_way) = assistant().lead(request).unwrap();
         let alias = assistant().limited(&Arc::new(ModelAlias::plain("p", "fast")));
-        let body = request.upstream_body(&alias, &alias.targets[0]);
+        let nobody = crate::chat::EndUser {
+            send: crate::chat::SendUser::Never,
+            name: &String::new,
+        };
+        let body = request.upstream_body(&alias, &alias.targets[0], nobody);
         (String::from_utf8(body).unwrap(), gave_way)
     }
 

@@ -129,7 +129,10 @@ fn ends_word(c: char) -> bool {
 }
 
 fn ends_sentence(c: char) -> bool {
-    matches!(c, '.' | '!' | '?' | '\n' | ';' | ':' | '\u{3002}' | '\u{ff01}' | '\u{ff1f}')
+    matches!(
+        c,
+        '.' | '!' | '?' | '\n' | ';' | ':' | '\u{3002}' | '\u{ff01}' | '\u{ff1f}'
+    )
 }
 
 /// The nearest place at or before a byte where a character begins.
@@ -216,7 +219,12 @@ mod tests {
         found.sort();
         assert_eq!(
             found,
-            ["content/0/text=one", "reasoning=three", "tool_calls/3/function/arguments=two", "tool_calls/3/function/name=f"]
+            [
+                "content/0/text=one",
+                "reasoning=three",
+                "tool_calls/3/function/arguments=two",
+                "tool_calls/3/function/name=f"
+            ]
         );
     }
 
@@ -235,7 +243,11 @@ mod tests {
         }
         assert_eq!(lane("One two. Three").due(Pace::Sentences, 100), 8);
         assert_eq!(lane("One two three").due(Pace::Sentences, 100), 0);
-        assert_eq!(lane("aaaaaaaaaaaa").due(Pace::Words, 10), 12, "no more is held back than may be");
+        assert_eq!(
+            lane("aaaaaaaaaaaa").due(Pace::Words, 10),
+            12,
+            "no more is held back than may be"
+        );
     }
 
     #[test]

@@ -224,13 +224,12 @@ impl ChatRequest {
     /// The bytes for a target with its members in the order of their names: the same for every request that asks the
     /// same.
     pub fn canonical(&self, alias: &ModelAlias, target: &Target, user: EndUser<'_>) -> Vec<u8> {
-        let sorted = |body: &RawObject| body.sorted().to_vec();
         let sent = RawObject::parse(&self.upstream_body(alias, target, user));
-        let mut bytes = sent.map_or_else(|_| self.body.to_vec(), |body| sorted(&body));
+        let mut bytes = sent.map_or_else(|_| self.body.to_vec(), |body| body.sorted().to_vec());
         // A provider may be told these words instead, and answer in them.
         if let Some(original) = &self.original {
             bytes.push(b'\n');
-            bytes.extend(sorted(&original.body));
+            bytes.extend(original.body.clone().sorted().to_vec());
         }
         bytes
     }
@@ -345,6 +344,13 @@ mod tests {
         assert_eq!(sent(&request), text);
     }
 
+    fn nobody() -> EndUser<'static> {
+        EndUser {
+            send: crate::chat::SendUser::Never,
+            name: &String::new,
+        }
+    }
+
     #[test]
     fn everything_that_is_said_is_found() {
         let text = r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]}],"tools":[{"type":"function","function":{"name":"c","description":"d"}}]}"#;
@@ -358,13 +364,18 @@ mod tests {
     fn the_order_of_members_does_not_tell_two_requests_apart() {
         let canonical = |text: &str| {
             let alias = ModelAlias::plain("p", "m");
-            let bytes = parse(text).unwrap().canonical(&alias, &alias.targets[0]);
+            let bytes = parse(text).unwrap().canonical(&alias, &alias.targets[0], nobody());
             String::from_utf8(bytes).unwrap()
         };
         let one = canonical(r#"{"model":"m","temperature":0.0,"messages":[1]}"#);
         assert_eq!(one, canonical(r#"{ "messages": [1], "model":"m","temperature":0.0}"#));
         assert_ne!(one, canonical(r#"{"model":"m","temperature":0.0,"messages":[2]}"#));
-        assert_eq!(parse(r#"{"model":"m","temperature":0,"messages":[1]}"#).unwrap().temperature(), Some(0.0));
+        assert_eq!(
+            parse(r#"{"model":"m","temperature":0,"messages":[1]}"#)
+                .unwrap()
+                .temperature(),
+            Some(0.0)
+        );
     }
 
     #[test]

@@ -269,9 +269,9 @@ pub(super) fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
     };
     match (header(header::IF_MATCH), header(header::IF_NONE_MATCH)) {
         (None, None) => Ok(Expected::Anything),
-        (Some(tag), None) if tag == b"*" => Ok(Expected::Something),
-        (Some(tag), None) => version(&tag).map(Expected::Version).ok_or_else(wrong),
-        (None, Some(tag)) if tag == b"*" => Ok(Expected::Nothing),
+        (Some(stored), None) if stored == b"*" => Ok(Expected::Something),
+        (Some(stored), None) => version(&stored).map(Expected::Version).ok_or_else(wrong),
+        (None, Some(stored)) if stored == b"*" => Ok(Expected::Nothing),
         _ => Err(wrong()),
     }
 }

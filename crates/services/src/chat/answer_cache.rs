@@ -92,7 +92,10 @@ impl Kept {
     fn size(&self) -> usize {
         let answer = match &self.answer {
             KeptAnswer::Whole(body) => body.len(),
-            KeptAnswer::Stream(chunks) => chunks.iter().map(|(data, _)| data.len() + size_of::<(Bytes, bool)>()).sum(),
+            KeptAnswer::Stream(chunks) => chunks
+                .iter()
+                .map(|(data, _)| data.len() + size_of::<(Bytes, bool)>())
+                .sum(),
         };
         answer + self.dropped.iter().map(String::len).sum::<usize>() + OVERHEAD
     }
@@ -141,7 +144,11 @@ impl AnswerCache {
 /// that was cut off or filtered is no answer to give again.
 fn endings(body: &Value) -> impl Iterator<Item = bool> {
     let choices = body["choices"].as_array().into_iter().flatten();
-    choices.filter_map(|choice| choice["finish_reason"].as_str().map(|word| matches!(word, "stop" | "tool_calls")))
+    choices.filter_map(|choice| {
+        choice["finish_reason"]
+            .as_str()
+            .map(|word| matches!(word, "stop" | "tool_calls"))
+    })
 }
 
 /// Gathers a stream while it passes, to keep it if it turns out whole.
@@ -295,7 +302,10 @@ mod tests {
             cache.put(key(number), kept(1000));
         }
         assert!(cache.bytes() <= 100_000 && cache.bytes() > 50_000, "{}", cache.bytes());
-        assert!(cache.get(&key(999), Timestamp::UNIX_EPOCH).is_some(), "the newest is there");
+        assert!(
+            cache.get(&key(999), Timestamp::UNIX_EPOCH).is_some(),
+            "the newest is there"
+        );
         assert!(cache.get(&key(0), Timestamp::UNIX_EPOCH).is_none(), "the oldest is not");
     }
 

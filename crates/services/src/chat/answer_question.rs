@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::Access;
 use anteroom_domain::chat::{
-    Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn, Verdict,
-    Window, recall, title_of, turn_budget,
+    Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn,
+    Verdict, Window, recall, title_of, turn_budget,
 };
 use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, UserId};
 use anteroom_ports::{Durability, StoreError, UnitOfWork};

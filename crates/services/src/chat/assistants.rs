@@ -78,7 +78,11 @@ impl Chat {
         let assistant = self.check_assistant(access, id)?;
         let alias = assistant.limited(&self.check_model(access, &assistant.model).await?);
         // What the assistant says stands in the chat completion only, so nobody is told the original.
-        let lost = request.original.as_ref().map(|said| said.lost.clone()).unwrap_or_default();
+        let lost = request
+            .original
+            .as_ref()
+            .map(|said| said.lost.clone())
+            .unwrap_or_default();
         let (request, mut gave_way) = assistant.lead(request)?;
         gave_way.extend(lost);
         Ok(Prepared {

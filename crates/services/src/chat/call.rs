@@ -23,8 +23,8 @@ use super::complete_chat::ChatError;
 use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds, said};
 use super::moderation::Found;
 use crate::access::Principal;
-use crate::{Client, elapsed_ms};
 use crate::ops::Lease;
+use crate::{Client, elapsed_ms};
 
 /// Why a call may not be made, known before anything is sent.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -300,7 +300,6 @@ impl Call {
             findings,
         };
         chat.note_findings(&found).await;
-    }
     }
 
     /// How a call ends that brought a whole answer at once.

@@ -181,7 +181,9 @@ impl Chat {
 
         let key = Some(manner.cache).filter(|wanted| *wanted != CacheUse::Avoid);
         let key = key.and_then(|_| self.cache_key(who, &alias, &request));
-        let kept = key.filter(|_| manner.cache == CacheUse::Take).and_then(|key| self.cached(&key));
+        let kept = key
+            .filter(|_| manner.cache == CacheUse::Take)
+            .and_then(|key| self.cached(&key));
         let needs = match &kept {
             Some(_) => Needs::nothing(&alias),
             None => self.needs(&access, &alias, &request),
@@ -286,7 +288,15 @@ impl Driver {
                 let body = body.clone();
                 let (text, dropped) = (String::new(), dropped.clone());
                 let usage = None;
-                (Outcome::Complete, Ok(ChatReply { body, text, usage, dropped }))
+                (
+                    Outcome::Complete,
+                    Ok(ChatReply {
+                        body,
+                        text,
+                        usage,
+                        dropped,
+                    }),
+                )
             }
             _ => self.ask_whole(&request).await,
         };
@@ -361,7 +371,11 @@ impl Driver {
             Ok(incoming) => {
                 let keeper = self.key.and_then(|key| self.chat.keeper(key, incoming.dropped()));
                 // What is kept was judged before it was.
-                let gate = if self.call.from_cache { None } else { Gate::of(&self.chat, &self.call, &self.gone) };
+                let gate = if self.call.from_cache {
+                    None
+                } else {
+                    Gate::of(&self.chat, &self.call, &self.gone)
+                };
                 let _ = ready.send(Ok(incoming.dropped()));
                 let passing = Passing {
                     gate,

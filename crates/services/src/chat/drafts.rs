@@ -401,6 +401,7 @@ mod lives {
             status: MessageStatus::InProgress,
             model: None,
             usage: None,
+            filtered: false,
             created_at: Timestamp::MIN,
         };
         let window = Window {

@@ -93,7 +93,11 @@ impl Chat {
                 metrics::counter!("anteroom_chat_moderation_failures_total", "moderator" => moderator.name().to_owned())
                     .increment(1);
                 warn!(event = "chat.moderation.failed", moderator = moderator.name(), direction = direction.as_str(), passed, reason = %away);
-                if passed { Ok(Verdict::default()) } else { Err(ChatError::ModeratorAway) }
+                if passed {
+                    Ok(Verdict::default())
+                } else {
+                    Err(ChatError::ModeratorAway)
+                }
             }
         }
     }
@@ -121,7 +125,10 @@ impl Chat {
 
     /// Logs and counts findings.
     pub(super) fn tell_findings(&self, found: &Found<'_>) {
-        let moderator = self.moderator(found.direction).map(|m| m.name().to_owned()).unwrap_or_default();
+        let moderator = self
+            .moderator(found.direction)
+            .map(|m| m.name().to_owned())
+            .unwrap_or_default();
         let direction = found.direction.as_str();
         for Finding { rule, consequence } in found.findings {
             let (call_id, model) = (found.call_id, found.model);
@@ -389,7 +396,11 @@ impl Gate {
 
     /// The chunks that end the stream after a refusal.
     pub(super) fn closing(&self, refusal: &str, used: Option<TokenUsage>) -> Vec<Bytes> {
-        let choices = if self.choices.is_empty() { BTreeSet::from([0]) } else { self.choices.clone() };
+        let choices = if self.choices.is_empty() {
+            BTreeSet::from([0])
+        } else {
+            self.choices.clone()
+        };
         self.head.closing(choices, (!self.said).then_some(refusal), used)
     }
 
@@ -397,7 +408,9 @@ impl Gate {
         let index = choice["index"].as_u64().unwrap_or(0);
         self.choices.insert(index);
         let mut pieces: Vec<(String, String)> = Vec::new();
-        texts_of(&choice["delta"], &mut |place, text| pieces.push((place.to_owned(), text.to_owned())));
+        texts_of(&choice["delta"], &mut |place, text| {
+            pieces.push((place.to_owned(), text.to_owned()))
+        });
         pieces.retain(|(_, text)| !text.is_empty());
         let ended = choice["finish_reason"].is_string();
         let others = self.lanes.keys().filter(|(of, place)| {
@@ -420,7 +433,13 @@ impl Gate {
     }
 
     /// Has so much of a text judged, or all of it; whether it is refused.
-    async fn judge(&mut self, chat: &Arc<Chat>, call: &Call, key: &LaneKey, due: Option<usize>) -> Result<bool, ChatError> {
+    async fn judge(
+        &mut self,
+        chat: &Arc<Chat>,
+        call: &Call,
+        key: &LaneKey,
+        due: Option<usize>,
+    ) -> Result<bool, ChatError> {
         let Some(lane) = self.lanes.get(key) else {
             return Ok(false);
         };
@@ -429,7 +448,9 @@ impl Gate {
             return Ok(false);
         }
         let view = lane.view(due);
-        let quick = chat.moderator(Direction::Output).is_none_or(|m| m.pace() == Pace::Words);
+        let quick = chat
+            .moderator(Direction::Output)
+            .is_none_or(|m| m.pace() == Pace::Words);
         let look = chat.look(Direction::Output, &view);
         // What is asked over a network may take long; nobody waits for it who has gone.
         let verdict = if quick {

@@ -170,7 +170,9 @@ impl Arriving {
         draft: &Draft,
         request: ChatRequest,
     ) -> Result<Whole, ChatError> {
-        let incoming = self.incoming.insert(chat.open_stream(call, &self.gone, &request).await?);
+        let incoming = self
+            .incoming
+            .insert(chat.open_stream(call, &self.gone, &request).await?);
         // It may be large, and the answer may take long.
         drop(request);
         self.gate = Gate::of(chat, call, &self.gone);

@@ -139,7 +139,7 @@ async fn a_conversation_speaks_through_one_and_shows_nothing_of_it() {
         .chat
         .send_message(&by(&who), say(made.id), CancellationToken::new())
         .await;
-    let MessageAnswer::Whole(answer) = answer.unwrap() else {
+    let MessageAnswer::Whole(answer, _) = answer.unwrap() else {
         panic!("not whole")
     };
     assert_eq!(answer.model.as_deref(), Some("small"));

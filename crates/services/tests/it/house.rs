@@ -19,9 +19,7 @@ use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::BillingOptions;
-use anteroom_services::chat::{
-    CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions,
-};
+use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};

@@ -47,7 +47,10 @@ async fn ask_with(house: &House, who: &LiveSession, body: &Value, cache: CacheUs
         cache,
         ..Manner::default()
     };
-    house.chat.complete_chat_as(&by(who), body.as_bytes(), gone, manner).await
+    house
+        .chat
+        .complete_chat_as(&by(who), body.as_bytes(), None, gone, manner)
+        .await
 }
 
 /// The answer's bytes, or its stream's, and what the cache had.
@@ -81,9 +84,15 @@ fn script_stream(house: &House, words: &[&str], reason: &str) {
     let Step::Event(anteroom_ports::chat::ChatEvent::Chunk(mut end)) = text_step("small", "") else {
         panic!("a chunk")
     };
-    end.data = json!({ "id": "x", "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] }).to_string().into();
+    end.data = json!({ "id": "x", "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
+        .to_string()
+        .into();
     steps.push(Step::Event(anteroom_ports::chat::ChatEvent::Chunk(end)));
-    house.model.script_stream(steps.into_iter().chain([usage_step("small", DEFAULT_USAGE), done_step()]));
+    house.model.script_stream(
+        steps
+            .into_iter()
+            .chain([usage_step("small", DEFAULT_USAGE), done_step()]),
+    );
 }
 
 const HIT: Option<CacheStatus> = Some(CacheStatus::Hit);
@@ -97,7 +106,10 @@ async fn the_same_question_has_the_same_answer_which_costs_a_message_and_nothing
     assert_eq!(status, MISS);
     // In another order of its members it is the same question.
     let again = r#"{"messages":[{"content":"hi","role":"user"}],"max_tokens":100,"stream":false,"temperature":0,"model":"small"}"#;
-    let answer = house.chat.complete_chat(&by(&who), again.as_bytes(), CancellationToken::new()).await;
+    let answer = house
+        .chat
+        .complete_chat(&by(&who), again.as_bytes(), CancellationToken::new())
+        .await;
     assert_eq!(said(answer.unwrap()).await, (first.clone(), HIT));
     for other in [question("hi!", false), question("hi", true)] {
         assert_eq!(ask(&house, &who, &other).await.1, MISS);
@@ -105,7 +117,11 @@ async fn the_same_question_has_the_same_answer_which_costs_a_message_and_nothing
     house.chat.settled().await;
     assert_eq!(house.model.calls().len(), 3);
     let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
-    assert_eq!((level.used, level.reserved), (4, 0), "a kept answer is a message as well");
+    assert_eq!(
+        (level.used, level.reserved),
+        (4, 0),
+        "a kept answer is a message as well"
+    );
     // 7 tokens in and 2 out at a dollar for a million, three times.
     let spent = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
     assert_eq!((spent.used, spent.reserved), (27_000, 0));
@@ -117,7 +133,11 @@ async fn a_stream_is_given_again_as_a_stream() {
     let who = house.somebody("ada@example.com").await;
     script_stream(&house, &["one ", "two ", "three"], "stop");
     let (first, status) = ask(&house, &who, &question("count", true)).await;
-    assert_eq!((first.lines().count(), status), (4, MISS), "the usage was not asked for");
+    assert_eq!(
+        (first.lines().count(), status),
+        (4, MISS),
+        "the usage was not asked for"
+    );
     assert_eq!(ask(&house, &who, &question("count", true)).await, (first.clone(), HIT));
     let mut with_usage = question("count", true);
     with_usage["stream_options"] = json!({ "include_usage": true });
@@ -136,19 +156,30 @@ async fn only_whole_answers_are_kept() {
         assert_eq!(ask(&house, &who, &question(reason, true)).await.1, MISS, "{reason}");
     }
     let failure = || provider_error(ProviderErrorKind::Transport);
-    house.model.script_stream([text_step("small", "half"), Step::Fail(failure())]);
+    house
+        .model
+        .script_stream([text_step("small", "half"), Step::Fail(failure())]);
     house.model.script_reply(Err(failure()));
-    let ChatAnswer::Stream { mut events, .. } = ask_with(&house, &who, &question("f", true), CacheUse::Take).await.unwrap() else {
+    let ChatAnswer::Stream { mut events, .. } = ask_with(&house, &who, &question("f", true), CacheUse::Take)
+        .await
+        .unwrap()
+    else {
         panic!("not a stream")
     };
     while events.recv().await.is_some() {}
-    assert!(ask_with(&house, &who, &question("f", false), CacheUse::Take).await.is_err());
+    assert!(
+        ask_with(&house, &who, &question("f", false), CacheUse::Take)
+            .await
+            .is_err()
+    );
     for stream in [true, false] {
         assert_eq!(ask(&house, &who, &question("f", stream)).await.1, MISS);
     }
     // A reader that goes away leaves no half of an answer behind.
     script_stream(&house, &["a", "b", "c"], "stop");
-    let answer = ask_with(&house, &who, &question("gone", true), CacheUse::Take).await.unwrap();
+    let answer = ask_with(&house, &who, &question("gone", true), CacheUse::Take)
+        .await
+        .unwrap();
     drop(answer);
     house.chat_calls_are(0).await;
     script_stream(&house, &["a", "b", "c"], "stop");
@@ -168,14 +199,21 @@ async fn an_answer_is_kept_for_its_time_and_no_longer() {
     house.clock.advance_seconds(59);
     assert_eq!(ask(&house, &who, &question("hi", false)).await.1, HIT);
     house.clock.advance_seconds(1);
-    assert_eq!(ask(&house, &who, &question("hi", false)).await.1, MISS, "its own age counts, not its last use");
+    assert_eq!(
+        ask(&house, &who, &question("hi", false)).await.1,
+        MISS,
+        "its own age counts, not its last use"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_given_anothers_answer_unless_they_are_shared() {
     for shared in [false, true] {
         let house = house(CacheOptions { shared, ..CACHE }).await;
-        let (ada, eve) = (house.somebody("ada@example.com").await, house.somebody("eve@example.com").await);
+        let (ada, eve) = (
+            house.somebody("ada@example.com").await,
+            house.somebody("eve@example.com").await,
+        );
         ask(&house, &ada, &question("hi", false)).await;
         let (_, status) = ask(&house, &eve, &question("hi", false)).await;
         assert_eq!(status, if shared { HIT } else { MISS });
@@ -185,7 +223,10 @@ async fn nobody_is_given_anothers_answer_unless_they_are_shared() {
         let payer = house.payer("pat@example.com", SubscriptionStatus::Active).await;
         ask(&house, &payer, &large).await;
         let refused = ask_with(&house, &eve, &large, CacheUse::Take).await.unwrap_err();
-        assert!(matches!(refused, ChatError::Refused(CallRefused::ModelNotInPlan { .. })));
+        assert!(matches!(
+            refused,
+            ChatError::Refused(CallRefused::ModelNotInPlan { .. })
+        ));
     }
 }
 
@@ -196,14 +237,21 @@ async fn kept_answers_end_where_the_limit_does() {
     for _ in 0..FREE_LIMIT {
         ask(&house, &who, &question("hi", false)).await;
     }
-    let refused = ask_with(&house, &who, &question("hi", false), CacheUse::Take).await.unwrap_err();
+    let refused = ask_with(&house, &who, &question("hi", false), CacheUse::Take)
+        .await
+        .unwrap_err();
     assert!(matches!(refused, ChatError::Refused(CallRefused::QuotaExceeded { .. })));
     assert_eq!(house.model.calls().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_does_not_vary_is_kept_unless_told_otherwise() {
-    let house_of = |any_temperature| house(CacheOptions { any_temperature, ..CACHE });
+    let house_of = |any_temperature| {
+        house(CacheOptions {
+            any_temperature,
+            ..CACHE
+        })
+    };
     let mut warm = question("hi", false);
     warm["temperature"] = json!(0.7);
     let mut unsaid = question("hi", false);
@@ -255,7 +303,9 @@ async fn of_64_at_once_each_is_given_its_own_answer() {
         let (chat, who) = (house.chat.clone(), people[number % 8].clone());
         tokio::spawn(async move {
             let body = question("the same", false).to_string();
-            let answer = chat.complete_chat(&by(&who), body.as_bytes(), CancellationToken::new()).await;
+            let answer = chat
+                .complete_chat(&by(&who), body.as_bytes(), CancellationToken::new())
+                .await;
             (number % 8, said(answer.unwrap()).await)
         })
     });
@@ -270,7 +320,11 @@ async fn of_64_at_once_each_is_given_its_own_answer() {
     assert_eq!(missed, calls, "what was not kept was asked");
     let distinct: HashSet<&String> = given.iter().flatten().collect();
     assert_eq!(distinct.len(), calls, "each answer was given to somebody");
-    assert_eq!(given.iter().map(HashSet::len).sum::<usize>(), calls, "and nobody saw another's");
+    assert_eq!(
+        given.iter().map(HashSet::len).sum::<usize>(),
+        calls,
+        "and nobody saw another's"
+    );
     house.chat.settled().await;
     for who in &people {
         let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
@@ -296,7 +350,12 @@ async fn what_was_refused_is_not_kept_and_a_kept_question_is_still_looked_at() {
     let house = House::routed(routed(false)).await;
     let who = house.somebody("ada@example.com").await;
     house.model.script_reply(Ok(reply("small", "the word", None)));
-    assert!(ask(&house, &who, &question("hi", false)).await.0.contains("content_filter"));
+    assert!(
+        ask(&house, &who, &question("hi", false))
+            .await
+            .0
+            .contains("content_filter")
+    );
     assert_eq!(ask(&house, &who, &question("hi", false)).await.1, MISS);
     assert_eq!(ask(&house, &who, &question("hi", false)).await.1, HIT);
     let looked = moderator.shown().len();

@@ -115,7 +115,11 @@ async fn a_refused_question_is_answered_without_anybody_being_asked() {
     let who = house.somebody("ada@example.com").await;
     let answer = whole(ask(&house, &who, "the secret word in a question", false).await.unwrap());
     assert_eq!(
-        (&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"], &answer["model"]),
+        (
+            &answer["choices"][0]["message"]["content"],
+            &answer["choices"][0]["finish_reason"],
+            &answer["model"]
+        ),
         (&json!(REFUSAL), &json!("content_filter"), &json!("small"))
     );
     let answer = ask(&house, &who, "the secret word in a question", true).await.unwrap();
@@ -144,8 +148,15 @@ async fn everything_a_request_says_is_looked_at() {
         json!([{ "role": "user", "content": "hi" }, { "role": "tool", "tool_call_id": "c", "content": word }]),
     ] {
         let body = json!({ "model": "small", "messages": messages }).to_string();
-        let answer = house.chat.complete_chat(&by(&who), body.as_bytes(), CancellationToken::new()).await;
-        assert_eq!(whole(answer.unwrap())["choices"][0]["finish_reason"], "content_filter", "{body}");
+        let answer = house
+            .chat
+            .complete_chat(&by(&who), body.as_bytes(), CancellationToken::new())
+            .await;
+        assert_eq!(
+            whole(answer.unwrap())["choices"][0]["finish_reason"],
+            "content_filter",
+            "{body}"
+        );
     }
     assert!(house.model.calls().is_empty());
 }
@@ -155,19 +166,32 @@ async fn a_refused_answer_is_replaced_and_what_it_used_is_booked() {
     let moderator = refusing();
     let house = house(&moderator, false).await;
     let who = house.somebody("ada@example.com").await;
-    house.model.script_reply(Ok(reply("small", "here is the secret word in an answer", Some(DEFAULT_USAGE))));
+    house.model.script_reply(Ok(reply(
+        "small",
+        "here is the secret word in an answer",
+        Some(DEFAULT_USAGE),
+    )));
     let answer = whole(ask(&house, &who, "hi", false).await.unwrap());
     assert!(!answer.to_string().contains("secret"), "{answer}");
     assert_eq!(
-        (&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"]),
+        (
+            &answer["choices"][0]["message"]["content"],
+            &answer["choices"][0]["finish_reason"]
+        ),
         (&json!(REFUSAL), &json!("content_filter"))
     );
-    assert_eq!((&answer["id"], &answer["usage"]["prompt_tokens"]), (&json!("chatcmpl-scripted"), &json!(7)));
+    assert_eq!(
+        (&answer["id"], &answer["usage"]["prompt_tokens"]),
+        (&json!("chatcmpl-scripted"), &json!(7))
+    );
     house.chat.settled().await;
     assert_eq!(messages_used(&house, &who).await, (1, 0));
     let spent = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
     assert!(spent.used > 0 && spent.reserved == 0);
-    assert_eq!(audited(&house, "chat.moderation.refused").await, [(rule(), "output".to_owned())]);
+    assert_eq!(
+        audited(&house, "chat.moderation.refused").await,
+        [(rule(), "output".to_owned())]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +204,9 @@ async fn what_is_split_over_chunks_is_found_before_its_last_part_is_sent() {
     for pace in [Pace::Words, Pace::Sentences] {
         let moderator = Arc::new(ScriptedModerator::new(pace).refusing("secret word"));
         let house = house(&moderator, false).await;
-        let who = house.payer("ada@example.com", anteroom_domain::billing::SubscriptionStatus::Active).await;
+        let who = house
+            .payer("ada@example.com", anteroom_domain::billing::SubscriptionStatus::Active)
+            .await;
         for (number, pieces) in cuts.iter().enumerate() {
             let steps = pieces.iter().map(|piece| text_step("small", piece));
             house.model.script_stream(steps.chain([Step::Hang]).collect::<Vec<_>>());
@@ -191,7 +217,11 @@ async fn what_is_split_over_chunks_is_found_before_its_last_part_is_sent() {
             let said = text.strip_suffix(REFUSAL).unwrap_or(&text);
             assert!(whole.starts_with(said), "{pieces:?}: {text}");
             assert!(usage["completion_tokens"].as_i64().unwrap() > 0);
-            assert_eq!(house.model.ended(number).await, StreamEnd::Dropped, "nothing more is wanted");
+            assert_eq!(
+                house.model.ended(number).await,
+                StreamEnd::Dropped,
+                "nothing more is wanted"
+            );
         }
         house.chat.settled().await;
         assert_eq!(audited(&house, "chat.moderation.refused").await.len(), cuts.len());
@@ -209,11 +239,16 @@ async fn what_is_harmless_comes_as_it_came() {
     house.model.script_stream(steps.into_iter().chain(end));
     let (text, reason, usage, ended) = drain(ask(&house, &who, "hi", true).await.unwrap()).await;
     ended.unwrap();
-    assert_eq!((text, reason, &usage["completion_tokens"]), (pieces.concat(), None, &json!(2)));
+    assert_eq!(
+        (text, reason, &usage["completion_tokens"]),
+        (pieces.concat(), None, &json!(2))
+    );
 
     // What came before a failure is not swallowed with it.
     let failure = provider_error(ProviderErrorKind::Transport);
-    house.model.script_stream([text_step("small", "half a wor"), Step::Fail(failure)]);
+    house
+        .model
+        .script_stream([text_step("small", "half a wor"), Step::Fail(failure)]);
     let (text, _, _, ended) = drain(ask(&house, &who, "hi", true).await.unwrap()).await;
     assert!(matches!(ended, Err(ChatError::Provider(_))));
     assert_eq!(text, "half a wor");
@@ -223,20 +258,28 @@ async fn what_is_harmless_comes_as_it_came() {
 async fn no_choice_and_no_tool_call_gets_past() {
     let moderator = refusing();
     let house = house(&moderator, false).await;
-    let who = house.payer("ada@example.com", anteroom_domain::billing::SubscriptionStatus::Active).await;
+    let who = house
+        .payer("ada@example.com", anteroom_domain::billing::SubscriptionStatus::Active)
+        .await;
     let step = |choice: &Value| {
         let Step::Event(anteroom_ports::chat::ChatEvent::Chunk(mut chunk)) = text_step("small", "") else {
             panic!("a chunk")
         };
-        chunk.data = json!({ "id": "x", "model": "small", "choices": [choice] }).to_string().into();
+        chunk.data = json!({ "id": "x", "model": "small", "choices": [choice] })
+            .to_string()
+            .into();
         Step::Event(anteroom_ports::chat::ChatEvent::Chunk(chunk))
     };
     let tool = |arguments: &str| json!({ "tool_calls": [{ "index": 0, "function": { "arguments": arguments } }] });
     for deltas in [
-        [json!({ "content": "the secret" }), json!({ "content": " word " })].map(|delta| json!({ "index": 1, "delta": delta })),
+        [json!({ "content": "the secret" }), json!({ "content": " word " })]
+            .map(|delta| json!({ "index": 1, "delta": delta })),
         [tool("{\"a\":\"secret"), tool(" word\"}")].map(|delta| json!({ "index": 0, "delta": delta })),
-        [json!({ "reasoning_content": "secret" }), json!({ "reasoning_content": " word." })]
-            .map(|delta| json!({ "index": 0, "delta": delta })),
+        [
+            json!({ "reasoning_content": "secret" }),
+            json!({ "reasoning_content": " word." }),
+        ]
+        .map(|delta| json!({ "index": 0, "delta": delta })),
     ] {
         let steps: Vec<Step> = deltas.iter().map(&step).chain([done_step()]).collect();
         house.model.script_stream(steps);
@@ -247,7 +290,10 @@ async fn no_choice_and_no_tool_call_gets_past() {
         while let Some(Relayed::Chunk(data)) = events.recv().await {
             all.push_str(std::str::from_utf8(&data).unwrap());
         }
-        assert!(all.contains("content_filter") && !all.contains(" word"), "{deltas:?}: {all}");
+        assert!(
+            all.contains("content_filter") && !all.contains(" word"),
+            "{deltas:?}: {all}"
+        );
     }
 }
 
@@ -302,24 +348,36 @@ async fn while_nobody_can_look_nothing_passes_unless_it_may() {
     whole(ask(&open, &who, "hi", false).await.unwrap());
 }
 
-async fn talk(house: &House, who: &LiveSession, id: anteroom_domain::ConversationId, content: &str, stream: bool) -> Message {
+async fn talk(
+    house: &House,
+    who: &LiveSession,
+    id: anteroom_domain::ConversationId,
+    content: &str,
+    stream: bool,
+) -> Message {
     let ask = SendMessage {
         conversation_id: id,
         content: content.into(),
         stream,
     };
-    match house.chat.send_message(&by(who), ask, CancellationToken::new()).await.unwrap() {
-        MessageAnswer::Whole(message) => message,
+    match house
+        .chat
+        .send_message(&by(who), ask, CancellationToken::new())
+        .await
+        .unwrap()
+    {
+        MessageAnswer::Whole(message, _) => message,
         MessageAnswer::Stream(mut events) => {
             let mut streamed = String::new();
             loop {
                 match events.recv().await.expect("it ends") {
-                    MessageEvent::Started(_) => {}
-                    MessageEvent::Delta(_, text) => streamed.push_str(&text),
+                    MessageEvent::Started(..) => {}
+                    MessageEvent::Delta(_, text, _) => streamed.push_str(&text),
                     MessageEvent::Completed(message) => {
                         assert_eq!(streamed, message.content);
                         return message;
                     }
+                    MessageEvent::Cancelled(message) => panic!("{message:?}"),
                     MessageEvent::Failed(e) => panic!("{e}"),
                 }
             }
@@ -345,7 +403,10 @@ async fn a_conversation_keeps_refusals_and_never_shows_them_to_the_model() {
     let pieces = ["Well: ", "the sec", "ret word", " is out"].map(|text| text_step("small", text));
     house.model.script_stream(pieces.into_iter().chain([done_step()]));
     let answer = talk(&house, &who, id, "hi", true).await;
-    assert_eq!(refused(&answer), ("Well: the sec".into(), MessageStatus::Complete, true));
+    assert_eq!(
+        refused(&answer),
+        ("Well: the sec".into(), MessageStatus::Complete, true)
+    );
     let answer = talk(&house, &who, id, "and now?", false).await;
     assert!(!answer.filtered);
     let sent = house.model.calls().last().unwrap().call.body.clone();
@@ -356,7 +417,11 @@ async fn a_conversation_keeps_refusals_and_never_shows_them_to_the_model() {
     }
     let stored = house.chat.list_messages(who.user.id, id, None, 50).await.unwrap().items;
     assert_eq!(stored.len(), 8, "questions and answers, the refused ones too");
-    let directions: Vec<String> = audited(&house, "chat.moderation.refused").await.into_iter().map(|row| row.1).collect();
+    let directions: Vec<String> = audited(&house, "chat.moderation.refused")
+        .await
+        .into_iter()
+        .map(|row| row.1)
+        .collect();
     assert_eq!(directions, ["output", "input", "input"]);
     assert!(moderator.shown().iter().any(|(way, _)| *way == Direction::Output));
 }

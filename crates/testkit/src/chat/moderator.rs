@@ -92,9 +92,10 @@ impl Moderator for ScriptedModerator {
                 detail: "scripted".to_owned(),
             });
         }
-        let hits = state.finds.iter().filter(|(find, way, _)| {
-            text.contains(find.as_str()) && way.is_none_or(|way| way == direction)
-        });
+        let hits = state
+            .finds
+            .iter()
+            .filter(|(find, way, _)| text.contains(find.as_str()) && way.is_none_or(|way| way == direction));
         let finding = |(find, _, consequence): &(String, Option<Direction>, Consequence)| Finding {
             rule: format!("rule-of-{find}"),
             consequence: *consequence,

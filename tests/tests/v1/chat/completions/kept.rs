@@ -22,7 +22,12 @@ async fn house(setup: &Setup, upstream: &Upstream) -> (TestApp, User) {
 }
 
 async fn ask(app: &TestApp, user: &User, path: &str, body: &Value) -> Answer {
-    app.post(path).by(user).json(body).expect(200).events(&["chat.call.ended"]).await
+    app.post(path)
+        .by(user)
+        .json(body)
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await
 }
 
 fn marked(answer: &Answer) -> Option<String> {
@@ -35,13 +40,29 @@ async fn are_marked_and_cost_nothing_on_every_surface(setup: &Setup) {
     upstream.on("small", Script::json(&completion("Good day.")));
     let messages = json!([{ "role": "user", "content": "hi" }]);
     let surfaces = [
-        ("/v1/chat/completions", json!({ "model": "small", "temperature": 0, "messages": messages })),
-        ("/v1/messages", json!({ "model": "small", "temperature": 0, "messages": messages, "max_tokens": 50 })),
-        ("/v1/responses", json!({ "model": "small", "temperature": 0, "input": "hello" })),
-        ("/v1/completions", json!({ "model": "small", "temperature": 0, "prompt": "good morning" })),
+        (
+            "/v1/chat/completions",
+            json!({ "model": "small", "temperature": 0, "messages": messages }),
+        ),
+        (
+            "/v1/messages",
+            json!({ "model": "small", "temperature": 0, "messages": messages, "max_tokens": 50 }),
+        ),
+        (
+            "/v1/responses",
+            json!({ "model": "small", "temperature": 0, "input": "hello" }),
+        ),
+        (
+            "/v1/completions",
+            json!({ "model": "small", "temperature": 0, "prompt": "good morning" }),
+        ),
     ];
     for (number, (path, body)) in surfaces.iter().enumerate() {
-        assert_eq!(marked(&ask(&app, &user, path, body).await).as_deref(), Some("miss"), "{path}");
+        assert_eq!(
+            marked(&ask(&app, &user, path, body).await).as_deref(),
+            Some("miss"),
+            "{path}"
+        );
         let again = ask(&app, &user, path, body).await;
         assert_eq!(marked(&again).as_deref(), Some("hit"), "{path}");
         assert!(again.text().contains("Good day."), "{path}");
@@ -50,7 +71,10 @@ async fn are_marked_and_cost_nothing_on_every_surface(setup: &Setup) {
     assert_eq!(used(&app, &user).await, 8, "each is a message");
     let usage = app.get("/v1/me/usage").by(&user).expect(200).await.json();
     let one = upstream_tokens();
-    assert!(usage.to_string().contains(&format!("\"prompt_tokens\":{}", one * 4)), "{usage}");
+    assert!(
+        usage.to_string().contains(&format!("\"prompt_tokens\":{}", one * 4)),
+        "{usage}"
+    );
 }
 
 /// What the upstream's answer says that its prompt had.
@@ -90,7 +114,11 @@ async fn are_new_when_the_caller_wants_it(setup: &Setup) {
     let body = json!({ "model": "small", "temperature": 0, "messages": [{ "role": "user", "content": "hi" }] });
     let mut words = Vec::new();
     for control in ["", "no-store", "no-cache", "max-age=60"] {
-        let ask = app.post("/v1/chat/completions").by(&user).header("cache-control", control).json(&body);
+        let ask = app
+            .post("/v1/chat/completions")
+            .by(&user)
+            .header("cache-control", control)
+            .json(&body);
         let answer = ask.expect(200).events(&["chat.call.ended"]).await;
         words.push(marked(&answer));
     }

@@ -76,7 +76,7 @@ async fn a_call_needs_room_in_every_window(setup: &Setup) {
     let refused = ask(&app, &user, &question("m"))
         .expect(402)
         .code("quota_exceeded")
-        .events(&["quota.denied", "request.failed"])
+        .events(&["quota.denied"])
         .await
         .json();
     let error = &refused["error"];
@@ -169,7 +169,7 @@ async fn what_is_held_is_given_back_and_what_was_used_stays(setup: &Setup) {
     let refused = ask(&app, &user, &question("m"))
         .expect(402)
         .code("quota_exceeded")
-        .events(&["quota.denied", "request.failed"])
+        .events(&["quota.denied"])
         .await
         .json();
     assert_eq!(
@@ -195,7 +195,6 @@ async fn a_call_that_never_fits_is_told_so(setup: &Setup) {
     let refused = ask(&app, &user, &question("m"))
         .expect(400)
         .code("request_exceeds_quota")
-        .events(&["request.failed"])
         .await
         .json();
     let error = &refused["error"];
@@ -213,7 +212,7 @@ async fn a_call_that_never_fits_is_told_so(setup: &Setup) {
 
 async fn of_64_at_once_no_window_is_overdrawn(setup: &Setup) {
     let upstream = Upstream::start().await;
-    upstream.on("m", using(100, 100));
+    upstream.on("m", using(10, 100));
     let app = app_granting(
         setup,
         &upstream,
@@ -239,14 +238,18 @@ async fn of_64_at_once_no_window_is_overdrawn(setup: &Setup) {
                 other => panic!("{other}"),
             }
         }
-        let used = standing(&app, &user, "tokens", "day").await;
-        assert_eq!(used, json!([through * 200, 4000]));
+        let all = json!([through * 110, 4000]);
+        anteroom_tests::eventually_asking("all are booked", async || {
+            (standing(&app, &user, "tokens", "day").await == all).then_some(())
+        })
+        .await;
     }
-    assert!((15..=20).contains(&through), "{through}");
+    // The first round stops at what is held, the second at what was used.
+    assert!((30..=36).contains(&through), "{through}");
     assert_eq!(standing(&app, &user, "messages", "day").await, json!([through, 50]));
     assert_eq!(
         standing(&app, &user, "tokens", "month").await,
-        json!([through * 200, 1_000_000])
+        json!([through * 110, 1_000_000])
     );
 }
 
@@ -300,11 +303,7 @@ async fn a_plans_rate_is_told_and_kept(setup: &Setup) {
         .parse()
         .unwrap();
     assert!(reset > anteroom_tests::now(), "{third:?}");
-    let refused = ask(&app, &user, &question("m"))
-        .expect(429)
-        .code("rate_limited")
-        .events(&["request.failed"])
-        .await;
+    let refused = ask(&app, &user, &question("m")).expect(429).code("rate_limited").await;
     assert_eq!(refused.json()["error"]["limit"], "tokens");
     let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((60..=120).contains(&after), "{after}");

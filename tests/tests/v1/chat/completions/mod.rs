@@ -3,8 +3,8 @@
 mod access;
 mod cancel;
 mod failures;
-mod limits;
 mod kept;
+mod limits;
 mod moderation;
 mod relay;
 mod routing;

@@ -1,7 +1,7 @@
 //! What goes to models and comes from them is looked at, and a refusal is an answer on every surface.
 
-use anteroom_tests::upstream::{chunk, completion, sse, usage_chunk};
 use anteroom_tests::scenario::recorded;
+use anteroom_tests::upstream::{chunk, completion, sse, usage_chunk};
 use anteroom_tests::{Ask, Script, Setup, Step, TestApp, Upstream, User, logs, on_every_store};
 use serde_json::{Value, json};
 
@@ -20,7 +20,11 @@ const RULES: &str = r#"[{ name = "fish", words = ["swordfish", "red herring"] },
 
 async fn house(setup: &Setup, upstream: &Upstream) -> (TestApp, User) {
     let mut set = upstream.settings("small").to_vec();
-    set.extend([("moderation.adapter", "rules"), ("moderation.rules", RULES), ("moderation.refusal", "Not here.")]);
+    set.extend([
+        ("moderation.adapter", "rules"),
+        ("moderation.rules", RULES),
+        ("moderation.refusal", "Not here."),
+    ]);
     let app = setup.app_with(&set).await;
     let user = app.user().await;
     (app, user)
@@ -90,7 +94,10 @@ async fn a_refused_question_is_an_answer_on_every_surface(setup: &Setup) {
         body["stream"] = true.into();
         let mut stream = app.post(path).by(&user).json(&body).stream().await;
         let events: String = stream.rest().await.iter().map(|e| e.data.clone()).collect();
-        assert!(events.contains("Not here.") && events.contains(word), "{path}: {events}");
+        assert!(
+            events.contains("Not here.") && events.contains(word),
+            "{path}: {events}"
+        );
         assert!(!events.contains("error\":{"), "{path}: {events}");
         stream.logged(&["chat.moderation.refused"]).await;
     }
@@ -139,9 +146,14 @@ async fn a_stream_ends_before_the_last_part_is_sent(setup: &Setup) {
     let (last, events) = events.split_last().unwrap();
     assert_eq!(last.data, "[DONE]");
     let chunks: Vec<Value> = events.iter().map(|e| e.json()).collect();
-    let text: String = chunks.iter().filter_map(|c| c["choices"][0]["delta"]["content"].as_str()).collect();
+    let text: String = chunks
+        .iter()
+        .filter_map(|c| c["choices"][0]["delta"]["content"].as_str())
+        .collect();
     assert_eq!(text, "All is well. ");
-    let [.., end, usage] = chunks.as_slice() else { panic!("{chunks:?}") };
+    let [.., end, usage] = chunks.as_slice() else {
+        panic!("{chunks:?}")
+    };
     assert_eq!(end["choices"][0]["finish_reason"], "content_filter");
     assert!(usage["usage"]["completion_tokens"].as_i64() > Some(0), "{usage}");
     assert!(chunks.iter().all(|c| c["id"] == chunks[0]["id"]), "one answer");
@@ -150,12 +162,21 @@ async fn a_stream_ends_before_the_last_part_is_sent(setup: &Setup) {
     assert_eq!(used(&app, &user).await, 1);
 
     // What is harmless comes as it came, byte for byte.
-    let steps = vec![sse(&chunk("a swor")), sse(&chunk("d and a fish")), sse(&usage_chunk(3, 4)), sse("[DONE]"), Step::End];
+    let steps = vec![
+        sse(&chunk("a swor")),
+        sse(&chunk("d and a fish")),
+        sse(&usage_chunk(3, 4)),
+        sse("[DONE]"),
+        Step::End,
+    ];
     upstream.on("small", Script::stream(steps));
     let mut stream = ask(&app, &user, &question("hi", true)).stream().await;
     let events = stream.rest().await;
     let data: Vec<&str> = events.iter().map(|e| e.data.as_str()).collect();
-    assert_eq!(data, [chunk("a swor").as_str(), chunk("d and a fish").as_str(), "[DONE]"]);
+    assert_eq!(
+        data,
+        [chunk("a swor").as_str(), chunk("d and a fish").as_str(), "[DONE]"]
+    );
     stream.logged(&["chat.call.ended"]).await;
 }
 
@@ -170,15 +191,29 @@ async fn a_flag_is_only_recorded(setup: &Setup) {
         .audit(&["chat.moderation.flagged succeeded"])
         .await;
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "Thanks.");
-    let rows = app.get("/v1/admin/audit?act=chat.moderation").by(&admin).expect(200).await;
+    let rows = app
+        .get("/v1/admin/audit?act=chat.moderation")
+        .by(&admin)
+        .expect(200)
+        .await;
     let row = rows.json()["data"][0].clone();
     assert_eq!(
-        (&row["details"]["rule"], &row["details"]["direction"], &row["details"]["moderator"]),
+        (
+            &row["details"]["rule"],
+            &row["details"]["direction"],
+            &row["details"]["moderator"]
+        ),
         (&json!("cards"), &json!("input"), &json!("rules"))
     );
     assert_eq!(row["subject_id"], json!(user.id));
-    assert!(row["details"]["call_id"].is_string() && !rows.text().contains("1234"), "{row}");
-    assert_eq!(recorded(&app, &answer.request_id()).await, ["chat.moderation.flagged succeeded"]);
+    assert!(
+        row["details"]["call_id"].is_string() && !rows.text().contains("1234"),
+        "{row}"
+    );
+    assert_eq!(
+        recorded(&app, &answer.request_id()).await,
+        ["chat.moderation.flagged succeeded"]
+    );
 }
 
 async fn is_refused_in_conversations(setup: &Setup) {
@@ -200,16 +235,29 @@ async fn is_refused_in_conversations(setup: &Setup) {
         (&answer["content"], &answer["status"], &answer["finish_reason"]),
         (&json!("Not here."), &json!("complete"), &json!("content_filter"))
     );
-    let ask = app.post(&path).by(&user).json(&json!({ "content": "swordfish", "stream": true }));
+    let ask = app
+        .post(&path)
+        .by(&user)
+        .json(&json!({ "content": "swordfish", "stream": true }));
     let mut stream = ask.stream().await;
     let names: Vec<String> = stream.rest().await.into_iter().filter_map(|e| e.name).collect();
     assert_eq!(names, ["message.started", "message.delta", "message.completed"]);
     assert!(upstream.calls().is_empty());
 
-    upstream.on("small", Script::stream(vec![sse(&chunk("Good day.")), sse("[DONE]"), Step::End]));
-    let ask = app.post(&path).by(&user).json(&json!({ "content": "hello" })).expect(201);
+    upstream.on(
+        "small",
+        Script::stream(vec![sse(&chunk("Good day.")), sse("[DONE]"), Step::End]),
+    );
+    let ask = app
+        .post(&path)
+        .by(&user)
+        .json(&json!({ "content": "hello" }))
+        .expect(201);
     let answer = ask.events(&["chat.call.ended"]).await.json();
-    assert_eq!((&answer["content"], &answer["finish_reason"]), (&json!("Good day."), &Value::Null));
+    assert_eq!(
+        (&answer["content"], &answer["finish_reason"]),
+        (&json!("Good day."), &Value::Null)
+    );
     let sent = upstream.last().json();
     assert_eq!(sent["messages"], json!([{ "role": "user", "content": "hello" }]));
 }
@@ -223,28 +271,39 @@ async fn is_asked_of_a_server_and_closed_while_that_is_away(setup: &Setup) {
         ("moderation.openai_base_url", url.as_str()),
         ("moderation.openai_api_key", "key-of-the-judge-0123456789"),
         ("moderation.openai_where", "input"),
-        ("moderation.openai_thresholds", r#"[{ category = "violence", score = 0.5 }]"#),
+        (
+            "moderation.openai_thresholds",
+            r#"[{ category = "violence", score = 0.5 }]"#,
+        ),
     ]);
     let app = setup.app_with(&set).await;
     let user = app.user().await;
     upstream.on("small", Script::json(&completion("Good day.")));
-    let verdict = |score: f64| {
-        json!({ "results": [{ "flagged": false, "categories": { "violence": false }, "category_scores": { "violence": score } }] })
-    };
+    let verdict = |score: f64| json!({ "results": [{ "flagged": false, "categories": { "violence": false }, "category_scores": { "violence": score } }] });
     judge.on("omni-moderation-latest", Script::json(&verdict(0.1).to_string()));
     let ask_one = |status| ask(&app, &user, &question("hi", false)).expect(status);
     ask_one(200).events(&["chat.call.ended"]).await;
     let call = judge.last();
     assert_eq!(
-        (call.path.as_str(), &call.json()["input"], call.headers["authorization"].as_str()),
+        (
+            call.path.as_str(),
+            &call.json()["input"],
+            call.headers["authorization"].as_str()
+        ),
         ("/v1/moderations", &json!(["hi"]), "Bearer key-of-the-judge-0123456789")
     );
     judge.on("omni-moderation-latest", Script::json(&verdict(0.9).to_string()));
     let refused = ask_one(200).events(&["chat.moderation.refused"]);
     let refused = refused.audit(&["chat.moderation.refused succeeded"]).await;
     assert_eq!(refused.json()["choices"][0]["finish_reason"], "content_filter");
-    judge.on("omni-moderation-latest", Script::answer(500, &[], "key-of-the-judge-0123456789 hi"));
-    let closed = ask_one(503).code("moderation_unavailable").events(&["chat.moderation.failed"]).await;
+    judge.on(
+        "omni-moderation-latest",
+        Script::answer(500, &[], "key-of-the-judge-0123456789 hi"),
+    );
+    let closed = ask_one(503)
+        .code("moderation_unavailable")
+        .events(&["chat.moderation.failed"])
+        .await;
     assert!(closed.header("retry-after").is_some());
     assert_eq!(upstream.calls().len(), 1);
 }
