@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -250,11 +251,10 @@ impl Upstream {
 
 async fn serve(stream: &mut BufReader<TcpStream>, shared: &Shared) -> io::Result<()> {
     let call = read(stream).await?;
-    let model = serde_json::from_slice::<Value>(&call.body).ok();
-    let model = model
-        .as_ref()
-        .and_then(|body| body["model"].as_str())
-        .unwrap_or("models");
+    // Whatever else it is asked may be nothing that `Value` takes.
+    let members: Option<HashMap<String, Box<RawValue>>> = serde_json::from_slice(&call.body).ok();
+    let model: Option<String> = members.and_then(|members| serde_json::from_str(members.get("model")?.get()).ok());
+    let model = model.as_deref().unwrap_or("models");
     let script = shared.scripts.lock().unwrap().get(model).cloned();
     let script = script.unwrap_or_else(|| usual(&call));
     let number = {

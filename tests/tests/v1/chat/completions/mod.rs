@@ -6,6 +6,7 @@ mod failures;
 mod kept;
 mod limits;
 mod moderation;
+mod fidelity;
 mod relay;
 mod routing;
 
