@@ -71,6 +71,12 @@ impl Ask {
         self
     }
 
+    /// Holds the answer not against the document, since it is to bring what no reader of JSON takes.
+    pub fn unjudged(mut self) -> Self {
+        self.judged = false;
+        self
+    }
+
     /// Names what is to come of it: the status and, with what follows, code, faults, events and mails.
     pub fn expect(self, status: u16) -> Scenario {
         Scenario::new(self, status)
@@ -91,8 +97,7 @@ impl Ask {
         assert_eq!(response.status().as_u16(), 200, "{method} {path}");
         Stream {
             app,
-            own: path.starts_with("/v1/conversations"),
-            relayed: path == "/v1/chat/completions",
+            path: if judged { path } else { String::new() },
             request_id: text(response.headers(), "x-request-id").unwrap_or_default(),
             headers: response.headers().clone(),
             response,
@@ -258,10 +263,8 @@ impl Sse {
 /// An answer that is read as it comes. Dropping it hangs up.
 pub struct Stream {
     app: TestApp,
-    /// Whether its events are Anteroom's own; those of other dialects are their vendors' to document.
-    own: bool,
-    /// Whether they are chunks of a chat completion.
-    relayed: bool,
+    /// Whose events are held against the document; empty if they are not.
+    path: String,
     /// The id under which the log speaks of the request.
     pub request_id: String,
     /// The headers.
@@ -283,9 +286,18 @@ impl Stream {
                     continue;
                 }
                 let event = read_event(&String::from_utf8(event).unwrap());
-                let verdict = match &event.name {
-                    Some(name) if self.own => self.app.contract().check_event(name, event.data.as_bytes()),
-                    None if self.relayed => self.app.contract().check_data(event.data.as_bytes()),
+                let (contract, name, data) = (self.app.contract(), event.name.as_deref(), event.data.as_bytes());
+                let verdict = match self.path.as_str() {
+                    "/v1/messages" => contract.check_dialect("AnthropicEvent", name, data),
+                    "/v1/responses" => contract.check_dialect("ResponseEvent", name, data),
+                    "/v1/chat/completions" => match name {
+                        None => contract.check_data(data),
+                        Some(name) => Err(format!("a chunk with the name {name}")),
+                    },
+                    path if path.starts_with("/v1/conversations") => match name {
+                        Some(name) => contract.check_event(name, data),
+                        None => Err("an event without a name".to_owned()),
+                    },
                     _ => Ok(()),
                 };
                 assert_eq!(verdict, Ok(()), "not as documented: {event:?}");

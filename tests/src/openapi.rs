@@ -32,6 +32,12 @@ impl Contract {
             "ChatUsage",
             "AnthropicErrorBody",
             "AnthropicError",
+            "AnthropicMessage",
+            "AnthropicUsage",
+            "AnthropicBlock",
+            "AnthropicDelta",
+            "AnthropicEnding",
+            "AnthropicEvent",
         ];
         if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
             for (_, schema) in schemas.iter_mut().filter(|(name, _)| !open.contains(&name.as_str())) {
@@ -103,6 +109,18 @@ impl Contract {
             "error" => "ErrorEventData",
             other => return Err(format!("the event {other} is not documented")),
         };
+        self.check_body(&format!("/components/schemas/{schema}"), data)
+    }
+
+    /// Says what about an event of another dialect's stream is not as the document has it. It is named like its type.
+    pub fn check_dialect(&self, schema: &str, name: Option<&str>, data: &[u8]) -> Result<(), String> {
+        let said: Value = serde_json::from_slice(data).map_err(|e| format!("the data is not JSON: {e}"))?;
+        if said["type"].as_str() != name {
+            return Err(format!(
+                "the event {name:?} brings something of the type {}",
+                said["type"]
+            ));
+        }
         self.check_body(&format!("/components/schemas/{schema}"), data)
     }
 

@@ -104,6 +104,8 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         crate::problem::AnthropicErrorBody,
         // No answer names them: OpenAPI 3.1 has no word for the events of a stream.
         crate::chat::complete::ChatCompletionChunkSchema,
+        crate::chat::create_message::AnthropicEventSchema,
+        crate::chat::create_response::ResponseEventSchema,
         crate::chat::message_events::MessageEventData,
         crate::chat::message_events::MessageDeltaEventData,
         crate::chat::message_events::ErrorEventData,

@@ -3,10 +3,10 @@
 mod access;
 mod cancel;
 mod failures;
+mod fidelity;
 mod kept;
 mod limits;
 mod moderation;
-mod fidelity;
 mod relay;
 mod routing;
 
