@@ -69,10 +69,9 @@ impl Answering {
         let ended = ended.map(|_| ());
         let stored = self.finish(&ended, filtered).await;
         draft.end(match (ended, stored) {
-            (_, Err(e)) => Ending::Failed(e),
             (Ok(()), Ok(message)) => Ending::Complete(message),
             (Err(e), Ok(message)) if e.unwanted() => Ending::Cancelled(message, e),
-            (Err(e), Ok(_)) => Ending::Failed(self.call.told(e)),
+            (_, Err(e)) | (Err(e), Ok(_)) => Ending::Failed(self.call.told(e)),
         });
     }
 
