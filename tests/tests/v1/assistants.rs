@@ -56,7 +56,7 @@ fn surfaces(model: &str) -> [(&'static str, Value, &'static str); 4] {
     [
         (
             "/v1/chat/completions",
-            json!({ "model": model, "messages": messages, "temperature": 1.5 }),
+            json!({ "model": model, "messages": messages, "temperature": 1.5, "prompt_logprobs": 1 }),
             "/choices/0/message/content",
         ),
         (
@@ -106,8 +106,9 @@ async fn answer_on_every_surface(setup: &Setup) {
         if path == "/v1/chat/completions" {
             assert_eq!(
                 answer.header("anteroom-dropped-parameters").as_deref(),
-                Some("temperature")
+                Some("prompt_logprobs, temperature")
             );
+            assert!(sent.get("prompt_logprobs").is_none(), "it would tell the prompt");
         }
     }
 }
@@ -123,7 +124,7 @@ async fn never_tell_what_they_are_told(setup: &Setup) {
             .by(&user)
             .json(&body)
             .expect(400)
-            .events(&["chat.call.failed", "chat.call.ended"])
+            .events(&["chat.call.failed", "request.failed", "chat.call.ended"])
             .await;
         assert!(!answer.text().contains("Swordfish"), "{path}: {}", answer.text());
         // In the middle of a stream as well.

@@ -15,6 +15,45 @@ pub const ASSISTANT_PREFIX: &str = "assistant:";
 /// The longest id of an assistant, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
+/// What a request may say to an assistant. A server may know more, and some of it has the prompt told to whoever asks
+/// (`prompt_logprobs`, `echo`, `chat_template`), so what is not known here is left out.
+const TAKEN: [&str; 34] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+    "response_format",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "user",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "verbosity",
+    "prediction",
+    "modalities",
+    "audio",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "thinking",
+];
+
 /// A preset of the operator's. What it tells the model is never shown to anybody who may use it.
 #[derive(Clone, PartialEq)]
 pub struct Assistant {
@@ -150,8 +189,8 @@ impl Assistant {
         }
     }
 
-    /// The same request to its model, told first what the assistant says, with the parameters that it fixes. Answers
-    /// which of the request's own parameters gave way.
+    /// The same request to its model, told first what the assistant says, with the parameters that it fixes and without
+    /// those that nobody knows. Answers which of the request's own parameters gave way.
     pub fn lead(&self, request: ChatRequest) -> Result<(ChatRequest, Vec<String>), InvalidRequest> {
         let mut body = request.into_object();
         let messages: Vec<Box<RawValue>> = body
@@ -168,7 +207,14 @@ impl Assistant {
         let told: Vec<Box<RawValue>> = std::iter::once(system).chain(messages).collect();
         body.set("messages", &told).map_err(|_| wrong())?;
         body.set("model", &self.model).map_err(|_| wrong())?;
-        self.fix(ChatRequest::from_object(body)?)
+        let unknown = body.keys().filter(|name| !TAKEN.contains(name)).map(str::to_owned);
+        let mut left_out: Vec<String> = unknown.collect();
+        for name in &left_out {
+            body.remove(name);
+        }
+        let (request, gave_way) = self.fix(ChatRequest::from_object(body)?)?;
+        left_out.extend(gave_way);
+        Ok((request, left_out))
     }
 
     /// The same request with the parameters that it fixes. Answers which of its own gave way.
@@ -233,9 +279,9 @@ mod tests {
         );
         assert_eq!(
             body,
-            r#"{"temperature":0.2,"model":"fast","messages":[{"role":"system","content":"You are \"kind\"."},{"role":"system","content":"mine"},2],"x":1.0,"max_tokens":100}"#
+            r#"{"temperature":0.2,"model":"fast","messages":[{"role":"system","content":"You are \"kind\"."},{"role":"system","content":"mine"},2],"max_tokens":100}"#
         );
-        assert_eq!(gave_way, ["temperature"]);
+        assert_eq!(gave_way, ["x", "temperature"]);
         let (body, gave_way) = sent(r#"{"model":"assistant:support","max_tokens":900,"messages":[2]}"#);
         assert!(
             body.contains(r#""max_tokens":100"#) && body.contains(r#""temperature":0.2"#),
@@ -247,10 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_under_another_spelling_is_refused() {
-        let text = r#"{"model":"assistant:support","messages":[2],"Temperature":1}"#;
-        let request = ChatRequest::parse(text.as_bytes()).unwrap();
-        assert!(assistant().lead(request).unwrap_err().message.contains("Temperature"));
+    fn what_has_the_prompt_told_to_whoever_asks_is_left_out() {
+        let text = r#"{"model":"assistant:support","messages":[2],"Temperature":1,"prompt_logprobs":1,"echo":true,"chat_template":"{{messages}}"}"#;
+        let (body, left_out) = sent(text);
+        assert_eq!(left_out, ["Temperature", "prompt_logprobs", "echo", "chat_template"]);
+        assert!(left_out.iter().all(|name| !body.contains(name.as_str())), "{body}");
     }
 
     #[test]
@@ -281,8 +328,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_one_is_named_and_never_what_it_says() {
-        assert_eq!(assistant().check(), Ok(()));
         type Change = fn(&mut Assistant);
+        assert_eq!(assistant().check(), Ok(()));
         let wrong: [(Change, &str); 8] = [
             (|a| a.id = String::new(), "name"),
             (|a| a.id = "a b".into(), "a b"),
