@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
-use anteroom_domain::billing::{
-    Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Plan, Price, PriceBook, Window,
-};
+use anteroom_domain::billing::{ModelPrice, NanoUsd, PriceBook};
 use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
-use anteroom_domain::protection::{CallRate, Limit, LimitRule, LockoutPolicy, RoutePattern, RuleAction, RuleKey};
+use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
 use anteroom_governor::MemoryLimiter;
 use anteroom_mail_folder::MailFolder;
@@ -35,11 +33,11 @@ use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::{
-    AliasSettings, DatabaseTarget, EntitlementKindName, EntitlementSettings, EntitlementValue, MailTransport,
-    OnFailure, PaymentProviderName, PlanModels, PlanSettings, ProviderKind, RuleActionName, RuleKeyName, RuleSettings,
-    RuleWindow, Settings, SigningAlgorithmName, Signup, WhenFullName, WindowName,
+    AliasSettings, DatabaseTarget, MailTransport, OnFailure, PaymentProviderName, ProviderKind, Settings,
+    SigningAlgorithmName, Signup, WhenFullName,
 };
 use crate::metrics::TargetMetrics;
+use crate::plans::{catalogue, rule};
 use crate::providers::{moderator, providers};
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -396,33 +394,6 @@ fn protection_options(settings: &Settings) -> ProtectionOptions {
     }
 }
 
-/// A rule that was checked with the configuration.
-fn rule(rule: &RuleSettings) -> Option<LimitRule> {
-    Some(LimitRule {
-        limit: Limit {
-            // Limits are named for as long as the process runs, and so are these.
-            name: rule.name.clone().leak(),
-            most: rule.limit,
-            seconds: match rule.window {
-                RuleWindow::Second => 1,
-                RuleWindow::Minute => 60,
-                RuleWindow::Hour => 60 * 60,
-                RuleWindow::Day => 24 * 60 * 60,
-            },
-        },
-        route: RoutePattern::parse(&rule.route).ok()?,
-        per: match rule.per {
-            RuleKeyName::User => RuleKey::User,
-            RuleKeyName::ApiKey => RuleKey::ApiKey,
-            RuleKeyName::Address => RuleKey::Address,
-        },
-        action: match rule.action {
-            RuleActionName::Refuse => RuleAction::Refuse,
-            RuleActionName::Log => RuleAction::Log,
-        },
-    })
-}
-
 fn sessions_options(settings: &Settings) -> SessionsOptions {
     let s = &settings.sessions;
     let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
@@ -558,69 +529,4 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
 /// A setting of which 0 means that there is no limit.
 fn limit(most: u32) -> Option<i64> {
     (most > 0).then(|| most.into())
-}
-
-fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
-    let plans = settings
-        .billing
-        .plans
-        .iter()
-        .map(plan)
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Catalogue::new(plans, &settings.billing.default_plan)?)
-}
-
-fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
-    let price = |p: &crate::config::PriceSettings| Price {
-        amount: p.amount,
-        currency: p.currency.clone(),
-        interval: p.interval.clone(),
-    };
-    Ok(Plan {
-        key: plan.key.clone(),
-        name: plan.name.clone(),
-        version: plan.version,
-        models: match &plan.models {
-            PlanModels::First => ModelRule::First,
-            PlanModels::All => ModelRule::All,
-            PlanModels::Named(names) => ModelRule::Named(names.clone()),
-        },
-        prices: plan.prices.iter().map(price).collect(),
-        by_agreement: plan.by_agreement,
-        entitlements: plan
-            .entitlements
-            .iter()
-            .map(entitlement)
-            .collect::<anyhow::Result<Vec<_>>>()?,
-        rate: CallRate {
-            requests_per_minute: plan.requests_per_minute,
-            tokens_per_minute: plan.tokens_per_minute,
-        },
-    })
-}
-
-fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
-    let value = || match &e.value {
-        Some(EntitlementValue::Boolean(on)) => Ok(serde_json::Value::from(*on)),
-        Some(EntitlementValue::Integer(n)) => Ok((*n).into()),
-        Some(EntitlementValue::Float(n)) => Ok((*n).into()),
-        Some(EntitlementValue::Text(text)) => Ok(text.clone().into()),
-        None => Err(anyhow::anyhow!("the entitlement `{}` has no value", e.key)),
-    };
-    let kind = match e.kind {
-        EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
-        EntitlementKindName::Static => EntitlementKind::Static(value()?),
-        EntitlementKindName::Metered => EntitlementKind::Metered {
-            limit: e.limit_usd.map(|usd| NanoUsd::from_usd(usd).0).or(e.limit),
-            window: match e.window {
-                Some(WindowName::Minute) => Window::Minute,
-                Some(WindowName::Month) => Window::Month,
-                Some(WindowName::Day) | None => Window::Day,
-            },
-        },
-    };
-    Ok(Entitlement {
-        key: e.key.clone(),
-        kind,
-    })
 }
