@@ -116,7 +116,7 @@ mod tests {
             alias: Err("an unknown member".to_owned()),
             ..stored("b", "p")
         };
-        assert_eq!(offered(&both, &[disabled.clone()]), ["b=b"]);
+        assert_eq!(offered(&both, std::slice::from_ref(&disabled)), ["b=b"]);
         assert_eq!(offered(&both, &[disabled, unreadable, stored("c", "gone")]), [""; 0]);
     }
 
