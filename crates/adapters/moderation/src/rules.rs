@@ -101,7 +101,7 @@ impl Rules {
     /// Compiles the rules; the first one that cannot be used is named.
     pub fn new(rules: &[Rule]) -> Result<Self, InvalidRule> {
         let compiled = rules.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
-        let version = rules.iter().map(|rule| format!("{rule:?}")).collect::<String>();
+        let version = format!("{rules:?}");
         Ok(Self {
             rules: compiled.into(),
             version,

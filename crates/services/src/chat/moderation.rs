@@ -409,7 +409,7 @@ impl Gate {
         self.choices.insert(index);
         let mut pieces: Vec<(String, String)> = Vec::new();
         texts_of(&choice["delta"], &mut |place, text| {
-            pieces.push((place.to_owned(), text.to_owned()))
+            pieces.push((place.to_owned(), text.to_owned()));
         });
         pieces.retain(|(_, text)| !text.is_empty());
         let ended = choice["finish_reason"].is_string();
