@@ -121,6 +121,8 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
         .collect();
     let mut warnings = layers.warnings;
     let mut problems = layers.problems;
+    // Whose values were replaced; what a file could not be read for has its own.
+    let replaced = problems.len();
     for provider in &mut settings.ai.providers {
         let Some(name) = &provider.api_key_variable else {
             continue;
@@ -159,7 +161,10 @@ pub fn load(input: LoadInput) -> Result<Loaded, ConfigErrors> {
     }
     match settings.validate() {
         Ok(more) => warnings.extend(more),
-        Err(errors) => problems.extend(with_sources(errors, &problems, &sources)),
+        Err(errors) => {
+            let more = with_sources(errors, &problems[..replaced], &sources);
+            problems.extend(more);
+        }
     }
     if !problems.is_empty() {
         return Err(problems.into());

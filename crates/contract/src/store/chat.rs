@@ -153,7 +153,7 @@ pub async fn recent_messages_have_text(database: &dyn TestDatabase) {
         [partial.clone()]
     );
     assert_eq!(unit.count_recent_messages(ada.id, mine.id, None).await.unwrap(), 2);
-    assert_eq!(unit.count_messages(ada.id, mine.id).await.unwrap(), 4);
+    assert_eq!(unit.count_messages(ada.id, mine.id).await.unwrap(), 5);
     // Before one of them.
     let before = Some(partial.id);
     let older = unit.recent_messages(ada.id, mine.id, before, 9).await.unwrap();

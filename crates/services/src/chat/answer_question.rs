@@ -8,7 +8,7 @@ use anteroom_domain::chat::{
     Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn,
     Verdict, Window, recall, title_of, turn_budget,
 };
-use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, UserId};
+use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 use anteroom_ports::{Durability, StoreError, UnitOfWork};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Chat;
-use super::call::CallRefused;
+use super::call_refused::CallRefused;
 use super::complete_chat::{CHANNEL, ChatError};
-use super::drafts::Ending;
+use super::drafts::{Draft, Ending, Reader};
 use super::moderation::Found;
 use super::refuse::Refused;
 use super::send_message::{MessageAnswer, SendMessageError};
@@ -47,6 +47,18 @@ struct Question {
     past_count: i64,
 }
 
+/// A question that can be asked.
+struct Ready {
+    conversation: Conversation,
+    question: Question,
+    access: Access,
+    /// Whether an assistant tells the model something.
+    assisted: bool,
+    alias: Arc<ModelAlias>,
+    window: Window,
+    request: ChatRequest,
+}
+
 /// More turns than any budget holds.
 const MAX_TURNS: i64 = 200;
 
@@ -69,20 +81,15 @@ impl Chat {
     ) -> Result<MessageAnswer, SendMessageError> {
         let begun = Instant::now();
         let user = who.user().id;
-        let (conversation, question) = self.find_question(user, conversation_id, &asked).await?;
-        let access = self.access_of(who);
-        let assistant = self.assistant_of(&conversation, &access)?;
-        let model = match &assistant {
-            Some(assistant) => assistant.model.clone(),
-            None => self.model_of(who, &conversation, &access).await?,
-        };
-        let mut alias = self.check_model(&access, &model).await?;
-        if let Some(assistant) = &assistant {
-            alias = assistant.limited(&alias);
-        }
-        let instructions = instructions(&conversation, assistant.as_deref());
-        let (turns, window) = self.window(instructions.as_deref(), &alias, &question);
-        let request = compose(instructions.as_deref(), assistant.as_deref(), &model, &turns)?;
+        let Ready {
+            conversation,
+            question,
+            access,
+            assisted,
+            alias,
+            window,
+            request,
+        } = self.make_ready(who, conversation_id, &asked).await?;
         let verdict = self
             .look_at_question(who, &conversation, &alias.name, &question.content)
             .await?;
@@ -96,26 +103,14 @@ impl Chat {
         };
 
         let now = self.clock.now();
-        let message = |role, content: String, status, model| Message {
-            id: MessageId(self.ids.uuid()),
-            conversation_id: conversation.id,
-            role,
-            content,
-            status,
-            model,
-            usage: None,
-            filtered: false,
-            created_at: now,
-        };
-        let content = question.content.clone();
-        let said =
-            matches!(asked, Asked::New(_)).then(|| message(Speaker::User, content, MessageStatus::Complete, None));
-        let answer = message(
-            Speaker::Assistant,
-            String::new(),
-            MessageStatus::InProgress,
-            Some(model),
-        );
+        // Messages are in the order of their ids, so the question is made before its answer.
+        let said = matches!(asked, Asked::New(_)).then(|| Message {
+            role: Speaker::User,
+            content: question.content.clone(),
+            status: MessageStatus::Complete,
+            ..self.unwritten(&conversation, now, None)
+        });
+        let answer = self.unwritten(&conversation, now, Some(alias.name.clone()));
         if verdict.refusal().is_some() {
             let refused = Refused {
                 question: said,
@@ -144,7 +139,10 @@ impl Chat {
         {
             return Err(SendMessageError::Busy);
         }
-        self.check_room(&mut *unit, &conversation, &asked).await?;
+        if said.is_some() {
+            // What is asked again or in other words adds nothing that would stay.
+            self.check_room(&mut *unit, user, conversation.id).await?;
+        }
         let needs = self.needs(&access, &alias, &request);
         let most_bytes = most_bytes(needs.worst.completion_tokens);
         let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
@@ -159,7 +157,7 @@ impl Chat {
         }
         unit.insert_message(answer).await?;
         unit.commit().await?;
-        call.assisted = assistant.is_some();
+        call.assisted = assisted;
         call.client = client.clone();
         found.call_id = call.request_id;
         self.note_findings(&found).await;
@@ -175,28 +173,76 @@ impl Chat {
         };
         self.calls.spawn(answering.run(request, grace).in_current_span());
         if stream {
-            let (out, events) = mpsc::channel(CHANNEL);
-            let feed = Arc::clone(self).feed(reader, who.clone(), out, gone.clone());
-            tokio::spawn(feed.in_current_span());
-            tokio::select! {
-                biased;
-                begun = draft.begun() => begun?,
-                () = gone.cancelled() => return Err(ChatError::ClientGone.into()),
-            }
-            return Ok(MessageAnswer::Stream(events));
+            self.hand_on(reader, who, &draft, gone).await
+        } else {
+            wait_for(reader, &draft, window, gone).await
         }
-        let ended = tokio::select! {
-            biased;
-            ended = draft.ended() => ended,
-            () = gone.cancelled() => Ending::Failed(ChatError::ClientGone),
+    }
+
+    /// A message as it begins: an answer of which nothing has come.
+    fn unwritten(&self, conversation: &Conversation, now: Timestamp, model: Option<String>) -> Message {
+        Message {
+            id: MessageId(self.ids.uuid()),
+            conversation_id: conversation.id,
+            role: Speaker::Assistant,
+            content: String::new(),
+            status: MessageStatus::InProgress,
+            model,
+            usage: None,
+            filtered: false,
+            created_at: now,
+        }
+    }
+
+    /// What is to be asked of which model, once everything is known that says so.
+    async fn make_ready(
+        &self,
+        who: &Principal,
+        conversation_id: ConversationId,
+        asked: &Asked,
+    ) -> Result<Ready, SendMessageError> {
+        let (conversation, question) = self.find_question(who.user().id, conversation_id, asked).await?;
+        let access = self.access_of(who);
+        let assistant = self.assistant_of(&conversation, &access)?;
+        let model = match &assistant {
+            Some(assistant) => assistant.model.clone(),
+            None => self.model_of(who, &conversation, &access).await?,
         };
-        drop(reader);
-        match ended {
-            Ending::Complete(message) | Ending::Cancelled(message, ChatError::Stopped) => {
-                Ok(MessageAnswer::Whole(message, window))
-            }
-            Ending::Cancelled(_, e) | Ending::Failed(e) => Err(e.into()),
+        let mut alias = self.check_model(&access, &model).await?;
+        if let Some(assistant) = &assistant {
+            alias = assistant.limited(&alias);
         }
+        let instructions = instructions(&conversation, assistant.as_deref());
+        let (turns, window) = self.window(instructions.as_deref(), &alias, &question);
+        let request = compose(instructions.as_deref(), assistant.as_deref(), &model, &turns)?;
+        Ok(Ready {
+            conversation,
+            question,
+            access,
+            assisted: assistant.is_some(),
+            alias,
+            window,
+            request,
+        })
+    }
+
+    /// The answer as it comes, from when the provider has begun.
+    async fn hand_on(
+        self: &Arc<Self>,
+        reader: Reader,
+        who: &Principal,
+        draft: &Draft,
+        gone: CancellationToken,
+    ) -> Result<MessageAnswer, SendMessageError> {
+        let (out, events) = mpsc::channel(CHANNEL);
+        let feed = Arc::clone(self).feed(reader, who.clone(), out, gone.clone());
+        tokio::spawn(feed.in_current_span());
+        tokio::select! {
+            biased;
+            begun = draft.begun() => begun?,
+            () = gone.cancelled() => return Err(ChatError::ClientGone.into()),
+        }
+        Ok(MessageAnswer::Stream(events))
     }
 
     /// The conversation, and what is to be answered in it.
@@ -317,21 +363,41 @@ impl Chat {
     }
 
     /// Whether there is room for one more question and its answer. The conversation is claimed, so nobody else adds any.
-    async fn check_room(
+    pub(super) async fn check_room(
         &self,
         unit: &mut dyn UnitOfWork,
-        conversation: &Conversation,
-        asked: &Asked,
+        user: UserId,
+        conversation: ConversationId,
     ) -> Result<(), SendMessageError> {
-        // What is asked again or in other words adds nothing that would stay.
-        let (Some(most), Asked::New(_)) = (self.options.max_messages, asked) else {
+        let Some(most) = self.options.max_messages else {
             return Ok(());
         };
-        let count = unit.count_messages(conversation.user_id, conversation.id).await?;
+        let count = unit.count_messages(user, conversation).await?;
         if count + 2 > most {
             return Err(SendMessageError::Full(most));
         }
         Ok(())
+    }
+}
+
+/// The answer when it is whole, unless its reader goes away first.
+async fn wait_for(
+    reader: Reader,
+    draft: &Draft,
+    window: Window,
+    gone: CancellationToken,
+) -> Result<MessageAnswer, SendMessageError> {
+    let ended = tokio::select! {
+        biased;
+        ended = draft.ended() => ended,
+        () = gone.cancelled() => Ending::Failed(ChatError::ClientGone),
+    };
+    drop(reader);
+    match ended {
+        Ending::Complete(message) | Ending::Cancelled(message, ChatError::Stopped) => {
+            Ok(MessageAnswer::Whole(message, window))
+        }
+        Ending::Cancelled(_, e) | Ending::Failed(e) => Err(e.into()),
     }
 }
 

@@ -8,7 +8,8 @@ use anteroom_domain::chat::{Assistant, ChatRequest, ModelAlias};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind};
 
 use super::Chat;
-use super::call::{Call, CallRefused};
+use super::call::Call;
+use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
 use crate::access::Principal;
 

@@ -4,156 +4,27 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, Meter, ModelAccess, ModelPrice, NanoUsd, Owner,
-    QuotaKey, Window, day_of, model_access,
+    Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, ModelAccess, ModelPrice, NanoUsd, Owner, QuotaKey,
+    day_of, model_access,
 };
 use anteroom_domain::chat::{
     ChatRequest, Direction, Finding, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens,
 };
-use anteroom_domain::protection::{CallRate, CallRates, Limit, Verdict};
+use anteroom_domain::protection::{CallRate, CallRates};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
-use anteroom_ports::chat::ProviderError;
-use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
+use anteroom_ports::{StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Chat;
 use super::asked::Asked;
+use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
-use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds, said};
+use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds};
 use super::moderation::Found;
 use crate::access::Principal;
 use crate::ops::Lease;
 use crate::{Client, elapsed_ms};
-
-/// Why a call may not be made, known before anything is sent.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CallRefused {
-    /// The plan never had the model, or nobody has it.
-    #[error("there is no model `{model}`, or your plan `{plan}` does not have it; GET /v1/models lists those it has")]
-    ModelNotInPlan {
-        /// The model.
-        model: String,
-        /// The plan in force.
-        plan: String,
-    },
-    /// The plan does not have the assistant, or nobody has it.
-    #[error(
-        "there is no assistant `{assistant}`, or your plan `{plan}` does not have it; GET /v1/assistants lists those it has"
-    )]
-    AssistantNotInPlan {
-        /// The assistant.
-        assistant: String,
-        /// The plan in force.
-        plan: String,
-    },
-    /// Only the plan that ended had the model.
-    #[error("the model `{model}` needs the plan `{plan}`, which is no longer active ({status})")]
-    SubscriptionInactive {
-        /// The model.
-        model: String,
-        /// The plan that ended.
-        plan: String,
-        /// The subscription's status.
-        status: String,
-    },
-    /// The plan's limit is reached, or has no room for what the call may use.
-    #[error(
-        "your plan has {} a {}, of which {} are used or held: too little is left for this request; it starts anew at \
-         {resets_at}",
-        said(*meter, *limit), window.as_str(), said(*meter, *used)
-    )]
-    QuotaExceeded {
-        /// Of what.
-        meter: Meter,
-        /// In which window.
-        window: Window,
-        /// The most.
-        limit: i64,
-        /// What is used, running calls included.
-        used: i64,
-        /// When it starts anew.
-        resets_at: Timestamp,
-        /// How long that is, in seconds.
-        after_seconds: u64,
-    },
-    /// The call alone may use more than the plan has in a whole window: it can never be made.
-    #[error(
-        "this request may use up to {}, and your plan has {} a {}: ask for a shorter answer (`max_tokens`), or send less",
-        said(*meter, *needed), said(*meter, *limit), window.as_str()
-    )]
-    ExceedsQuota {
-        /// Of what.
-        meter: Meter,
-        /// In which window.
-        window: Window,
-        /// The most that it may use.
-        needed: i64,
-        /// What the plan has.
-        limit: i64,
-    },
-    /// The plan's rate is reached: too many calls, or tokens, a minute.
-    #[error("your plan has {} {} a minute; wait {} s", limit.most, limit.name, verdict.after_seconds)]
-    RateLimited {
-        /// Which limit.
-        limit: Limit,
-        /// What it says.
-        verdict: Verdict,
-        /// All that was counted.
-        rates: CallRates,
-    },
-    /// The plan has the model; the API key does not.
-    #[error("this API key may not be used with the model `{model}`")]
-    ModelNotInKey {
-        /// The model.
-        model: String,
-    },
-    /// The API key's own budget has no room for what the call may cost.
-    #[error(
-        "this API key may spend {} US dollars, of which {} are spent or held; this request may cost up to {} more",
-        limit.usd(), used.usd(), needed.usd()
-    )]
-    KeyBudgetReached {
-        /// The budget.
-        limit: NanoUsd,
-        /// What is spent of it, running calls included.
-        used: NanoUsd,
-        /// The most that the call may cost.
-        needed: NanoUsd,
-        /// When it starts anew, if it does.
-        resets_at: Option<Timestamp>,
-    },
-    /// The call alone may cost more than all calls of a day may, or the caller's: it can never be made.
-    #[error(
-        "this request may cost up to {} US dollars, and {} is the most for a day: ask for a shorter answer \
-         (`max_tokens`), or send less",
-        needed.usd(), most.usd()
-    )]
-    ExceedsSpendCap {
-        /// The most that it may cost.
-        needed: NanoUsd,
-        /// What may be spent in a day.
-        most: NanoUsd,
-    },
-    /// The caller's share of the operator's money for the day is spent.
-    #[error("your share of this service's spending limit is used up for today")]
-    SpendShareReached {
-        /// When it starts anew.
-        resets_at: Timestamp,
-    },
-    /// The operator's money for the day is spent.
-    #[error("this service has reached its spending limit for today")]
-    SpendCapReached {
-        /// When it starts anew.
-        resets_at: Timestamp,
-    },
-    /// The models on offer are not known, because the provider is away.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// What a call may use.
 pub(super) struct Needs {

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Chat;
-use super::call::{Call, CallRefused, Needs};
+use super::call::{Call, Needs};
+use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
 use super::targets::Provider;
 use crate::access::Principal;

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_domain::access::UsedWith;
 use anteroom_domain::chat::{Message, Window};
 use anteroom_domain::sessions::Change;
 use anteroom_domain::{ConversationId, MessageId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::complete_chat::ChatError;
 
@@ -181,7 +182,7 @@ impl Draft {
                 biased;
                 _ = readers.wait_for(|n| *n > 0) => {}
                 _ = followed.changed() => {}
-                () = tokio::time::sleep_until(until.into()) => return,
+                () = tokio::time::sleep_until(until) => return,
             }
         }
     }
@@ -442,7 +443,7 @@ mod lives {
             let reader = drafts.read(conversation, id, by(1), Some(0)).unwrap();
             tokio::time::sleep(Duration::from_secs(100)).await;
             drop(reader);
-            tokio::time::Instant::now()
+            Instant::now()
         };
         let (why, left) = tokio::join!(unwanted, comes);
         assert!(matches!(why, ChatError::ClientGone));

@@ -5,6 +5,7 @@ mod answer_question;
 mod asked;
 mod assistants;
 mod call;
+mod call_refused;
 mod complete_chat;
 mod conversations;
 mod create_embeddings;
@@ -31,7 +32,7 @@ mod write_answer;
 
 pub use answer_cache::{CacheOptions, CacheStatus, CacheUse};
 pub use assistants::ListedAssistant;
-pub use call::CallRefused;
+pub use call_refused::CallRefused;
 pub use complete_chat::{ChatAnswer, ChatError, Manner, Relayed};
 pub use conversations::{ChangeConversation, ConversationError, NewConversation};
 pub use create_embeddings::Embeddings;

@@ -8,7 +8,7 @@ use anteroom_ports::{Durability, StoreResult};
 use tokio::sync::mpsc;
 
 use super::Chat;
-use super::call::CallRefused;
+use super::call_refused::CallRefused;
 use super::drafts::MessageEvent;
 use super::moderation::Found;
 use super::send_message::{MessageAnswer, SendMessageError};
@@ -67,6 +67,7 @@ impl Chat {
             return Err(SendMessageError::Busy);
         }
         if let Some(question) = refused.question {
+            self.check_room(&mut *unit, user, conversation).await?;
             let filtered = Message {
                 filtered: true,
                 ..question

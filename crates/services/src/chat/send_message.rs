@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Chat;
 use super::answer_question::Asked;
-use super::call::CallRefused;
+use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
 use super::drafts::MessageEvent;
 use crate::Client;

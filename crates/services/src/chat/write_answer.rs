@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, warn};
 
 use super::Chat;
-use super::call::{Call, CallRefused, Record};
+use super::call::{Call, Record};
+use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
 use super::drafts::{Draft, Ending, Opened};
 use super::incoming::Incoming;

@@ -20,8 +20,8 @@ pub(crate) struct Answer {
     stop: Option<String>,
     refused: bool,
     begun: bool,
-    /// Whether the provider speaks this dialect itself, so that its own words are handed on.
-    native: bool,
+    /// Whether the provider speaks this dialect itself, so that its own words are handed on; and how far they are.
+    native: Option<Native>,
     /// What there is to write, in order, which of it is being written, and how many blocks have been.
     blocks: Vec<Block>,
     current: usize,
@@ -72,7 +72,7 @@ impl Answer {
             stop: None,
             refused: false,
             begun: false,
-            native: false,
+            native: None,
             blocks: Vec::new(),
             current: 0,
             written: 0,
@@ -249,15 +249,39 @@ fn own_words(answer: &[u8]) -> Option<Box<RawValue>> {
     own.get(Vendor::AnthropicMessages.key()).map(ToOwned::to_owned)
 }
 
-/// The name of an event: a word, as it stands in a line of its own.
-fn event_name(event: &RawValue) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Typed {
-        r#type: String,
+/// An event that a provider sent in this dialect, as far as it has to be understood.
+#[derive(serde::Deserialize)]
+struct Event {
+    r#type: String,
+    index: Option<u64>,
+}
+
+impl Event {
+    /// Reads one whose name is a word, as it stands in a line of its own.
+    fn read(event: &RawValue) -> Option<Self> {
+        let read: Self = serde_json::from_str(event.get()).ok()?;
+        let (name, plain) = (&read.r#type, |b: u8| b.is_ascii_lowercase() || b == b'_');
+        (!name.is_empty() && name.len() <= 64 && name.bytes().all(plain)).then_some(read)
     }
-    let Typed { r#type: name } = serde_json::from_str(event.get()).ok()?;
-    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
-    (!name.is_empty() && name.len() <= 64 && name.bytes().all(plain)).then_some(name)
+}
+
+/// How far a provider has come that speaks this dialect itself. What is refused on the way is not said to its end by it.
+#[derive(Debug, Default)]
+struct Native {
+    /// The block that has begun and not ended.
+    open: Option<u64>,
+    ended: bool,
+}
+
+impl Native {
+    fn note(&mut self, event: &Event) {
+        match event.r#type.as_str() {
+            "content_block_start" => self.open = event.index,
+            "content_block_stop" => self.open = None,
+            "message_stop" => self.ended = true,
+            _ => {}
+        }
+    }
 }
 
 impl Dialect for Answer {
@@ -304,31 +328,41 @@ impl Dialect for Answer {
 
     fn chunk(&mut self, chunk: &[u8], out: &mut BytesMut) -> Option<()> {
         if let Some(own) = own_words(chunk) {
-            self.native = true;
+            let native = self.native.get_or_insert_default();
             let events: Vec<Box<RawValue>> = serde_json::from_str(own.get()).ok()?;
             for event in events {
-                if let Some(name) = event_name(&event) {
-                    push(out, &name, &event);
+                if let Some(read) = Event::read(&event) {
+                    native.note(&read);
+                    push(out, &read.r#type, &event);
                 }
             }
-        }
-        if self.native {
             return Some(());
         }
         let read = Completion::read(chunk)?;
         self.note(&read);
-        self.begin(out);
         self.stop = read.finish.or(self.stop.take());
+        if self.native.is_some() {
+            return Some(());
+        }
+        self.begin(out);
         self.spoken(read.spoken, out);
         Some(())
     }
 
     fn done(&mut self, out: &mut BytesMut) {
-        if self.native {
-            return;
+        match &self.native {
+            Some(native) if native.ended => return,
+            Some(native) => {
+                if let Some(index) = native.open {
+                    let stop = json!({ "type": "content_block_stop", "index": index });
+                    push(out, "content_block_stop", &stop);
+                }
+            }
+            None => {
+                self.begin(out);
+                self.write(true, out);
+            }
         }
-        self.begin(out);
-        self.write(true, out);
         let reason = self.stop_reason(self.called);
         let delta = json!({
             "type": "message_delta", "delta": { "stop_reason": reason, "stop_sequence": null }, "usage": self.usage(),

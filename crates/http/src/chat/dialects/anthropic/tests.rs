@@ -42,7 +42,10 @@ fn each_parameter_is_said_in_its_way() {
         (json!({ "stop_sequences": ["a", "b"] }), json!({ "stop": ["a", "b"] })),
         (json!({ "metadata": { "user_id": "u" } }), json!({ "user": "u" })),
         (json!({ "metadata": {} }), json!({})),
-        (json!({ "metadata": { "user_id": "u".repeat(65) } }), json!({})),
+        (
+            json!({ "metadata": { "user_id": "u".repeat(65) } }),
+            json!({ "user": "u".repeat(65) }),
+        ),
         (
             json!({ "stream": true }),
             json!({ "stream": true, "stream_options": { "include_usage": true } }),
@@ -242,6 +245,34 @@ fn what_cannot_be_said_is_named() {
             "top_k",
         ]
     );
+}
+
+/// Moderation ends a stream in the words of a chat completion, whoever began it.
+#[test]
+fn what_a_provider_does_not_end_itself_is_ended() {
+    let mut answer = Answer::new(&stamp(), "m".to_owned(), true);
+    let mut out = bytes::BytesMut::new();
+    let own = r#"[{"type":"message_start","message":{}},{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}]"#;
+    let chunk = format!(r#"{{"choices":[],"anteroom":{{"anthropic":{own}}}}}"#);
+    answer.chunk(chunk.as_bytes(), &mut out).unwrap();
+    out.clear();
+    let closing = [
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2,"total_tokens":6}}"#,
+    ];
+    for chunk in closing {
+        answer.chunk(chunk.as_bytes(), &mut out).unwrap();
+    }
+    assert!(out.is_empty());
+    answer.done(&mut out);
+    let said = String::from_utf8(out.to_vec()).unwrap();
+    let names: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["content_block_stop", "message_delta", "message_stop"], "{said}");
+    assert!(
+        said.contains(r#""index":3"#) && said.contains(r#""stop_reason":"refusal""#),
+        "{said}"
+    );
+    assert!(said.contains(r#""output_tokens":2"#), "{said}");
 }
 
 #[test]
