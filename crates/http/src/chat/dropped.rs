@@ -45,7 +45,9 @@ impl Dropped {
 
     /// Names them in an answer, if there are any, and those that the provider could not be told.
     pub(crate) fn name_in(mut self, mut answer: HttpResponse, by_the_provider: &[String]) -> HttpResponse {
-        by_the_provider.iter().for_each(|name| self.note(name));
+        for name in by_the_provider {
+            self.note(name);
+        }
         let value = self.header().and_then(|list| HeaderValue::from_str(&list).ok());
         if let Some(value) = value {
             answer.headers_mut().insert(HEADER, value);
@@ -62,7 +64,9 @@ mod tests {
     fn what_was_dropped_is_named_in_one_short_line_whatever_the_caller_calls_it() {
         let named = |own: &[&str], theirs: &[&str]| {
             let mut dropped = Dropped::default();
-            own.iter().for_each(|name| dropped.note(name));
+            for name in own {
+                dropped.note(name);
+            }
             let theirs: Vec<String> = theirs.iter().map(|&name| name.to_owned()).collect();
             let answer = dropped.name_in(HttpResponse::Ok().finish(), &theirs);
             answer.headers().get(HEADER).map(|v| v.to_str().unwrap().to_owned())

@@ -255,7 +255,7 @@ pub(super) fn tag(details: &ModelDetails) -> Option<String> {
 /// What a change is made against, by `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
 pub(super) fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
     let header = |name: HeaderName| {
-        let values: Vec<&[u8]> = request.headers().get_all(name).map(|v| v.as_bytes()).collect();
+        let values: Vec<&[u8]> = request.headers().get_all(name).map(HeaderValue::as_bytes).collect();
         (!values.is_empty()).then(|| values.concat())
     };
     let wrong = || {

@@ -11,6 +11,7 @@ use crate::problem::Problem;
 
 /// Puts an answer together.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that has happened or not, in any combination")]
 pub(crate) struct Answer {
     id: String,
     request_id: String,
@@ -173,7 +174,8 @@ impl Answer {
                 push(out, "content_block_delta", &delta);
             }
             let later = self.current + 1 < self.blocks.len();
-            if !ending && !(later && over) {
+            let over = later && over;
+            if !(ending || over) {
                 return;
             }
             let stop = json!({ "type": "content_block_stop", "index": index });
