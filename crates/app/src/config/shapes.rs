@@ -255,8 +255,6 @@ fn fits(value: &Value, kind: &FieldKind) -> bool {
         (FieldKind::Integer(most), Value::Integer(number)) => (0..=*most).contains(number),
         (FieldKind::Price, Value::Integer(number)) => *number >= 0,
         (FieldKind::Price, Value::Float(number)) => number.is_finite() && *number >= 0.0,
-        (FieldKind::Number, Value::Integer(_)) => true,
-        (FieldKind::Number, Value::Float(number)) => number.is_finite(),
         (FieldKind::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
         (FieldKind::Models, Value::String(text)) => text == "first" || text == "all",
         (FieldKind::Models, Value::Array(names)) => {
@@ -266,9 +264,10 @@ fn fits(value: &Value, kind: &FieldKind) -> bool {
         (FieldKind::Currency, Value::String(text)) => {
             text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_lowercase())
         }
-        (FieldKind::Scalar, Value::Integer(_) | Value::String(_))
+        (FieldKind::Number | FieldKind::Scalar, Value::Integer(_))
+        | (FieldKind::Scalar, Value::String(_))
         | (FieldKind::Bool | FieldKind::Scalar, Value::Boolean(_)) => true,
-        (FieldKind::Scalar, Value::Float(number)) => number.is_finite(),
+        (FieldKind::Number | FieldKind::Scalar, Value::Float(number)) => number.is_finite(),
         (FieldKind::Variable, Value::String(text)) => {
             let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
             !text.is_empty() && text.bytes().all(fits)

@@ -2,7 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use anteroom_domain::billing::{ModelPrice, NanoUsd};
 use anteroom_domain::chat::{MaxTokensParameter, ModelAlias, Target};
 use anteroom_domain::{AliasVersion, Timestamp};

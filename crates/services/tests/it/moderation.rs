@@ -66,7 +66,7 @@ async fn drain(answer: ChatAnswer) -> (String, Option<String>, Value, Result<(),
     };
     let (mut text, mut reason, mut usage) = (String::new(), None, Value::Null);
     loop {
-        match events.recv().await.expect("it ends") {
+        match events.recv().await.unwrap() {
             Relayed::Chunk(data) => {
                 let chunk: Value = serde_json::from_slice(&data).unwrap();
                 text.push_str(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
@@ -370,7 +370,7 @@ async fn talk(
         MessageAnswer::Stream(mut events) => {
             let mut streamed = String::new();
             loop {
-                match events.recv().await.expect("it ends") {
+                match events.recv().await.unwrap() {
                     MessageEvent::Started(..) => {}
                     MessageEvent::Delta(_, text, _) => streamed.push_str(&text),
                     MessageEvent::Completed(message) => {

@@ -145,7 +145,7 @@ async fn a_stream_ends_before_the_last_part_is_sent(setup: &Setup) {
     let events = stream.rest().await;
     let (last, events) = events.split_last().unwrap();
     assert_eq!(last.data, "[DONE]");
-    let chunks: Vec<Value> = events.iter().map(|e| e.json()).collect();
+    let chunks: Vec<Value> = events.iter().map(anteroom_tests::Sse::json).collect();
     let text: String = chunks
         .iter()
         .filter_map(|c| c["choices"][0]["delta"]["content"].as_str())

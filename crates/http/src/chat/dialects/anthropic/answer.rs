@@ -11,7 +11,10 @@ use crate::problem::Problem;
 
 /// Puts an answer together.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that has happened or not, in any combination")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that has happened or not, in any combination"
+)]
 pub(crate) struct Answer {
     id: String,
     request_id: String,
