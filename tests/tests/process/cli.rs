@@ -400,6 +400,18 @@ async fn tells_people_what_it_is_and_how_to_change_that(setup: &Setup) {
             .then_some(())
     })
     .await;
+    drop(server);
+    // What the configuration names is not changed by variables.
+    let set = [
+        ("log.format", "text"),
+        ("ai.providers", r#"[{ name = "mine", kind = "echo" }]"#),
+    ];
+    let server = Server::start(setup.folder(), &setup.variables(&set)).await;
+    anteroom_tests::eventually("it is told where the provider stands", || {
+        let said = server.said();
+        (said.contains("set ai.providers") && !said.contains("set OPENAI_API_KEY")).then_some(())
+    })
+    .await;
 }
 
 async fn reads_a_dotenv_file_below_the_variables(setup: &Setup) {

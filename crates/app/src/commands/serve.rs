@@ -64,12 +64,18 @@ fn greeting(settings: &Settings, running: &Running) -> String {
     let metrics = running
         .metrics
         .map_or("off".to_owned(), |a| format!("http://{a}/metrics"));
+    // A provider that the configuration names is not changed by variables.
+    let set_models = if settings.ai.providers.is_empty() {
+        "OPENAI_API_KEY, OPENAI_BASE_URL, AI_MODELS"
+    } else {
+        "ai.providers, ai.aliases"
+    };
     let rows = [
         ("API", url.to_owned(), "HOST, PORT"),
         ("API docs", format!("{url}/docs"), ""),
         ("Metrics", metrics, "METRICS_HOST, METRICS_PORT"),
         ("Store", settings.database().redacted(), "DATABASE_URL"),
-        ("Models", models, "OPENAI_API_KEY, OPENAI_BASE_URL, AI_MODELS"),
+        ("Models", models, set_models),
         ("Payments", payments.to_owned(), "ANTEROOM__BILLING__PROVIDER"),
         ("Mail", mail, "SMTP_URL"),
     ];
