@@ -284,7 +284,8 @@ async fn says_that_it_is_there_while_the_model_thinks(setup: &Setup) {
     let (path, body) = &surfaces[1];
     let mut stream = app.post(path).by(&user).json(body).stream().await;
     let events = stream.rest().await;
-    assert_eq!(stream.heartbeats, 2, "{events:?}");
+    // On a busy machine it takes longer, and more of them come; were it put off, there would be none.
+    assert!(stream.heartbeats >= 2, "{}: {events:?}", stream.heartbeats);
     stream.logged(&["chat.call.ended"]).await;
 }
 
