@@ -60,12 +60,13 @@ async fn a_name_that_does_not_resolve_is_a_broken_connection() {
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_whole_streams() {
-    // The end of the body comes a little after the mark, as it does from most servers.
+    // The end of the body comes after the mark, apart, as it does from most servers. Soon: a busy machine may take longer
+    // for it than it is waited for.
     let late_end = vec![
         head(),
         data("{\"choices\":[]}"),
         data("[DONE]"),
-        Step::Wait(Duration::from_millis(2)),
+        Step::Wait(Duration::from_micros(1)),
         end(),
     ];
     let upstream = Upstream::start(move |_| late_end.clone()).await;
