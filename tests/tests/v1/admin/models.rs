@@ -391,7 +391,10 @@ async fn of_64_changes_at_once_one_stands_everywhere(setup: &Setup) {
     let answers = join_all(puts).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1, "one of them was the first");
-    assert!(answers.iter().all(|answer| [200, 201].contains(&answer.status)));
+    assert!(
+        answers.iter().all(|answer| [200, 201].contains(&answer.status)),
+        "{answers:?}"
+    );
     let shown = nodes[0].get("/v1/admin/models/fast").by(&admin).await.is(200).json();
     let stands = shown["targets"][0]["model"].as_str().unwrap().to_owned();
     let begun = Instant::now();

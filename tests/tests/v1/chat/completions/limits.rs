@@ -277,6 +277,7 @@ async fn a_plans_rate_is_told_and_kept(setup: &Setup) {
     assert_eq!(told(&first, "reset-requests").as_deref(), Some("12s"));
     assert_eq!(told(&first, "limit-tokens").as_deref(), Some("1000"));
     // What was used is known by now, and counted; the rest comes back with the time.
+    upstream.on("m", Script::data(&[&chunk("hi"), &usage_chunk(30, 170), "[DONE]"]));
     let mut streaming = ask(&app, &user, &streamed("m")).stream().await;
     let left: u32 = streaming.headers["x-ratelimit-remaining-tokens"]
         .to_str()
