@@ -16,6 +16,7 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+pub mod dice;
 pub mod logs;
 pub mod openapi;
 pub mod process;
@@ -25,6 +26,7 @@ pub mod upstream;
 
 pub use app::{Browser, Mail, TestApp, User};
 pub use client::{Answer, Ask, Sse, Stream};
+pub use dice::Dice;
 pub use setup::{Kind, Setup, run};
 pub use upstream::{Script, Step, Upstream};
 
@@ -98,4 +100,14 @@ pub fn now() -> jiff::Timestamp {
 /// Says that a test was left out, and why.
 pub fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+/// The number that a variable has, or this one.
+pub fn number_from(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => otherwise,
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anteroom_app::config::{LoadInput, load};
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, SqliteConnection};
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
@@ -26,8 +26,8 @@ pub enum Kind {
     Postgres,
 }
 
-/// No test takes longer, unless it hangs.
-const LONGEST: Duration = Duration::from_secs(180);
+/// Seconds that no test takes, unless it hangs or is told to do more than usual: `ANTEROOM_TEST_SECONDS` is for that.
+const LONGEST: u64 = 180;
 
 /// Tests that may use the PostgreSQL server at once: two nodes each, with a pool each, stay below the 100 connections
 /// that a server takes as it is installed.
@@ -67,7 +67,8 @@ pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
             apps: Mutex::default(),
             mails: Arc::default(),
         };
-        let outcome = tokio::time::timeout(LONGEST, AssertUnwindSafe(test(&setup)).catch_unwind()).await;
+        let longest = Duration::from_secs(crate::number_from("ANTEROOM_TEST_SECONDS", LONGEST));
+        let outcome = tokio::time::timeout(longest, AssertUnwindSafe(test(&setup)).catch_unwind()).await;
         let apps = std::mem::take(&mut *setup.apps.lock().unwrap());
         if matches!(outcome, Ok(Ok(()))) {
             // Nodes of one test share a folder, so that one of them can speak for all.
@@ -85,7 +86,7 @@ pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => panic!("the test has not ended within {LONGEST:?}"),
+            Err(_) => panic!("the test has not ended within {longest:?}"),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -165,6 +166,26 @@ impl Setup {
         conn.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
+    /// The number that SQL selects as `n`, a BIGINT, past the server.
+    pub async fn number(&self, sql: &str) -> i64 {
+        if let Some(schema) = &self.schema {
+            let (client, connection) = tokio_postgres::connect(&schema.url, NoTls).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let row = client
+                .query_one(sql, &[])
+                .await
+                .unwrap_or_else(|e| panic!("{sql}: {e}"));
+            drop(client);
+            connection.await.unwrap().unwrap();
+            return row.get("n");
+        }
+        let file = self.data().join("anteroom.db");
+        let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        let row: diesel::QueryResult<Number> = diesel::sql_query(sql).get_result(&mut conn);
+        row.unwrap_or_else(|e| panic!("{sql}: {e}")).n
+    }
+
     /// Two nodes on the same store, as clients reach them: under one public URL.
     pub async fn nodes(&self) -> [TestApp; 2] {
         let one_url = [("server.public_url", "http://anteroom.example.test")];
@@ -185,6 +206,12 @@ impl Setup {
         self.apps.lock().unwrap().push(app.clone());
         Ok(app)
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
 }
 
 /// One of the [`ON_POSTGRES`] places.

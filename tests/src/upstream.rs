@@ -28,9 +28,13 @@ pub struct Upstream {
 #[derive(Default)]
 struct Shared {
     scripts: Mutex<HashMap<String, Script>>,
+    judge: Mutex<Option<Judge>>,
     calls: Mutex<Vec<Call>>,
     connections: AtomicUsize,
 }
+
+/// Decides by a call what is answered to it.
+type Judge = Arc<dyn Fn(&Call) -> Option<Script> + Send + Sync>;
 
 /// A request that came.
 #[derive(Debug, Clone)]
@@ -80,6 +84,8 @@ pub enum Step {
     End,
     /// The connection breaks.
     Cut,
+    /// The connection breaks, and what was not yet sent is thrown away.
+    Reset,
 }
 
 impl Script {
@@ -220,6 +226,11 @@ impl Upstream {
         self.shared.scripts.lock().unwrap().insert(model.to_owned(), script);
     }
 
+    /// Lets each call be answered as this says, from now on; `None`: as a model without a script.
+    pub fn judge(&self, judge: impl Fn(&Call) -> Option<Script> + Send + Sync + 'static) {
+        *self.shared.judge.lock().unwrap() = Some(Arc::new(judge));
+    }
+
     /// All calls but those for the list of models, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
@@ -255,7 +266,9 @@ async fn serve(stream: &mut BufReader<TcpStream>, shared: &Shared) -> io::Result
     let members: Option<HashMap<String, Box<RawValue>>> = serde_json::from_slice(&call.body).ok();
     let model: Option<String> = members.and_then(|members| serde_json::from_str(members.get("model")?.get()).ok());
     let model = model.as_deref().unwrap_or("models");
-    let script = shared.scripts.lock().unwrap().get(model).cloned();
+    let scripted = shared.scripts.lock().unwrap().get(model).cloned();
+    let judge = shared.judge.lock().unwrap().clone();
+    let script = scripted.or_else(|| judge?(&call));
     let script = script.unwrap_or_else(|| usual(&call));
     let number = {
         let mut calls = shared.calls.lock().unwrap();
@@ -310,6 +323,10 @@ async fn play(stream: &mut BufReader<TcpStream>, step: Step) -> io::Result<()> {
         }
         Step::End => stream.get_mut().write_all(b"0\r\n\r\n").await?,
         Step::Cut => return Err(io::ErrorKind::ConnectionAborted.into()),
+        Step::Reset => {
+            stream.get_mut().set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         Step::Pause(time) => wait(stream, tokio::time::sleep(time)).await?,
         Step::Gate(gate) => {
             let opened = async { gate.acquire().await.expect("gates stay").forget() };
@@ -330,7 +347,8 @@ async fn wait(stream: &mut BufReader<TcpStream>, until: impl Future<Output = ()>
     }
 }
 
-fn usual(call: &Call) -> Script {
+/// What a model without a script answers.
+pub fn usual(call: &Call) -> Script {
     if call.path.ends_with("/models") {
         return Script::json(
             r#"{"object":"list","data":[{"id":"listed-1"},{"id":"listed-2","owned_by":"them","created":7}]}"#,

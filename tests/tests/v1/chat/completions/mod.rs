@@ -2,6 +2,7 @@
 
 mod access;
 mod cancel;
+mod cuts;
 mod failures;
 mod fidelity;
 mod kept;
