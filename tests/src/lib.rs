@@ -17,6 +17,7 @@ pub mod app;
 pub mod client;
 pub mod cluster;
 pub mod dice;
+pub mod ledger;
 pub mod logs;
 pub mod openapi;
 pub mod process;

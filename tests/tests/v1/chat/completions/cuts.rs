@@ -1,15 +1,14 @@
 //! Whoever hangs up, and whenever: each call that was let in is booked once, nothing stays held, no limit is overdrawn
 //! meanwhile, and afterwards exactly what is left can be used.
 //!
-//! `ANTEROOM_TEST_CUTS` says how many calls are made (300), `ANTEROOM_TEST_SEED` which; triggers in the database, of which
-//! the server knows nothing, note each reservation that is made and each counter that stands higher than its limit.
+//! `ANTEROOM_TEST_CUTS` says how many calls are made (300), `ANTEROOM_TEST_SEED` which.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anteroom_tests::upstream::{Call, chunk, completion, sse, usage_chunk, usual};
 use anteroom_tests::{
-    Dice, Kind, Script, Setup, Step, TestApp, Upstream, User, eventually_asking, logs, number_from, on_every_store,
+    Dice, Script, Setup, Step, TestApp, Upstream, User, eventually_asking, ledger, logs, number_from, on_every_store,
 };
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -206,54 +205,6 @@ fn messages(cuts: u64) -> i64 {
     i64::try_from(cuts / 16).unwrap()
 }
 
-/// Has the database write down what is reserved, and what stands higher than it may.
-async fn watch(setup: &Setup, cuts: u64) {
-    let limit = format!(
-        "CASE new.meter WHEN 'messages' THEN {} WHEN 'tokens' THEN {TOKENS} WHEN 'tokens_month' THEN {} WHEN 'cost_month' THEN {COST} ELSE 9000000000000000000 END",
-        messages(cuts),
-        TOKENS * 2
-    );
-    let (admit, overdraw) = (
-        "INSERT INTO seen_reserved VALUES (new.request_id, new.meter, new.amount)",
-        format!(
-            "INSERT INTO seen_overdrawn SELECT new.meter, new.used + new.reserved WHERE new.used + new.reserved > {limit}"
-        ),
-    );
-    let (id, tables) = match setup.kind() {
-        Kind::Sqlite => (
-            "BLOB",
-            [
-                ("INSERT ON reservations", admit),
-                ("INSERT ON quota_windows", &overdraw),
-                ("UPDATE ON quota_windows", &overdraw),
-            ],
-        ),
-        Kind::Postgres => (
-            "uuid",
-            [
-                ("INSERT ON reservations", admit),
-                ("INSERT ON quota_windows", &overdraw),
-                ("UPDATE ON quota_windows", &overdraw),
-            ],
-        ),
-    };
-    setup
-        .execute(&format!(
-            "CREATE TABLE seen_reserved (request_id {id}, meter TEXT, amount BIGINT); CREATE TABLE seen_overdrawn (meter TEXT, stands BIGINT);"
-        ))
-        .await;
-    for (at, (what, then)) in tables.into_iter().enumerate() {
-        let trigger = match setup.kind() {
-            Kind::Sqlite => format!("CREATE TRIGGER seen_{at} AFTER {what} BEGIN {then}; END;"),
-            Kind::Postgres => format!(
-                "CREATE FUNCTION seen_{at}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {then}; RETURN NULL; END $$;
-                 CREATE TRIGGER seen_{at} AFTER {what} FOR EACH ROW EXECUTE FUNCTION seen_{at}();"
-            ),
-        };
-        setup.execute(&trigger).await;
-    }
-}
-
 async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scene {
     let models = MODELS.map(|model| format!("{model}-{:?}", setup.kind()).to_lowercase());
     let providers = format!(
@@ -321,47 +272,6 @@ async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scen
     }
 }
 
-/// Fails unless nothing is held, all that was reserved is booked once, and all counters are the sums of the bookings.
-async fn adds_up(setup: &Setup) -> i64 {
-    eventually_asking("nothing is held any more", async || {
-        let open = setup.number("SELECT count(*) AS n FROM reservations").await;
-        (open == 0).then_some(())
-    })
-    .await;
-    let nothing = [
-        ("stays reserved", "SELECT CAST(coalesce(sum(abs(reserved)), 0) AS BIGINT) AS n FROM quota_windows".to_owned()),
-        ("was reserved and is not booked", "SELECT count(*) AS n FROM (SELECT DISTINCT request_id FROM seen_reserved) AS r WHERE NOT EXISTS (SELECT 1 FROM usage_events AS u WHERE u.request_id = r.request_id)".to_owned()),
-        ("is booked and was not reserved", "SELECT count(*) AS n FROM usage_events AS u WHERE NOT EXISTS (SELECT 1 FROM seen_reserved AS r WHERE r.request_id = u.request_id)".to_owned()),
-        ("was lost", "SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'".to_owned()),
-        ("has no price", "SELECT count(*) AS n FROM usage_events WHERE cost IS NULL".to_owned()),
-        ("stood over its limit", "SELECT count(*) AS n FROM seen_overdrawn".to_owned()),
-        ("is written for ever", "SELECT count(*) AS n FROM messages WHERE status = 'in_progress'".to_owned()),
-    ];
-    for (what, sql) in nothing {
-        assert_eq!(setup.number(&sql).await, 0, "{what}");
-    }
-    let sums = [
-        ("messages", "sum(CASE WHEN u.outcome = 'failed' THEN 0 ELSE 1 END)"),
-        ("tokens", "sum(u.prompt_tokens + u.completion_tokens)"),
-        ("tokens_month", "sum(u.prompt_tokens + u.completion_tokens)"),
-        ("cost_month", "sum(u.cost)"),
-    ];
-    for (meter, sum) in sums {
-        let counted =
-            format!("SELECT owner_id, sum(used) AS used FROM quota_windows WHERE meter = '{meter}' GROUP BY owner_id");
-        let booked = format!("SELECT u.owner_id AS owner_id, {sum} AS used FROM usage_events AS u GROUP BY u.owner_id");
-        let differ = format!(
-            "SELECT count(*) AS n FROM ({booked}) AS b LEFT JOIN ({counted}) AS c ON c.owner_id = b.owner_id WHERE c.used IS NULL OR c.used <> b.used"
-        );
-        assert_eq!(setup.number(&differ).await, 0, "`{meter}` is not what was booked");
-    }
-    let spend = "SELECT CAST((SELECT sum(used) FROM quota_windows WHERE meter = 'spend') - (SELECT sum(cost) FROM usage_events) AS BIGINT) AS n";
-    assert_eq!(setup.number(spend).await, 0, "`spend` is not what was booked");
-    let days = "SELECT CAST((SELECT sum(calls) FROM usage_days) - (SELECT count(*) FROM usage_events) AS BIGINT) AS n";
-    assert_eq!(setup.number(days).await, 0, "the days are not what was booked");
-    setup.number("SELECT count(*) AS n FROM usage_events").await
-}
-
 /// What is left to a user of what the plan grants a day.
 async fn left(app: &TestApp, user: &User, key: &str) -> i64 {
     let list = app.get("/v1/me/entitlements").by(user).await.is(200).json();
@@ -407,7 +317,7 @@ async fn the_last_token_can_be_held(setup: &Setup, scene: &Scene, who: usize) {
     let prompt = setup
         .number("SELECT amount - 777 AS n FROM seen_reserved WHERE meter = 'tokens' AND amount BETWEEN 778 AND 900")
         .await;
-    adds_up(setup).await;
+    ledger::adds_up(setup).await;
     let rest = left(app, user, "tokens").await - prompt;
     asks(rest + 1).await.refused(402, "quota_exceeded");
     asks(rest).await.is(200);
@@ -419,7 +329,13 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     let upstream = Upstream::start().await;
     upstream.judge(move |call| Some(number_of(call).map_or_else(|| usual(call), |number| fate(seed, number, call))));
     let scene = scene(setup, &upstream, cuts, seed).await;
-    watch(setup, cuts).await;
+    let most = [
+        ("messages", messages(cuts)),
+        ("tokens", TOKENS),
+        ("tokens_month", TOKENS * 2),
+        ("cost_month", COST),
+    ];
+    ledger::watch(setup, &most).await;
     let begun = Instant::now();
     let seen: Vec<Seen> = stream::iter(0..cuts)
         .map(|number| scene.call(number))
@@ -431,7 +347,11 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     for seen in &seen {
         *tally.entry(seen).or_default() += 1;
     }
-    let booked = adds_up(setup).await;
+    let booked = ledger::adds_up(setup).await;
+    let lost = setup
+        .number("SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'")
+        .await;
+    assert_eq!(lost, 0, "nobody died");
     eprintln!(
         "{:?}: {cuts} calls in {took:.1?}, {} came to the upstream, {booked} booked: {tally:?}",
         setup.kind(),
@@ -468,7 +388,7 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
             "{answer:?}"
         );
     }
-    adds_up(setup).await;
+    ledger::adds_up(setup).await;
     for who in [0, POOR, GREEDY] {
         let left = uses_up(&scene, who).await;
         eprintln!(
@@ -476,5 +396,5 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
             setup.kind()
         );
     }
-    adds_up(setup).await;
+    ledger::adds_up(setup).await;
 }
