@@ -1,8 +1,13 @@
 //! What `scripts/bench` runs: Anteroom on one core, the load on the other, and beside each number what it is to be
 //! measured by, in the same run. A benchmark is a program, not a test: it asserts nothing.
 //!
-//! Roles (first argument): none, the whole run; `bare PORT`, an actix handler that does nothing; `upstream PORT`, a
-//! model provider that answers at once; `bcrypt COST SECONDS`, bcrypt and nothing else.
+//! Roles (first argument): none, the whole run; `relay`, only what is asked of models; `soak SECONDS`, streams that many
+//! read slowly; `bare PORT`, an actix handler that does nothing; `upstream PORT`, a model provider; `bcrypt COST SECONDS`,
+//! bcrypt and nothing else.
+
+mod relay;
+mod soak;
+mod upstream;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +26,9 @@ fn main() -> Fallible<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["bare", port] => serve(port.parse()?, bare),
-        ["upstream", port] => serve(port.parse()?, upstream),
+        ["upstream", port] => serve(port.parse()?, upstream::routes),
+        ["relay"] => relay::run(),
+        ["soak", seconds] => soak::run(Duration::from_secs(seconds.parse()?)),
         ["bcrypt", cost, seconds] => bcrypt_alone(cost.parse()?, Duration::from_secs(seconds.parse()?)),
         [] => run(),
         other => Err(format!("unknown role {other:?}").into()),
@@ -47,25 +54,6 @@ fn bare(config: &mut web::ServiceConfig) {
                 .body(r#"{"status":"ok"}"#)
         }),
     );
-}
-
-const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"fast","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
-const CHUNK: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"fast\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello \"},\"finish_reason\":null}]}\n\n";
-
-fn upstream(config: &mut web::ServiceConfig) {
-    let answer = |body: web::Bytes| async move {
-        if !body.windows(13).any(|w| w == b"\"stream\":true") {
-            return HttpResponse::Ok().content_type("application/json").body(WHOLE);
-        }
-        let chunks = (0..20).map(|_| CHUNK.to_owned()).chain(["data: [DONE]\n\n".to_owned()]);
-        let stream = futures_util::stream::unfold(chunks, |mut chunks| async {
-            let next = chunks.next()?;
-            tokio::task::yield_now().await;
-            Some((Ok::<_, actix_web::Error>(web::Bytes::from(next)), chunks))
-        });
-        HttpResponse::Ok().content_type("text/event-stream").streaming(stream)
-    };
-    config.route("/v1/chat/completions", web::post().to(answer));
 }
 
 fn bcrypt_alone(cost: u32, length: Duration) -> Fallible<()> {
@@ -190,6 +178,7 @@ fn anteroom_with(upstream: Option<u16>, set: &[(String, String)]) -> Fallible<Se
         command
             .env("OPENAI_BASE_URL", format!("http://127.0.0.1:{upstream}/v1"))
             .env("OPENAI_API_KEY", "none")
+            .env("ANTEROOM__AI__TOTAL_TIMEOUT_MS", "86400000")
             .env("AI_MODELS", "fast");
     }
     let begun = Instant::now();
@@ -212,13 +201,23 @@ fn resident_kb(pid: u32) -> Fallible<u64> {
     Ok(line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?)
 }
 
+/// Seconds of processor time that a process has taken.
+fn cpu_seconds(pid: u32) -> Fallible<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    let ticks = ticks.sum::<Result<u32, _>>()?;
+    // Linux tells it in hundredths, whatever its own clock is.
+    Ok(f64::from(ticks) / 100.0)
+}
+
 fn run() -> Fallible<()> {
     out("Anteroom on core 0, the load on core 1; the store is SQLite.\n");
     start_and_memory()?;
     session_checks()?;
     logins()?;
     known_and_unknown()?;
-    relay()
+    relay::run()
 }
 
 fn start_and_memory() -> Fallible<()> {
@@ -238,8 +237,12 @@ fn start_and_memory() -> Fallible<()> {
 }
 
 fn wrk(port: u16, path: &str, headers: &[String]) -> Fallible<f64> {
+    wrk_with(port, path, headers, &["-c32", "-d2s"])
+}
+
+fn wrk_with(port: u16, path: &str, headers: &[String], options: &[&str]) -> Fallible<f64> {
     let mut command = Command::new("taskset");
-    command.args(["-c", "1", "wrk", "-t1", "-c32", "-d2s"]);
+    command.args(["-c", "1", "wrk", "-t1"]).args(options);
     for header in headers {
         command.args(["-H", header]);
     }
@@ -422,41 +425,6 @@ fn known_and_unknown() -> Fallible<()> {
         ));
     }
     out("");
-    Ok(())
-}
-
-fn relay() -> Fallible<()> {
-    let upstream_port = free_port()?;
-    let _upstream = role("1", &["upstream"], upstream_port)?;
-    let server = anteroom(Some(upstream_port))?;
-    let token = sign_up(server.port, "relay@example.com", "token")?;
-    let bearer = format!("Authorization: Bearer {token}\r\n");
-    let whole = r#"{"model":"fast","messages":[{"role":"user","content":"say hello"}]}"#;
-    let stream = r#"{"model":"fast","stream":true,"messages":[{"role":"user","content":"say hello"}]}"#;
-    let (mut direct, mut through) = (Connection::open(upstream_port)?, Connection::open(server.port)?);
-    out("relay, one call at a time, with authentication, quota and usage row");
-    for (name, body, first) in [("whole answer", whole, false), ("first token", stream, true)] {
-        let (straight, relayed) = (
-            post("/v1/chat/completions", "", body),
-            post("/v1/chat/completions", &bearer, body),
-        );
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        for round in 0..2200 {
-            let (x, y) = (direct.timed(&straight, first)?, through.timed(&relayed, first)?);
-            if round >= 200 {
-                a.push(x);
-                b.push(y);
-            }
-        }
-        let (a50, a99, b50, b99) = (at(&mut a, 50), at(&mut a, 99), at(&mut b, 50), at(&mut b, 99));
-        out(&format!("  {name:<13} direct   {}", spread(&mut a)));
-        out(&format!("  {name:<13} relayed  {}", spread(&mut b)));
-        out(&format!(
-            "  {name:<13} added    p50 {:>7.3} ms  p99 {:>7.3} ms",
-            ms(b50) - ms(a50),
-            ms(b99) - ms(a99)
-        ));
-    }
     Ok(())
 }
 
