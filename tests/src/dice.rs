@@ -24,7 +24,7 @@ impl Dice {
         crate::number_from("ANTEROOM_TEST_SEED", by_the_clock)
     }
 
-    /// Any number. The steps are those of SplitMix64 (Steele, Lea and Flood, 2014).
+    /// Any number. The steps are those of `SplitMix64` (Steele, Lea and Flood, 2014).
     fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -350,7 +350,7 @@ async fn asks_until_it_dies(
     url: &str,
     room: &str,
     dice: &mut Dice,
-    mut unanswered: Unanswered,
+    unanswered: Unanswered,
     made: &AtomicUsize,
 ) -> Unanswered {
     // Twice the same under a key that was never answered, as a client does who does not know.
@@ -364,7 +364,6 @@ async fn asks_until_it_dies(
                 return unanswered;
             };
             if status == 201 {
-                unanswered = None;
                 break;
             }
             let held = ["idempotency_key_in_use", "conversation_busy"];

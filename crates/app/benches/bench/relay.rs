@@ -151,9 +151,10 @@ fn many_at_once(ways: &[Way], folder: &Path) -> Fallible<()> {
         "whole answers a second (64 connections), medians of {ROUNDS} rounds in turns; the load shares its core with the upstream"
     ));
     for (way, (rates, costs)) in ways.iter().zip(&mut found) {
-        let cost = match costs.is_empty() {
-            true => String::new(),
-            false => format!("   {:>6.1} µs of processor time a call", median(costs)),
+        let cost = if costs.is_empty() {
+            String::new()
+        } else {
+            format!("   {:>6.1} µs of processor time a call", median(costs))
         };
         out(&format!("  {:<9} {:>8.0}{cost}", way.name, median(rates)));
     }

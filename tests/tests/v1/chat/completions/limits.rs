@@ -316,6 +316,8 @@ async fn a_plans_rate_is_told_and_kept(setup: &Setup) {
         .by(&user)
         .json(&named)
         .expect(201)
+        .events(&["api_key.created"])
+        .mails(&[&user.email])
         .await
         .json()["key"]
         .clone();
