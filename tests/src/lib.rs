@@ -89,6 +89,12 @@ pub async fn eventually_asking<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     }
 }
 
+/// Tells whoever reads a test's output what it did: figures of a run, and what repeats it.
+#[expect(clippy::print_stderr, reason = "a test's output is there to be read")]
+pub fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
 /// What time it is.
 #[expect(
     clippy::disallowed_methods,

@@ -410,7 +410,7 @@ async fn asks_until_it_dies(
 
 async fn however_often_it_is_killed_each_call_is_booked_once(setup: &Setup) {
     let (kills, seed) = (number_from("ANTEROOM_TEST_KILLS", 3), Dice::seed());
-    eprintln!("{:?}: {kills} kills, ANTEROOM_TEST_SEED={seed}", setup.kind());
+    anteroom_tests::tell(&format!("{:?}: {kills} kills, ANTEROOM_TEST_SEED={seed}", setup.kind()));
     let upstream = Upstream::start().await;
     let nth = AtomicUsize::new(0);
     upstream.judge(move |call| {
@@ -480,11 +480,11 @@ async fn however_often_it_is_killed_each_call_is_booked_once(setup: &Setup) {
     let lost = setup
         .number("SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'")
         .await;
-    eprintln!(
+    anteroom_tests::tell(&format!(
         "{:?}: {kills} kills, {} asked, {booked} booked, {lost} of them by the sweep",
         setup.kind(),
         made.load(Ordering::Relaxed)
-    );
+    ));
     assert!(lost > 0, "it died while nothing was under way");
     // Each conversation is free, and what was asked under a key and not answered is answered once.
     for (at, (room, unanswered)) in rooms.iter().zip(unanswered).enumerate() {

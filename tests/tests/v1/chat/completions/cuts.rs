@@ -325,7 +325,7 @@ async fn the_last_token_can_be_held(setup: &Setup, scene: &Scene, who: usize) {
 
 async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     let (cuts, seed) = (number_from("ANTEROOM_TEST_CUTS", 300), Dice::seed());
-    eprintln!("{:?}: {cuts} cuts, ANTEROOM_TEST_SEED={seed}", setup.kind());
+    anteroom_tests::tell(&format!("{:?}: {cuts} cuts, ANTEROOM_TEST_SEED={seed}", setup.kind()));
     let upstream = Upstream::start().await;
     upstream.judge(move |call| Some(number_of(call).map_or_else(|| usual(call), |number| fate(seed, number, call))));
     let scene = scene(setup, &upstream, cuts, seed).await;
@@ -352,11 +352,11 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
         .number("SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'")
         .await;
     assert_eq!(lost, 0, "nobody died");
-    eprintln!(
+    anteroom_tests::tell(&format!(
         "{:?}: {cuts} calls in {took:.1?}, {} came to the upstream, {booked} booked: {tally:?}",
         setup.kind(),
         upstream.calls().len(),
-    );
+    ));
     let denied = |seen: &&Seen| matches!(seen, Seen::Told(402, _));
     assert!(seen.iter().any(|seen| denied(&seen)), "no limit was reached");
     assert!(
@@ -391,10 +391,10 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     ledger::adds_up(setup).await;
     for who in [0, POOR, GREEDY] {
         let left = uses_up(&scene, who).await;
-        eprintln!(
+        anteroom_tests::tell(&format!(
             "{:?}: the {left} messages left to user {who} could be used, and no more",
             setup.kind()
-        );
+        ));
     }
     ledger::adds_up(setup).await;
 }
