@@ -83,8 +83,12 @@ pub async fn adds_up(setup: &Setup) -> i64 {
     for (what, sql) in nothing {
         assert_eq!(setup.number(sql).await, 0, "so many: {what}");
     }
+    // What failed counts for nothing, and what nobody was asked for.
     let sums = [
-        ("messages", "sum(CASE WHEN u.outcome = 'failed' THEN 0 ELSE 1 END)"),
+        (
+            "messages",
+            "sum(CASE WHEN u.outcome = 'failed' OR (u.outcome = 'cancelled' AND u.provider IS NULL) THEN 0 ELSE 1 END)",
+        ),
         ("tokens", "sum(u.prompt_tokens + u.completion_tokens)"),
         ("tokens_month", "sum(u.prompt_tokens + u.completion_tokens)"),
         ("cost_month", "sum(u.cost)"),

@@ -155,9 +155,14 @@ impl Call {
         }
     }
 
-    /// Whether it counts for nothing: it failed, and brought nothing.
+    /// Whether it counts for nothing: it brought nothing, and it failed or ended before anybody was asked.
     fn spared(&self, outcome: Outcome) -> bool {
-        outcome == Outcome::Failed && !self.delivered()
+        let in_vain = match outcome {
+            Outcome::Failed => true,
+            Outcome::Cancelled => self.served_by().is_none(),
+            _ => false,
+        };
+        in_vain && !self.delivered()
     }
 
     /// Records what was found in its answer.
