@@ -28,7 +28,7 @@ const POOR: usize = RICH;
 const GREEDY: usize = RICH + 1;
 const TOKENS: i64 = 1_000_000;
 /// Nano-USD.
-const COST: i64 = 1_000_000_000_000;
+const COST: i64 = 10_000_000_000_000;
 /// How often each user has a conversation with each model.
 const ROOMS: usize = 2;
 /// One that is served by a provider that is hung up on, and one that is read to the end.
@@ -237,6 +237,8 @@ async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scen
         ("ai.breaker_failures", "0"),
         ("ai.first_token_timeout_ms", "1500"),
         ("ai.idle_timeout_ms", "1500"),
+        // A whole answer has no other.
+        ("ai.total_timeout_ms", "3000"),
         ("ai.daily_spend_cap_usd", "1000000.0"),
         ("billing.plans", &*plans),
         ("billing.default_plan", "free"),
