@@ -27,6 +27,8 @@ const POOR: usize = RICH;
 /// Asks for so long answers that a few of them hold all its tokens.
 const GREEDY: usize = RICH + 1;
 const TOKENS: i64 = 1_000_000;
+/// A number that no cut has.
+const LAST: u64 = 9_999_999;
 /// Nano-USD.
 const COST: i64 = 10_000_000_000_000;
 /// How often each user has a conversation with each model.
@@ -112,7 +114,7 @@ fn streamed_fate(dice: &mut Dice, mut steps: Vec<Step>) -> Script {
 fn number_of(call: &Call) -> Option<u64> {
     let text = String::from_utf8_lossy(&call.body);
     let (_, rest) = text.rsplit_once("cut-")?;
-    rest.get(..7)?.parse().ok()
+    rest.get(..7)?.parse().ok().filter(|number| *number != LAST)
 }
 
 struct Scene {
@@ -138,8 +140,8 @@ impl Scene {
         // The upstream throws others.
         let dice = &mut Dice::of(!self.seed, number);
         let who = match dice.below(10) {
-            0 | 1 => POOR,
-            2 => GREEDY,
+            0..=2 => POOR,
+            3 => GREEDY,
             _ => dice.below(RICH),
         };
         let (which, streams, room) = (dice.below(2), dice.below(3) > 0, dice.below(ROOMS));
@@ -202,7 +204,7 @@ impl Scene {
 
 /// What the plan grants a user a day.
 fn messages(cuts: u64) -> i64 {
-    i64::try_from(cuts / 16).unwrap()
+    i64::try_from(cuts / 20).unwrap()
 }
 
 async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scene {
@@ -315,9 +317,10 @@ async fn the_last_token_can_be_held(setup: &Setup, scene: &Scene, who: usize) {
         bounded["max_tokens"] = longest.into();
         ask(app, user, &bounded).await
     };
-    asks(777).await.is(200);
+    // As many digits as in what is left, since the length of what is asked counts.
+    asks(111_111).await.is(200);
     let prompt = setup
-        .number("SELECT amount - 777 AS n FROM seen_reserved WHERE meter = 'tokens' AND amount BETWEEN 778 AND 900")
+        .number("SELECT max(amount) - 111111 AS n FROM seen_reserved WHERE meter = 'tokens' AND amount BETWEEN 111112 AND 112000")
         .await;
     ledger::adds_up(setup).await;
     let rest = left(app, user, "tokens").await - prompt;
@@ -381,7 +384,7 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
 
     the_last_token_can_be_held(setup, &scene, 0).await;
     // Conversations are free, of whoever has something left.
-    let said = json!({ "content": "still there?" });
+    let said = json!({ "content": format!("still there? cut-{LAST}") });
     for (at, room) in scene.rooms[1].iter().flatten().enumerate() {
         let said = scene.nodes[at % 2].post(room).by(&scene.users[1]).json(&said);
         let answer = said.await;
