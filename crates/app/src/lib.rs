@@ -13,6 +13,7 @@ mod providers;
 mod secret_file;
 mod server;
 mod system;
+mod telemetry;
 mod wiring;
 
 pub use logging::{Output, start as start_logging};

@@ -3,15 +3,19 @@
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, stderr, stdout};
 
+use anteroom_otlp::SpanLayer;
 use anyhow::Context as _;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{LogFormat, Settings};
 use crate::log_output;
@@ -27,11 +31,17 @@ pub enum Output {
 
 /// Starts logging for the whole process; a second call changes nothing.
 pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
-    // What libraries say of their threads, the database of what it skips, and the HTTP parser of what strangers send
+    start_with(settings, output, None)
+}
+
+/// The same, with what else is to see the spans.
+pub(crate) fn start_with(settings: &Settings, output: Output, spans: Option<SpanLayer>) -> anyhow::Result<()> {
+    // What is traced is for a collector, and no part of a line. What libraries say of their threads, the database of what it skips, and the HTTP parser of what strangers send
     // (at the level of errors), is for those who ask for it.
     let directives = format!(
-        "actix_server=warn,actix_http=off,tokio_postgres=warn,{}",
-        settings.log.level
+        "actix_server=warn,actix_http=off,tokio_postgres=warn,{},{}=off",
+        settings.log.level,
+        anteroom_otlp::SPANS
     );
     let filter = EnvFilter::try_new(directives).with_context(|| {
         format!(
@@ -46,6 +56,9 @@ pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
         ),
         Output::Stderr => (BoxMakeWriter::new(stderr), stderr().is_terminal()),
     };
+    if let Some(spans) = spans {
+        return start_traced(settings, filter, (writer, colours), spans);
+    }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match settings.log.format {
         LogFormat::Text => lines
@@ -56,6 +69,30 @@ pub fn start(settings: &Settings, output: Output) -> anyhow::Result<()> {
         LogFormat::Json => lines.fmt_fields(JsonLine).event_format(JsonLine).try_init(),
     };
     // Tests start more than one server in a process; the first one's choice stands.
+    drop(started);
+    Ok(())
+}
+
+/// The same, with a second layer beside the lines: each sees only what is for it.
+fn start_traced(
+    settings: &Settings,
+    filter: EnvFilter,
+    (writer, colours): (BoxMakeWriter, bool),
+    spans: SpanLayer,
+) -> anyhow::Result<()> {
+    let spans = spans.with_filter(filter_fn(|about| about.target() == anteroom_otlp::SPANS));
+    let traced = tracing_subscriber::registry().with(spans);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let started = match settings.log.format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(colours).with_target(false).fmt_fields(TextFields);
+            traced.with(lines.with_filter(filter)).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.fmt_fields(JsonLine).event_format(JsonLine);
+            traced.with(lines.with_filter(filter)).try_init()
+        }
+    };
     drop(started);
     Ok(())
 }

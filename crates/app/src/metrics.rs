@@ -75,6 +75,7 @@ fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
         "anteroom_chat_moderation_failures_total",
         "Texts that the moderator could not look at."
     );
+    metrics::describe_counter!(anteroom_otlp::SPANS_COUNTED, "Spans of traces, by what became of them.");
     metrics::describe_counter!(
         "anteroom_chat_cache_lookups_total",
         "Requests that a kept answer was looked for, by whether there was one."

@@ -23,6 +23,7 @@ use crate::caller::{Admitted, RequestInfo};
 use crate::origin;
 use crate::problem::{Problem, Shape};
 use crate::route::Matched;
+use crate::traced::Traced;
 use crate::{Api, HttpOptions};
 
 /// Counts requests from their head to the end of their answer's body, so that a shutdown knows when all is said.
@@ -65,6 +66,7 @@ impl Drop for Flight {
 struct Counted {
     body: BoxBody,
     _flight: Flight,
+    _trace: Traced,
 }
 
 impl MessageBody for Counted {
@@ -145,20 +147,24 @@ where
             country,
         });
         let (api, fixed, meters) = (self.api.clone(), Rc::clone(&self.fixed), Rc::clone(&self.meters));
-        let span = info_span!("request", request_id = %id);
+        let trace = Traced::new(&request, &id);
+        let span = trace.0.in_scope(|| info_span!("request", request_id = %id));
 
         if is_preflight(&request) {
             let answer = preflight(&request, &api.options, &id);
             let answer = span.in_scope(|| finish(request.into_response(answer), &api, &fixed, &meters, &id, begun, 0));
+            trace.answered(&answer);
             return Box::pin(ready(Ok(answer)));
         }
         let flight = api.in_flight.enter();
         let queries = Queries::default();
         let answer = queries.clone().of(self.service.call(request));
+        let around = trace.0.clone();
         let whole = async move {
             let answer = answer.await?;
             let answer = render_problem(answer, &id);
             let mut answer = finish(answer, &api, &fixed, &meters, &id, begun, queries.count());
+            trace.answered(&answer);
             // A client of HTTP/1.0 knows no chunks: the end of the connection ends its stream (RFC 9112 section 6.1).
             let unchunked = answer.request().version() < Version::HTTP_11
                 && matches!(answer.response().body().size(), BodySize::Stream);
@@ -172,11 +178,19 @@ where
                     .set_connection_type(ConnectionType::Close);
             }
             Ok(match answer.response().body().size() {
-                BodySize::Stream => answer.map_body(|_, body| Counted { body, _flight: flight }.boxed()),
+                BodySize::Stream => answer.map_body(|_, body| {
+                    let counted = Counted {
+                        body,
+                        _flight: flight,
+                        _trace: trace,
+                    };
+                    counted.boxed()
+                }),
                 _ => answer,
             })
         };
-        Box::pin(whole.instrument(span))
+        // Both: the inner is none where the log wants no more than warnings.
+        Box::pin(whole.instrument(span).instrument(around))
     }
 }
 

@@ -16,6 +16,7 @@ mod route;
 mod routes;
 mod server;
 mod sse;
+mod traced;
 
 pub mod access;
 pub mod accounts;

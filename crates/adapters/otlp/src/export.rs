@@ -9,9 +9,7 @@ use opentelemetry::trace::{SpanContext, TracerProvider as _};
 use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{
-    SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
-};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor};
 use secrecy::ExposeSecret as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -192,7 +190,10 @@ impl Exporting {
         let _ = self.stop.send(());
         if tokio::time::timeout(longest, &mut self.task).await.is_err() {
             self.task.abort();
-            warn!(event = "telemetry.stopped.unsent", "the collector did not take the last spans in time");
+            warn!(
+                event = "telemetry.stopped.unsent",
+                "the collector did not take the last spans in time"
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-    Tracer as _,
+    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
+    TraceState, Tracer as _,
 };
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
@@ -76,11 +76,17 @@ where
         let mut above = said.parent.take();
         let mut ancestor = span.parent();
         while let (None, Some(next)) = (&above, ancestor) {
-            above = next.extensions().get::<Exported>().map(|it| it.0.span_context().clone());
+            above = next
+                .extensions()
+                .get::<Exported>()
+                .map(|it| it.0.span_context().clone());
             ancestor = next.parent();
         }
         let parent = above.map_or_else(Context::new, |above| Context::new().with_remote_span_context(above));
-        let name = said.name.take().unwrap_or_else(|| attributes.metadata().name().to_owned());
+        let name = said
+            .name
+            .take()
+            .unwrap_or_else(|| attributes.metadata().name().to_owned());
         let mut builder = SpanBuilder::from_name(name).with_kind(said.kind.take().unwrap_or(SpanKind::Internal));
         builder.attributes = Some(self.attributes(&mut said));
         let begun = self.tracer.build_with_context(builder, &parent);

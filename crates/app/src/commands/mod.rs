@@ -17,12 +17,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anteroom_otlp::Exporter;
 use anyhow::bail;
 
 use crate::cli::{Cli, Command};
 use crate::config::{LoadInput, Loaded, load};
 use crate::log_output;
 use crate::logging::{self, Output};
+use crate::telemetry;
 
 /// Carries out a command. Errors go to standard error in one line each, with their causes.
 pub fn run(cli: Cli) -> ExitCode {
@@ -40,7 +42,10 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve => serve::run(&settings(path, Output::Stdout)?),
+        Command::Serve => {
+            let (loaded, exporter) = settings_and_traces(path, Output::Stdout)?;
+            serve::run(&loaded, exporter)
+        }
         Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
@@ -59,10 +64,23 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
 fn settings(path: Option<PathBuf>, output: Output) -> anyhow::Result<Loaded> {
     let loaded = read(path)?;
     logging::start(&loaded.settings, output)?;
+    warn_of(&loaded);
+    Ok(loaded)
+}
+
+/// The same for a server, whose requests may be traced.
+fn settings_and_traces(path: Option<PathBuf>, output: Output) -> anyhow::Result<(Loaded, Option<Exporter>)> {
+    let loaded = read(path)?;
+    let (spans, exporter) = telemetry::open(&loaded.settings)?.unzip();
+    logging::start_with(&loaded.settings, output, spans)?;
+    warn_of(&loaded);
+    Ok((loaded, exporter))
+}
+
+fn warn_of(loaded: &Loaded) {
     for warning in &loaded.warnings {
         tracing::warn!(event = "config.warning", "{warning}");
     }
-    Ok(loaded)
 }
 
 fn read(path: Option<PathBuf>) -> anyhow::Result<Loaded> {

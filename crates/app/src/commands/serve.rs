@@ -1,15 +1,20 @@
 //! `anteroom serve`, and `anteroom` alone.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anteroom_otlp::Exporter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{runtime, say};
 use crate::config::{Loaded, LogFormat, ProviderKind, ProviderSettings, Settings};
 use crate::server::{Running, serve};
 
+/// The longest that sending the last spans may take.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
 /// Serves until SIGTERM or Ctrl-C.
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+pub(super) fn run(loaded: &Loaded, exporter: Option<Exporter>) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings.clone();
     raise_descriptor_limit();
     let runtime = runtime()?;
@@ -17,6 +22,7 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
         // Listened for before anything starts, so that an early signal is not lost.
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let text = settings.log.format == LogFormat::Text;
+        let exporting = exporter.map(Exporter::start);
         let running = serve(settings.clone()).await?;
         if text {
             say(&greeting(&settings, &running));
@@ -25,7 +31,11 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        running.stop().await
+        let stopped = running.stop().await;
+        if let Some(exporting) = exporting {
+            exporting.stop(LAST_SPANS).await;
+        }
+        stopped
     })?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)

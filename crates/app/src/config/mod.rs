@@ -17,6 +17,7 @@ mod layers;
 mod schema;
 mod settings;
 mod shapes;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -40,6 +41,7 @@ pub use settings::{
     ProtectionSettings, RuleActionName, RuleKeyName, RuleSettings, RuleWindow, SameSite, SecretSettings,
     SecuritySettings, ServerSettings, SessionsSettings, Settings, SigningAlgorithmName, Signup, WhenFullName,
 };
+pub use telemetry::TelemetrySettings;
 
 use layers::Layers;
 use schema::Schema;

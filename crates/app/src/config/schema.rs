@@ -245,6 +245,9 @@ mod tests {
                 "METRICS_PORT",
                 "OPENAI_API_KEY",
                 "OPENAI_BASE_URL",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "OTEL_SERVICE_NAME",
                 "PORT",
                 "SECRET_KEY",
                 "SMTP_URL",
@@ -265,6 +268,7 @@ mod tests {
         assert_eq!(
             secret,
             [
+                "telemetry.otlp_headers",
                 "database.url",
                 "secret.key",
                 "ai.openai_api_key",

@@ -11,6 +11,7 @@ use url::Url;
 use super::ai::{AiSettings, CacheSettings, ChatSettings, ModerationSettings};
 use super::billing::{BillingSettings, StripeStubSettings};
 use super::database_target::DatabaseTarget;
+use super::telemetry::TelemetrySettings;
 
 /// Every setting.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +22,7 @@ pub struct Settings {
     pub env: Environment,
     pub server: ServerSettings,
     pub metrics: MetricsSettings,
+    pub telemetry: TelemetrySettings,
     pub data: DataSettings,
     pub database: DatabaseSettings,
     pub secret: SecretSettings,

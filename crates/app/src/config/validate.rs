@@ -58,6 +58,7 @@ impl Settings {
         self.check_secret(&mut findings);
         self.check_web(&mut findings);
         self.check_lockout(&mut findings);
+        self.check_telemetry(&mut findings);
         self.check_rules(&mut findings);
         self.check_accounts(&mut findings);
         self.check_production(&mut findings);
@@ -88,6 +89,12 @@ impl Settings {
         } else if is_known_or_plain(key) {
             let message = "a known or plain text; `anteroom secret` makes a good one";
             findings.unsafe_in(self.is_production(), "secret.key", message);
+        }
+    }
+
+    fn check_telemetry(&self, findings: &mut Findings) {
+        if let Err(message) = self.telemetry.headers() {
+            findings.refuse("telemetry.otlp_headers", message);
         }
     }
 

@@ -3,8 +3,10 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use anteroom_domain::chat::{ChatRequest, EndUser, Outcome, ServedBy, Target};
+use anteroom_domain::chat::{ChatRequest, EndUser, Outcome, ServedBy, Target, TokenUsage};
 use anteroom_ports::chat::{ChatCall, ProviderError, TargetCall};
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use super::Chat;
 use super::call::Call;
@@ -20,6 +22,23 @@ pub(super) struct Asked {
     streamed: bool,
     progress: Progress,
     failure: Option<&'static str>,
+    /// What is told of it to whoever follows traces.
+    span: Span,
+}
+
+impl Asked {
+    /// Ends its span. Usage is told only where the provider told it.
+    fn end(&self, outcome: Outcome, reported: Option<TokenUsage>) {
+        if let Some(kind) = self.failure {
+            self.span.record("error.type", kind);
+        }
+        if let Some(usage) = reported {
+            self.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
+            self.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
+        }
+        self.span.record("anteroom.outcome", outcome.as_str());
+        self.span.record("ended", true);
+    }
 }
 
 /// How far a target came with a call.
@@ -54,6 +73,14 @@ impl Call {
             streamed: false,
             progress: Progress::Waiting,
             failure: None,
+            span: info_span!(
+                target: "anteroom::trace", "model",
+                otel.name = %format_args!("{} {}", self.operation, target.model), otel.kind = "client",
+                gen_ai.operation.name = self.operation, gen_ai.request.model = target.model,
+                anteroom.provider = provider.name, anteroom.model = self.model, anteroom.call_id = %self.request_id,
+                gen_ai.usage.input_tokens = Empty, gen_ai.usage.output_tokens = Empty, error.type = Empty,
+                anteroom.outcome = Empty, ended = Empty,
+            ),
         };
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
     }
@@ -142,6 +169,7 @@ impl Chat {
     /// Has it counted how a call ended.
     pub(super) fn observe(&self, call: &Call, outcome: Outcome) {
         if let Some((asked, first_token)) = call.observed(outcome) {
+            asked.end(outcome, call.usage_reported());
             self.observer.ended(TargetCall {
                 provider: &asked.target.provider,
                 model: &asked.target.model,
@@ -157,6 +185,7 @@ impl Chat {
     pub(super) fn observe_failure(&self, call: &Call, error: &ProviderError) {
         call.refused(error);
         if let Some(asked) = call.asked() {
+            asked.end(Outcome::Failed, None);
             self.observer.ended(TargetCall {
                 provider: &asked.target.provider,
                 model: &asked.target.model,

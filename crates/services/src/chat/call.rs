@@ -54,6 +54,8 @@ pub(super) struct Call {
     pub(super) model: String,
     plan: String,
     pub(super) alias: Arc<ModelAlias>,
+    /// What is asked for, as the conventions of OpenTelemetry call it.
+    pub(super) operation: &'static str,
     pub(super) asked: Mutex<Option<Asked>>,
     /// Since when nobody wants the answer, and it is read on only for its usage.
     pub(super) abandoned: OnceLock<Instant>,
@@ -98,6 +100,11 @@ impl Call {
         if let Some(usage) = usage {
             self.reported = Some(self.reported.unwrap_or_default().max(usage));
         }
+    }
+
+    /// The provider's count, as far as it came.
+    pub(super) fn usage_reported(&self) -> Option<TokenUsage> {
+        self.reported
     }
 
     /// The provider's count, or the least that must have been used.
@@ -310,6 +317,7 @@ impl Chat {
                 model: reservation.model,
                 plan: access.plan.key.clone(),
                 alias,
+                operation: "chat",
                 asked: Mutex::default(),
                 abandoned: OnceLock::new(),
                 owner,

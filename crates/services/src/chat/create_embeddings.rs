@@ -48,7 +48,8 @@ impl Chat {
         };
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        call.operation = "embeddings";
         unit.commit().await.map_err(CallRefused::from)?;
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
