@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod billing;
 pub mod chat;
+pub mod collector;
 pub mod embedder;
 pub mod ops;
 pub mod protection;
@@ -19,6 +20,7 @@ pub mod webhooks;
 pub use accounts::{ListedPasswords, PlainHasher};
 pub use billing::FakePayments;
 pub use chat::{CountingObserver, ScriptedModel, ScriptedModerator, Step, StreamEnd};
+pub use collector::{CollectedSpan, Collector};
 pub use embedder::ScriptedEmbedder;
 pub use ops::{FixedClock, SeededIds};
 pub use protection::{ClosedLimiter, OpenLimiter};
