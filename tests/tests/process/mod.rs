@@ -12,6 +12,7 @@ mod refusals;
 mod secrets;
 mod shutdown;
 mod store_down;
+mod telemetry;
 
 use anteroom_tests::{PASSWORD, app::http_client};
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
-//! Passwords, tokens, cookies and keys are in no line of the log, however much is logged.
+//! Passwords, tokens, cookies and keys are in no line of the log, however much is logged, and in no trace.
 
 use anteroom_stripe_stub::{SubscriptionEvent, sign, subscription_event};
+use anteroom_testkit::Collector;
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
 use anteroom_tests::upstream::{KEY, chunk, sse};
@@ -176,9 +177,10 @@ async fn recovery(setup: &Setup, client: &Client) -> Vec<String> {
 }
 
 async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
-    let upstream = Upstream::start().await;
+    let (upstream, collector) = (Upstream::start().await, Collector::start());
     let mut settings = upstream.settings("m").to_vec();
     settings.extend([
+        ("telemetry.otlp_endpoint", collector.url.as_str()),
         ("log.level", "trace"),
         ("secret.key", SECRET_KEY),
         ("metrics.enabled", "true"),
@@ -420,7 +422,14 @@ async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
             && said.contains("chat.call.failed")
             && said.contains("session.ended")
     );
+    // Nor does a collector of traces learn them.
+    anteroom_tests::eventually("calls are traced", || {
+        let spans = collector.spans();
+        spans.iter().any(|span| span.name == "chat m").then_some(())
+    })
+    .await;
     for canary in canaries {
+        assert!(!collector.was_sent(&canary), "{canary} is in what was traced");
         let found: Vec<&str> = said.lines().filter(|line| line.contains(&canary)).collect();
         assert!(
             found.is_empty(),

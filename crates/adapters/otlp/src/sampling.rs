@@ -1,8 +1,8 @@
 //! Which traces are exported.
 
-use opentelemetry::trace::{Link, SamplingDecision, SamplingResult, SpanKind, TraceContextExt as _, TraceId};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, TraceId};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::{Sampler, ShouldSample};
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
 /// A share of all traces, whole ones. Who calls can have a trace left out, but not have one taken: everybody may call, and
 /// a flag in a header is no reason to send the collector more than the operator wants.
@@ -26,7 +26,7 @@ impl ShouldSample for Share {
         links: &[Link],
     ) -> SamplingResult {
         let above = parent.map(|parent| parent.span().span_context().clone());
-        match above.filter(opentelemetry::trace::SpanContext::is_valid) {
+        match above.filter(SpanContext::is_valid) {
             Some(above) if !above.is_sampled() => SamplingResult {
                 decision: SamplingDecision::Drop,
                 attributes: Vec::new(),
