@@ -50,6 +50,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "routes",
             "server",
             "sse",
+            "traced",
         ],
     ),
     // The two databases' common ground; `kept` is how its statements stay prepared.

@@ -57,7 +57,7 @@ async fn a_call_is_traced_down_to_its_targets(setup: &Setup) {
         ("ai.providers", &providers),
         ("ai.aliases", aliases),
         // What is traced does not depend on what is logged; and what is traced is in no line, however much is.
-        ("log.level", "warn"),
+        ("log.level", "warn,anteroom_app::server=info"),
     ];
     let mut server = Server::start(setup.folder(), &setup.variables(&settings)).await;
     let token = sign_up(&server.url, "ada@example.com").await;

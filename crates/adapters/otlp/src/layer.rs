@@ -2,8 +2,7 @@
 //!
 //! Fields become attributes of the same name. These are meant otherwise: `otel.name` is the span's name, `otel.kind` what
 //! it is, `traceparent` (W3C Trace Context) what it belongs to, `ended` its end, though it may be held longer;
-//! `anteroom.provider` names a provider, of which the conventions want to know more; `gen_ai.response.finish_reasons` is a
-//! list with commas. `error.type` makes it a failed one.
+//! `anteroom.provider` names a provider, of which the conventions want to know more. `error.type` makes it a failed one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +11,7 @@ use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
     TraceState, Tracer as _,
 };
-use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
@@ -160,11 +159,6 @@ impl Visit for Said {
             }
             "traceparent" => self.parent = remote(value),
             "anteroom.provider" => self.provider = Some(value.to_owned()),
-            "gen_ai.response.finish_reasons" => {
-                let reasons = value.split(',').map(|reason| StringValue::from(reason.to_owned()));
-                let reasons = Array::String(reasons.collect());
-                self.attribute(field, Value::Array(reasons));
-            }
             name => {
                 self.failed |= name == "error.type";
                 self.attribute(field, value.to_owned());

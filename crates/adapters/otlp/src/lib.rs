@@ -16,9 +16,6 @@ pub use layer::SpanLayer;
 /// The target of the spans that are exported.
 pub const SPANS: &str = "anteroom::trace";
 
-/// The target by whose level others see whether prompts and answers are wanted.
-pub const CONTENT: &str = "anteroom::content";
-
 /// Where spans go, and which.
 pub struct OtlpOptions {
     /// The collector's address; `/v1/traces` is added to it.

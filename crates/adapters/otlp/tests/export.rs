@@ -42,9 +42,8 @@ fn ask(traceparent: Option<&str>) {
     let request = info_span!(target: "anteroom::trace", "http", otel.name = "POST", otel.kind = "server", traceparent, http.route = Empty, http.response.status_code = Empty, ended = Empty);
     request.in_scope(|| {
         let _log = info_span!("request", secret = "only for the log").entered();
-        let call = info_span!(target: "anteroom::trace", "model", otel.name = "chat m", otel.kind = "client", anteroom.provider = "far", gen_ai.usage.input_tokens = Empty, gen_ai.response.finish_reasons = Empty, error.type = Empty, ended = Empty);
+        let call = info_span!(target: "anteroom::trace", "model", otel.name = "chat m", otel.kind = "client", anteroom.provider = "far", gen_ai.usage.input_tokens = Empty, error.type = Empty, ended = Empty);
         call.record("gen_ai.usage.input_tokens", 7_i64);
-        call.record("gen_ai.response.finish_reasons", "stop,length");
         call.record("error.type", "timeout");
         call.record("ended", true);
         std::thread::sleep(Duration::from_millis(30));
@@ -89,8 +88,7 @@ async fn spans_arrive_with_their_attributes_under_their_parents() {
         json!(call.attributes),
         json!({
             "gen_ai.provider.name": "anthropic", "server.address": "models.example", "server.port": 8443,
-            "anteroom.provider": "far", "gen_ai.usage.input_tokens": 7,
-            "gen_ai.response.finish_reasons": ["stop", "length"], "error.type": "timeout",
+            "anteroom.provider": "far", "gen_ai.usage.input_tokens": 7, "error.type": "timeout",
         })
     );
     assert_eq!(
