@@ -100,7 +100,7 @@ async fn a_call_is_traced_down_to_its_targets(setup: &Setup) {
 
     // What the last moment brings is sent before the end.
     let before = collector.spans().len();
-    assert_eq!(ask(&server, &token, "fast", false).await, 200);
+    assert_eq!(ask(&server, &token, "fast", true).await, 200);
     server.signal(Signal::TERM);
     assert!(server.ended().await.success());
     assert!(collector.spans().len() > before);
