@@ -1,6 +1,9 @@
 //! A collector of traces: takes OTLP over HTTP as it is sent, and keeps it.
 
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -55,7 +58,7 @@ pub struct Collector {
 impl Collector {
     /// Starts one that takes everything.
     pub fn start() -> Self {
-        Self::on(&TcpListener::bind("127.0.0.1:0").expect("a port"))
+        Self::on(&TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
     /// Starts one on this listener.
@@ -64,8 +67,8 @@ impl Collector {
             status: 200,
             ..Arrived::default()
         }));
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (listener, kept) = (listener.try_clone().expect("a listener"), Arc::clone(&arrived));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (listener, kept) = (listener.try_clone().unwrap(), Arc::clone(&arrived));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let kept = Arc::clone(&kept);
@@ -147,7 +150,7 @@ fn serve(stream: &TcpStream, kept: &Mutex<Arrived>) {
 }
 
 fn read(body: &[u8]) -> Vec<CollectedSpan> {
-    let sent = ExportTraceServiceRequest::decode(body).expect("what is sent is no OTLP");
+    let sent = ExportTraceServiceRequest::decode(body).unwrap();
     let mut spans = Vec::new();
     for group in sent.resource_spans {
         let resource = members(group.resource.map(|it| it.attributes).unwrap_or_default());
@@ -172,7 +175,11 @@ fn collected(span: Span, resource: &Map<String, Value>) -> CollectedSpan {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn members(attributes: Vec<KeyValue>) -> Map<String, Value> {
