@@ -57,7 +57,8 @@ pub(crate) fn start_with(settings: &Settings, output: Output, spans: Option<Span
         Output::Stderr => (BoxMakeWriter::new(stderr), stderr().is_terminal()),
     };
     if let Some(spans) = spans {
-        return start_traced(settings, filter, (writer, colours), spans);
+        start_traced(settings, filter, (writer, colours), spans);
+        return Ok(());
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match settings.log.format {
@@ -74,12 +75,7 @@ pub(crate) fn start_with(settings: &Settings, output: Output, spans: Option<Span
 }
 
 /// The same, with a second layer beside the lines: each sees only what is for it.
-fn start_traced(
-    settings: &Settings,
-    filter: EnvFilter,
-    (writer, colours): (BoxMakeWriter, bool),
-    spans: SpanLayer,
-) -> anyhow::Result<()> {
+fn start_traced(settings: &Settings, filter: EnvFilter, (writer, colours): (BoxMakeWriter, bool), spans: SpanLayer) {
     let spans = spans.with_filter(filter_fn(|about| about.target() == anteroom_otlp::SPANS));
     let traced = tracing_subscriber::registry().with(spans);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -94,7 +90,6 @@ fn start_traced(
         }
     };
     drop(started);
-    Ok(())
 }
 
 /// What could end a line, or make a terminal or an editor show something else than is there: control characters (C0,
