@@ -204,14 +204,19 @@ fn tokens(ways: &[Way]) -> Fallible<()> {
 pub fn paced(milliseconds: u32) -> String {
     STREAM.replace(
         "\"stream\"",
-        &format!("\"pace_ms\":{milliseconds},\"max_tokens\":100000000,\"stream\""),
+        &format!("\"pace_ms\":{milliseconds},\"max_tokens\":1000000,\"stream\""),
     )
 }
 
-/// Opens a stream, and returns when its first token has come.
-pub fn open(port: u16, request: &str) -> Fallible<Connection> {
+/// Asks for a stream.
+pub fn ask(port: u16, request: &str) -> Fallible<Connection> {
     let mut connection = Connection::open(port)?;
     std::io::Write::write_all(&mut connection.stream, request.as_bytes())?;
+    Ok(connection)
+}
+
+/// Returns when its first token has come.
+pub fn answered(mut connection: Connection) -> Fallible<Connection> {
     let mut piece = [0; 4096];
     while !has(&connection.buffer, b"data: ") {
         let n = connection.stream.read(&mut piece)?;
@@ -232,7 +237,9 @@ fn open_streams(ways: &[Way]) -> Fallible<()> {
         let Some(pid) = way.pid else { continue };
         let before = resident_kb(pid)?;
         let request = post(PATH, &way.headers, &paced(1000));
-        let streams = (0..OPEN).map(|_| open(way.port, &request));
+        // All are asked for before any is waited for: the first token of each takes as long as every other.
+        let asked = (0..OPEN).map(|_| ask(way.port, &request));
+        let streams = asked.collect::<Fallible<Vec<_>>>()?.into_iter().map(answered);
         let streams = streams.collect::<Fallible<Vec<_>>>()?;
         thread::sleep(Duration::from_secs(10));
         let after = resident_kb(pid)?;

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::relay::{open, paced};
+use super::relay::{answered, ask, paced};
 use super::{Fallible, anteroom, free_port, out, post, resident_kb, role, sign_up};
 
 const STREAMS: usize = 512;
@@ -24,7 +24,7 @@ pub fn run(length: Duration) -> Fallible<()> {
     let pid = server.process.0.id();
     let idle = megabytes(pid)?;
     let opens = || -> Fallible<_> {
-        let stream = open(server.port, &request)?.stream;
+        let stream = answered(ask(server.port, &request)?)?.stream;
         stream.set_nonblocking(true)?;
         Ok(stream)
     };
