@@ -37,10 +37,10 @@ pub(super) enum Asked {
 }
 
 /// A question with what was said before it.
-struct Question {
+pub(super) struct Question {
     /// Its message, where it has been said before.
     id: Option<MessageId>,
-    content: String,
+    pub(super) content: String,
     /// Newest first.
     past: Vec<Message>,
     /// How many there are, with those that are not in `past`.
@@ -113,12 +113,10 @@ impl Chat {
         let answer = self.unwritten(&conversation, now, Some(alias.name.clone()));
         if verdict.refusal().is_some() {
             let refused = Refused {
-                question: said,
-                replaces: match asked {
-                    Asked::New(_) => None,
-                    Asked::Again(_) | Asked::Edited(..) => question.id,
-                },
-                content: question.content,
+                conversation,
+                asked,
+                question,
+                said,
                 answer,
                 window,
             };
@@ -130,6 +128,9 @@ impl Chat {
         let (opened, reader) = self.drafts.begin(answer, window, who.used_with());
         let answer = &opened.draft.message;
 
+        let needs = self.needs(&access, &alias, &request);
+        let most_bytes = most_bytes(needs.worst.completion_tokens);
+        let admitted = self.admit(who, &access, needs)?;
         // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
         let mut unit = self.store.begin(Durability::Full).await?;
         let id = ReservationId(self.ids.uuid());
@@ -143,13 +144,11 @@ impl Chat {
             // What is asked again or in other words adds nothing that would stay.
             self.check_room(&mut *unit, user, conversation.id).await?;
         }
-        let needs = self.needs(&access, &alias, &request);
-        let most_bytes = most_bytes(needs.worst.completion_tokens);
-        let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        let mut call = self.reserve(&mut *unit, id, who, &access, admitted).await?;
         if let Some(said) = &said {
             unit.insert_message(said).await?;
         }
-        let replaces = take_back(&mut *unit, &conversation, &asked, &question).await?;
+        let replaces = take_back(&mut *unit, &conversation, &asked, &question, false).await?;
         if conversation.title.is_none()
             && let Some(title) = title_of(&question.content)
         {
@@ -402,17 +401,18 @@ async fn wait_for(
 }
 
 /// What is asked again or in other words takes something back: an edited message what came after it, at once; a new
-/// answer the old one, once it has come. Answers after which message that is.
-async fn take_back(
+/// answer the old one, once it has come. Answers after which message that is. `filtered` is what becomes of the edited one.
+pub(super) async fn take_back(
     unit: &mut dyn UnitOfWork,
     conversation: &Conversation,
     asked: &Asked,
     question: &Question,
+    filtered: bool,
 ) -> Result<Option<MessageId>, SendMessageError> {
     match asked {
         Asked::New(_) => Ok(None),
         Asked::Edited(message, content) => {
-            if !unit.edit_message(*message, content, false).await? {
+            if !unit.edit_message(*message, content, filtered).await? {
                 return Err(SendMessageError::NoMessage);
             }
             unit.delete_messages_after(conversation.id, *message, None).await?;

@@ -47,6 +47,12 @@ impl Needs {
     }
 }
 
+/// What a call may use that may be made, as far as that is known without the store.
+pub(super) struct Admitted {
+    needs: Needs,
+    rates: CallRates,
+}
+
 /// A call under way.
 pub(super) struct Call {
     pub(super) request_id: RequestId,
@@ -268,6 +274,19 @@ impl Chat {
         }
     }
 
+    /// Refuses a call that the key may not make, and counts it by the plan's rate: before a unit of work begins, so that a
+    /// flood which is refused costs the store nothing.
+    pub(super) fn admit(&self, who: &Principal, access: &Access, needs: Needs) -> Result<Admitted, CallRefused> {
+        Self::check_key(who, &needs.alias.name)?;
+        let rates = self
+            .protection
+            .count_call(who.user().id, access.plan.rate, needs.prompt_least);
+        match rates.refused() {
+            Some((limit, verdict)) => Err(CallRefused::RateLimited { limit, verdict, rates }),
+            None => Ok(Admitted { needs, rates }),
+        }
+    }
+
     /// Holds what the call may use, within the unit of work.
     pub(super) async fn reserve(
         &self,
@@ -275,17 +294,10 @@ impl Chat {
         id: ReservationId,
         who: &Principal,
         access: &Access,
-        needs: Needs,
+        Admitted { needs, rates }: Admitted,
     ) -> Result<Call, CallRefused> {
         let now = self.clock.now();
         let alias = Arc::clone(&needs.alias);
-        Self::check_key(who, &alias.name)?;
-        let rates = self
-            .protection
-            .count_call(who.user().id, access.plan.rate, needs.prompt_least);
-        if let Some((limit, verdict)) = rates.refused() {
-            return Err(CallRefused::RateLimited { limit, verdict, rates });
-        }
         let owner = Owner::account(who.user().id);
         // Whichever of its targets answers.
         let prices = alias.targets.iter().map(|target| self.capped(self.price(target)));

@@ -189,9 +189,10 @@ impl Chat {
             Some(_) => Needs::nothing(&alias),
             None => self.needs(&access, &alias, &request),
         };
+        let admitted = self.admit(who, &access, needs)?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        let mut call = self.reserve(&mut *unit, id, who, &access, admitted).await?;
         unit.commit().await.map_err(CallRefused::from)?;
         let rates = call.rates;
         call.assisted = assisted;

@@ -46,9 +46,10 @@ impl Chat {
             prompt_least: request.prompt_least,
             worst: request.worst_case(),
         };
+        let admitted = self.admit(who, &access, needs)?;
         let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
         let id = ReservationId(self.ids.uuid());
-        let mut call = self.reserve(&mut *unit, id, who, &access, needs).await?;
+        let mut call = self.reserve(&mut *unit, id, who, &access, admitted).await?;
         call.operation = "embeddings";
         unit.commit().await.map_err(CallRefused::from)?;
 

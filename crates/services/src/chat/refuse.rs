@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use anteroom_domain::chat::{Message, MessageStatus, Window};
-use anteroom_domain::{MessageId, ReservationId};
+use anteroom_domain::ReservationId;
+use anteroom_domain::chat::{Conversation, Message, MessageStatus, Window};
 use anteroom_ports::{Durability, StoreResult};
 use tokio::sync::mpsc;
 
 use super::Chat;
+use super::answer_question::{Asked, Question, take_back};
 use super::call_refused::CallRefused;
 use super::drafts::MessageEvent;
 use super::moderation::Found;
@@ -15,12 +16,14 @@ use super::send_message::{MessageAnswer, SendMessageError};
 
 /// A question of a conversation that was refused, and what is answered to it.
 pub(super) struct Refused {
-    /// The question, where it is new.
-    pub(super) question: Option<Message>,
-    /// The question's message, where it has been said before: what came after it goes.
-    pub(super) replaces: Option<MessageId>,
-    /// What the question says.
-    pub(super) content: String,
+    /// Where.
+    pub(super) conversation: Conversation,
+    /// Which.
+    pub(super) asked: Asked,
+    /// What it says.
+    pub(super) question: Question,
+    /// Its message, where it is new.
+    pub(super) said: Option<Message>,
     /// The answer's row, as it begins.
     pub(super) answer: Message,
     /// What the model would have been shown.
@@ -66,7 +69,7 @@ impl Chat {
         if !unit.claim_conversation(user, conversation, call, now, until).await? {
             return Err(SendMessageError::Busy);
         }
-        if let Some(question) = refused.question {
+        if let Some(question) = refused.said {
             self.check_room(&mut *unit, user, conversation).await?;
             let filtered = Message {
                 filtered: true,
@@ -74,11 +77,11 @@ impl Chat {
             };
             unit.insert_message(&filtered).await?;
         }
-        if let Some(question) = refused.replaces {
-            if !unit.edit_message(question, &refused.content, true).await? {
-                return Err(SendMessageError::NoMessage);
-            }
-            unit.delete_messages_after(conversation, question, None).await?;
+        let (asked, question) = (&refused.asked, &refused.question);
+        let again = take_back(&mut *unit, &refused.conversation, asked, question, true).await?;
+        if let Some(id) = again {
+            unit.edit_message(id, &question.content, true).await?;
+            unit.delete_messages_after(conversation, id, None).await?;
         }
         unit.insert_message(&answer).await?;
         unit.release_conversation(conversation, call).await?;

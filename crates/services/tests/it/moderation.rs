@@ -7,9 +7,11 @@ use anteroom_domain::billing::{METER_MESSAGES, METER_SPEND, Owner};
 use anteroom_domain::chat::{Consequence, Direction, Message, MessageStatus, Pace};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::chat::ProviderErrorKind;
+use anteroom_services::Client;
 use anteroom_services::access::Principal;
 use anteroom_services::chat::{
-    ChatAnswer, ChatError, MessageAnswer, MessageEvent, ModerationOptions, NewConversation, Relayed, SendMessage,
+    ChangeConversation, ChatAnswer, ChatError, MessageAnswer, MessageEvent, ModerationOptions, NewConversation,
+    RegenerateAnswer, Relayed, SendMessage, SendMessageError,
 };
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::ScriptedModerator;
@@ -424,4 +426,48 @@ async fn a_conversation_keeps_refusals_and_never_shows_them_to_the_model() {
         .collect();
     assert_eq!(directions, ["output", "input", "input"]);
     assert!(moderator.shown().iter().any(|(way, _)| *way == Direction::Output));
+}
+
+/// Only the last answer is given again, whoever refuses: what was said after another stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_refused_when_it_is_asked_again_takes_nothing_else_along() {
+    let house = house(&refusing(), false).await;
+    let who = house.somebody("ada@example.com").await;
+    let new = NewConversation::default();
+    let id = house.chat.create_conversation(who.user.id, new).await.unwrap().id;
+    let first = talk(&house, &who, id, "one", false).await;
+    let last = talk(&house, &who, id, "two", false).await;
+    // Looked at with each question from now on.
+    let change = ChangeConversation {
+        instructions: Some(Some("the secret word".into())),
+        ..ChangeConversation::default()
+    };
+    house.chat.change_conversation(who.user.id, id, change).await.unwrap();
+    let again = async |message: &Message| {
+        let ask = RegenerateAnswer {
+            conversation_id: id,
+            message_id: message.id,
+            stream: false,
+        };
+        let gone = CancellationToken::new();
+        house
+            .chat
+            .regenerate_answer(&by(&who), &Client::default(), ask, gone)
+            .await
+    };
+    let stored = async || {
+        let mut reads = house.store.read().await.unwrap();
+        reads.page_messages(who.user.id, id, None, 9).await.unwrap()
+    };
+    let before = stored().await;
+    assert!(matches!(again(&first).await, Err(SendMessageError::NotLast)));
+    assert_eq!(stored().await, before, "nothing is lost");
+    let MessageAnswer::Whole(refusal, _) = again(&last).await.unwrap() else {
+        panic!("it is not streamed");
+    };
+    assert!(refusal.filtered && refusal.content == REFUSAL);
+    let after = stored().await;
+    assert_eq!(after[..2], before[..2]);
+    assert_eq!((after.len(), after[2].id, after[2].filtered), (4, before[2].id, true));
+    assert_eq!(after[3], refusal);
 }
