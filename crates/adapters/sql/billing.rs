@@ -22,7 +22,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::{lock_name, locked_or_skipped};
+use crate::backend::{insert_each, lock_name, locked_or_skipped};
 use crate::kept::kept;
 use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
 use crate::types::{At, Id, text, unknown_word};
@@ -53,7 +53,7 @@ struct SubscriptionRow {
 /// One hold of a reservation.
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = reservations, treat_none_as_default_value = false)]
-struct ReservationRow {
+pub(crate) struct ReservationRow {
     id: Id,
     meter: String,
     request_id: Id,
@@ -97,6 +97,32 @@ struct UsageRow {
     created_at: At,
     provider: Option<String>,
     upstream_model: Option<String>,
+}
+
+impl From<&UsageEvent> for UsageRow {
+    fn from(event: &UsageEvent) -> Self {
+        Self {
+            request_id: Id(event.request_id.0),
+            owner_kind: event.owner.kind.as_str(),
+            owner_id: Id(event.owner.id),
+            session_id: event.used_with.session().map(|id| Id(id.0)),
+            api_key_id: event.used_with.api_key().map(|id| Id(id.0)),
+            model: text(&event.model),
+            plan: text(&event.plan),
+            prompt_tokens: event.usage.prompt_tokens,
+            completion_tokens: event.usage.completion_tokens,
+            cached_tokens: event.usage.cached_tokens,
+            reasoning_tokens: event.usage.reasoning_tokens,
+            exact: event.exact,
+            cost: event.cost.map(|cost| cost.0),
+            first_token_ms: event.first_token_ms,
+            total_ms: event.total_ms,
+            outcome: event.outcome.as_str(),
+            created_at: At(event.created_at),
+            provider: event.served_by.as_ref().map(|by| text(&by.provider)),
+            upstream_model: event.served_by.as_ref().map(|by| text(&by.model)),
+        }
+    }
 }
 
 impl From<&Subscription> for SubscriptionRow {
@@ -234,6 +260,20 @@ fn lock_order(key: &QuotaKey) -> (bool, &'static str, Uuid, &'static str, Timest
     )
 }
 
+/// Holds on one counter as one.
+fn together(holds: &[&Hold]) -> StoreResult<Hold> {
+    if holds.iter().any(|hold| hold.amount < 0) {
+        return Err(StoreError::Corrupt {
+            reason: "a hold is negative".into(),
+        });
+    }
+    Ok(Hold {
+        key: holds[0].key.clone(),
+        amount: holds.iter().fold(0, |sum, hold| hold.amount.saturating_add(sum)),
+        limit: holds.iter().filter_map(|hold| hold.limit).min(),
+    })
+}
+
 #[async_trait]
 impl BillingRead for Unit {
     #[instrument(level = "debug", name = "store.billing.subscription_of", skip_all)]
@@ -295,11 +335,6 @@ impl Unit {
         // The counter's first row is inserted without asking for room, so ask here; later ones may not be lower.
         if hold.limit.is_some_and(|limit| hold.amount > limit) {
             return Ok(false);
-        }
-        if hold.amount < 0 {
-            return Err(StoreError::Corrupt {
-                reason: "a hold is negative".into(),
-            });
         }
         let room = hold.limit.unwrap_or(i64::MAX) - hold.amount;
         let counted = diesel::insert_into(quota_windows::table)
@@ -395,29 +430,30 @@ impl BillingWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.billing.reserve_quota", skip_all)]
-    async fn reserve_quota(&mut self, reservation: &Reservation) -> StoreResult<Reserved> {
-        if reservation.holds.is_empty() {
+    async fn reserve_quota(&mut self, reservations: &[Reservation]) -> StoreResult<Reserved> {
+        if reservations.iter().any(|reservation| reservation.holds.is_empty()) {
             return Err(StoreError::Corrupt {
                 reason: "a reservation without a hold could never be settled".into(),
             });
         }
-        let mut holds: Vec<&Hold> = reservation.holds.iter().collect();
-        holds.sort_unstable_by_key(|hold| lock_order(&hold.key));
-        for hold in holds {
-            if !self.hold(hold).await? {
-                let level = self.quota_level(&hold.key).await?;
+        let mut holds: Vec<&Hold> = reservations.iter().flat_map(|reservation| &reservation.holds).collect();
+        holds.sort_unstable_by(|a, b| lock_order(&a.key).cmp(&lock_order(&b.key)));
+        for holds in holds.chunk_by(|a, b| a.key == b.key) {
+            let hold = together(holds)?;
+            if !self.hold(&hold).await? {
                 return Ok(Reserved::Denied {
-                    meter: hold.key.meter,
-                    level,
+                    level: self.quota_level(&hold.key).await?,
+                    key: hold.key,
                     limit: hold.limit.unwrap_or(i64::MAX),
                 });
             }
-            let done = diesel::insert_into(reservations::table)
-                .values(ReservationRow::new(reservation, hold))
-                .execute(self.conn()?)
-                .await;
-            self.checked(done)?;
         }
+        let rows = reservations.iter().flat_map(|reservation| {
+            let holds = reservation.holds.iter();
+            holds.map(move |hold| ReservationRow::new(reservation, hold))
+        });
+        let done = insert_each(self.conn()?, rows.collect()).await;
+        self.checked(done)?;
         Ok(Reserved::Held)
     }
 
@@ -517,38 +553,20 @@ impl BillingWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.billing.insert_usage", skip_all)]
-    async fn insert_usage(&mut self, event: &UsageEvent) -> StoreResult<bool> {
-        let row = UsageRow {
-            request_id: Id(event.request_id.0),
-            owner_kind: event.owner.kind.as_str(),
-            owner_id: Id(event.owner.id),
-            session_id: event.used_with.session().map(|id| Id(id.0)),
-            api_key_id: event.used_with.api_key().map(|id| Id(id.0)),
-            model: text(&event.model),
-            plan: text(&event.plan),
-            prompt_tokens: event.usage.prompt_tokens,
-            completion_tokens: event.usage.completion_tokens,
-            cached_tokens: event.usage.cached_tokens,
-            reasoning_tokens: event.usage.reasoning_tokens,
-            exact: event.exact,
-            cost: event.cost.map(|cost| cost.0),
-            first_token_ms: event.first_token_ms,
-            total_ms: event.total_ms,
-            outcome: event.outcome.as_str(),
-            created_at: At(event.created_at),
-            provider: event.served_by.as_ref().map(|by| text(&by.provider)),
-            upstream_model: event.served_by.as_ref().map(|by| text(&by.model)),
-        };
-        let booked = diesel::insert_into(usage_events::table)
-            .values(row)
-            .on_conflict(usage_events::request_id)
-            .do_nothing();
-        let done = kept::<InsertUsage, _>(booked).execute(self.conn()?).await;
-        let new = self.checked(done)? == 1;
-        if new {
-            self.add_usage(event).await?;
+    async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize> {
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            let booked = diesel::insert_into(usage_events::table)
+                .values(UsageRow::from(event))
+                .on_conflict(usage_events::request_id)
+                .do_nothing();
+            let done = kept::<InsertUsage, _>(booked).execute(self.conn()?).await;
+            if self.checked(done)? == 1 {
+                new.push(event);
+            }
         }
-        Ok(new)
+        self.add_usage(&new).await?;
+        Ok(new.len())
     }
 
     #[instrument(level = "debug", name = "store.billing.rebuild_usage", skip_all)]

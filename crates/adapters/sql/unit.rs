@@ -108,11 +108,12 @@ impl UnitOfWork for Unit {
     #[tracing::instrument(level = "debug", name = "store.commit", skip_all)]
     async fn commit(mut self: Box<Self>) -> StoreResult<()> {
         let done = self.ready()?.commit().await;
-        self.checked(done)?;
+        let safe = self.checked(done)?;
         self.open = false;
         let acts = std::mem::take(&mut self.after_commit);
-        // The connection goes back first: who is woken may want one.
+        // The connection goes back first: who is woken may want one, and nobody else is to wait for the disk.
         drop(self);
+        safe.wait().await?;
         for act in acts {
             act();
         }

@@ -130,7 +130,7 @@ macro_rules! store_contract {
             }
             quotas {
                 an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,
-                a_denied_reservation_leaves_nothing, every_window_counts_apart, settling_turns_holds_into_use, a_reservation_is_settled_once,
+                a_denied_reservation_leaves_nothing, reservations_are_held_together, every_window_counts_apart, settling_turns_holds_into_use, a_reservation_is_settled_once,
                 reservations_survive_a_round_trip, open_reservations_are_renewed,
                 renewing_and_settling_do_not_wait_for_each_other, many_calls_are_settled_together,
                 settling_and_reserving_do_not_wait_in_a_circle, expired_reservations_are_found_oldest_first,

@@ -103,8 +103,8 @@ pub enum Reserved {
     Held,
     /// A counter has no room. Nothing may be committed: drop the unit of work.
     Denied {
-        /// The meter.
-        meter: &'static str,
+        /// The counter.
+        key: QuotaKey,
         /// What stands on it, holds included.
         level: QuotaLevel,
         /// Its limit.
@@ -131,9 +131,10 @@ pub trait BillingWrite: Send {
     /// Writes a subscription, new or not. Provider and provider identifier are its key; the owner never changes.
     async fn put_subscription(&mut self, subscription: &Subscription) -> StoreResult<()>;
 
-    /// Holds quota on every counter of the reservation by conditional updates: never over a limit, whatever runs in
-    /// parallel, and without a denial while there is room.
-    async fn reserve_quota(&mut self, reservation: &Reservation) -> StoreResult<Reserved>;
+    /// Holds quota on every counter of the reservations by conditional updates, one for each counter: never over a limit,
+    /// whatever runs in parallel, and without a denial while there is room for all of them. Where they name several limits
+    /// for one counter, the lowest holds.
+    async fn reserve_quota(&mut self, reservations: &[Reservation]) -> StoreResult<Reserved>;
 
     /// Turns holds into use. Every counter moves once, in the order in which holding locks them, so that many calls that
     /// are settled together and one that reserves do not wait for each other in a circle. Answers which reservations were
@@ -147,9 +148,9 @@ pub trait BillingWrite: Send {
     /// Reservations past their end, at most `limit`, oldest first.
     async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>>;
 
-    /// Books what a call used, and adds it to the sums of its day. `false` if that call is booked already; then nothing
-    /// changed.
-    async fn insert_usage(&mut self, event: &UsageEvent) -> StoreResult<bool>;
+    /// Books what calls used, and adds it to the sums of their days. Answers how many of them were not booked already; of
+    /// the others nothing changed.
+    async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize>;
 
     /// Adds the calls that are booked for an owner up anew. Bookings wait until the unit ends; none is lost or counted
     /// twice.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
-use anteroom_ports::{Durability, StoreError};
+use anteroom_ports::{Durability, StoreError, StoreResult};
 use diesel::QueryResult;
 use diesel::deserialize::{self, FromSql};
 use diesel::pg::{Pg, PgValue};
@@ -20,7 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use crate::billing::ReservationRow;
 use crate::connector::Tls;
+use crate::schema::reservations;
 use crate::types::{At, Id, SqlId, SqlTime};
 
 pub(crate) use crate::connector::Connector;
@@ -169,8 +171,8 @@ impl Conn {
     }
 
     /// Makes an open transaction permanent.
-    pub(crate) async fn commit(&mut self) -> QueryResult<()> {
-        self.link().batch_execute("COMMIT").await
+    pub(crate) async fn commit(&mut self) -> QueryResult<Safe> {
+        self.link().batch_execute("COMMIT").await.map(|()| Safe)
     }
 
     /// Takes an open transaction back. `false` if the connection must not be used again.
@@ -195,6 +197,18 @@ impl Conn {
             self.driver.abort();
         }
         undone
+    }
+}
+
+/// When a commit is safe: the server has said so.
+#[must_use = "as on the other database"]
+pub(crate) struct Safe;
+
+impl Safe {
+    /// Returns at once.
+    #[expect(clippy::unused_async, reason = "the other database has to wait")]
+    pub(crate) async fn wait(self) -> StoreResult<()> {
+        Ok(())
     }
 }
 
@@ -269,6 +283,25 @@ async fn move_forward(link: &mut Link, table: &str, column: &str, seen: Vec<(Id,
     .await
     .map(|_| ())
 }
+
+/// Inserts holds of reservations: few one by one, by a statement that stays prepared, many at once.
+pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
+    use diesel_async::RunQueryDsl as _;
+    if rows.len() > FEW_ROWS {
+        let all = diesel::insert_into(reservations::table).values(rows);
+        return all.execute(link).await.map(|_| ());
+    }
+    for row in rows {
+        diesel::insert_into(reservations::table)
+            .values(row)
+            .execute(link)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Up to so many rows it takes no longer to send one after another than to have a longer statement prepared.
+const FEW_ROWS: usize = 2;
 
 /// So many seconds ago, by the database's clock.
 pub(crate) fn long_ago(seconds: u32) -> String {

@@ -1,5 +1,8 @@
 //! What calls used, added up by days: a row for each owner, day, model, plan and key, to which every booking adds.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use anteroom_domain::billing::{NanoUsd, Owner, UsageGroup, UsageTotals, day_of};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::{ApiKeyId, UserId};
@@ -62,6 +65,27 @@ impl From<&UsageEvent> for DayRow {
             cost: event.cost.map_or(0, |cost| cost.0.min(MOST)),
             unpriced_calls: event.cost.is_none().into(),
         }
+    }
+}
+
+/// What tells days' rows apart.
+type DayKey = (&'static str, Id, At, String, String, Id);
+
+impl DayRow {
+    fn key(&self) -> DayKey {
+        let (model, plan) = (self.model.clone(), self.plan.clone());
+        (self.owner_kind, self.owner_id, self.day, model, plan, self.api_key_id)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.failed_calls += other.failed_calls;
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+        self.cost += other.cost;
+        self.unpriced_calls += other.unpriced_calls;
     }
 }
 
@@ -202,11 +226,28 @@ fn rebuilding() -> String {
 }
 
 impl Unit {
-    /// Adds a call that has just been booked to its row.
-    pub(super) async fn add_usage(&mut self, event: &UsageEvent) -> StoreResult<()> {
+    /// Adds calls that have just been booked to their rows, each of which changes once.
+    pub(super) async fn add_usage(&mut self, events: &[&UsageEvent]) -> StoreResult<()> {
+        // In one order everywhere, so that no two units wait for each other in a circle.
+        let mut rows: BTreeMap<DayKey, DayRow> = BTreeMap::new();
+        for row in events.iter().map(|event| DayRow::from(*event)) {
+            match rows.entry(row.key()) {
+                Entry::Vacant(new) => {
+                    new.insert(row);
+                }
+                Entry::Occupied(mut known) => known.get_mut().add(&row),
+            }
+        }
+        for row in rows.into_values() {
+            self.add_day(row).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_day(&mut self, row: DayRow) -> StoreResult<()> {
         use usage_days as d;
         let added = diesel::insert_into(d::table)
-            .values(DayRow::from(event))
+            .values(row)
             .on_conflict((d::owner_kind, d::owner_id, d::day, d::model, d::plan, d::api_key_id))
             .do_update()
             .set((

@@ -24,7 +24,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::schema::{api_keys, sessions};
+use crate::billing::ReservationRow;
+use crate::log::{self, Log};
+use crate::schema::{api_keys, reservations, sessions};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 /// What queries run on.
@@ -78,6 +80,8 @@ pub(crate) struct Connector {
     /// Whether the file outlives a power cut; not so for a temporary one.
     pub(crate) durable: bool,
     pub(crate) runtime: Handle,
+    /// The log that connections write to, where they do.
+    pub(crate) log: Option<Arc<Log>>,
 }
 
 impl Connector {
@@ -86,8 +90,13 @@ impl Connector {
         let opened = self.runtime.spawn_blocking(move || {
             let mut conn = options.open()?;
             if options.writes {
-                // `Conn::begin` waits for other writers, without a thread; once it has the lock there are none.
-                conn.batch_execute("PRAGMA busy_timeout = 0").map_err(store_error)?;
+                // `Conn::begin` waits for other writers, without a thread; once it has the lock there are none. Waiting
+                // for the disk and moving the log are `Log`'s.
+                let settings = "PRAGMA busy_timeout = 0; PRAGMA wal_autocheckpoint = 0";
+                conn.batch_execute(settings).map_err(store_error)?;
+            }
+            if options.log.is_some() {
+                conn.batch_execute("PRAGMA synchronous = NORMAL").map_err(store_error)?;
             }
             Ok(conn)
         });
@@ -103,8 +112,8 @@ impl Connector {
             link: SyncConnectionWrapper::with_runtime(conn, runner),
             long,
             patience: self.patience,
-            durable: self.durable,
-            waits_for_disk: true,
+            log: self.log.clone(),
+            waits_for_disk: false,
         })
     }
 
@@ -124,6 +133,7 @@ impl Connector {
             format!("busy_timeout = {}", self.patience.as_millis()),
             "journal_mode = WAL".into(),
             format!("synchronous = {synchronous}"),
+            format!("journal_size_limit = {}", log::KEEP_BYTES),
             "foreign_keys = ON".into(),
             // Temporary indexes and the like never need the disk.
             "temp_store = MEMORY".into(),
@@ -142,8 +152,8 @@ pub(crate) struct Conn {
     /// Whether the next statement may take long.
     long: Arc<AtomicBool>,
     patience: Duration,
-    durable: bool,
-    /// Whether `synchronous` is FULL, and commits move the log into the database.
+    log: Option<Arc<Log>>,
+    /// Whether the open transaction is to outlive a power cut.
     waits_for_disk: bool,
 }
 
@@ -168,18 +178,7 @@ impl Conn {
 
     /// Takes the write lock.
     pub(crate) async fn begin(&mut self, durability: Durability) -> QueryResult<()> {
-        // Neither setting can change inside a transaction. A commit that does not wait for the disk leaves moving the
-        // log into the database, which does, to the next one that waits anyway.
-        let wait = durability == Durability::Full;
-        if self.durable && self.waits_for_disk != wait {
-            let settings = if wait {
-                "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000"
-            } else {
-                "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
-            };
-            self.link().batch_execute(settings).await?;
-            self.waits_for_disk = wait;
-        }
+        self.waits_for_disk = durability == Durability::Full;
         let deadline = Instant::now() + self.patience;
         loop {
             match self.link().batch_execute("BEGIN IMMEDIATE").await {
@@ -192,14 +191,15 @@ impl Conn {
         }
     }
 
-    /// Makes an open transaction permanent.
-    pub(crate) async fn commit(&mut self) -> QueryResult<()> {
-        let link = if self.durable && self.waits_for_disk {
-            self.link_for_long()
-        } else {
-            self.link()
+    /// Makes an open transaction permanent, as far as that goes with the write lock held: what is answered is what is to
+    /// be waited for once it has been let go.
+    pub(crate) async fn commit(&mut self) -> QueryResult<Safe> {
+        self.link().batch_execute("COMMIT").await?;
+        let Some(log) = self.log.clone() else {
+            return Ok(Safe(None));
         };
-        link.batch_execute("COMMIT").await
+        let number = log.committed(self.link()).await;
+        Ok(Safe(self.waits_for_disk.then_some((log, number))))
     }
 
     /// Takes an open transaction back. `false` if the connection must not be used again.
@@ -211,6 +211,20 @@ impl Conn {
             // A COMMIT whose future was dropped ran to its end, or SQLite took the transaction back by itself.
             Err(Error::DatabaseError(_, info)) => info.message().contains("no transaction is active"),
             Err(_) => false,
+        }
+    }
+}
+
+/// When a commit is safe.
+#[must_use = "what was committed may not be safe yet"]
+pub(crate) struct Safe(Option<(Arc<Log>, u64)>);
+
+impl Safe {
+    /// Returns when it is, as safe as was asked for.
+    pub(crate) async fn wait(self) -> StoreResult<()> {
+        match self.0 {
+            Some((log, number)) => log.safe(number).await,
+            None => Ok(()),
         }
     }
 }
@@ -277,6 +291,18 @@ pub(crate) async fn touch_api_keys(link: &mut Link, used: Vec<(Id, At)>) -> Quer
                 .filter(earlier)
                 .set(api_keys::last_used_at.eq(Some(at)))
                 .execute(conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Inserts holds of reservations, one statement each, which stays prepared.
+pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        for row in rows {
+            diesel::insert_into(reservations::table).values(row).execute(conn)?;
         }
         Ok(())
     })

@@ -4,6 +4,7 @@
 //! SQLite does its own way.
 
 mod backend;
+mod log;
 mod migrator;
 mod store;
 

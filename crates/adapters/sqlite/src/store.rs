@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::backend::{Connector, store_error};
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::unit::Unit;
 
@@ -39,6 +40,7 @@ impl SqliteOptions {
 /// A store in one SQLite file.
 pub struct SqliteStore {
     pub(crate) connector: Connector,
+    log: Arc<Log>,
     readers: Arc<Pool>,
     writer: Arc<Pool>,
     acquire_timeout: Duration,
@@ -73,14 +75,23 @@ impl SqliteStore {
             writes: true,
             durable: temporary.is_none(),
             runtime: runtime.clone(),
+            log: None,
         };
         let readers = Connector {
             writes: false,
             ..writer.clone()
         };
         make_private(&writer.path)?;
+        // A temporary file never waits for the disk.
+        let log = Log::of(&writer.path, runtime.clone())?;
+        let connector = writer.clone();
+        let writer = Connector {
+            log: writer.durable.then(|| Arc::clone(&log)),
+            ..writer
+        };
         let store = Self {
-            connector: writer.clone(),
+            connector,
+            log,
             readers: Pool::new(readers, options.readers),
             writer: Pool::new(writer, 1),
             acquire_timeout: options.acquire_timeout,
@@ -106,6 +117,7 @@ impl Store for SqliteStore {
 
     #[tracing::instrument(level = "debug", name = "store.begin", skip_all)]
     async fn begin(&self, durability: Durability) -> StoreResult<Box<dyn UnitOfWork>> {
+        self.log.tend(&self.connector, &self.writer);
         let lease = self.writer.lease(self.deadline()).await?;
         Ok(Box::new(Unit::begin(lease, self.runtime.clone(), durability).await?))
     }

@@ -19,7 +19,7 @@ async fn level(store: &Arc<dyn Store>, key: &QuotaKey) -> (i64, i64) {
 /// Reserves, and commits if the holds stand.
 async fn reserve(store: &Arc<dyn Store>, reservation: &Reservation) -> Reserved {
     let mut unit = store.begin(Durability::Relaxed).await.unwrap();
-    let reserved = unit.reserve_quota(reservation).await.unwrap();
+    let reserved = unit.reserve_quota(std::slice::from_ref(reservation)).await.unwrap();
     if reserved == Reserved::Held {
         unit.commit().await.unwrap();
     }
@@ -78,7 +78,7 @@ pub async fn a_hold_needs_room(database: &dyn TestDatabase) {
     let store = ready(database).await;
     let key = counter();
     let denied = |used, reserved, limit| Reserved::Denied {
-        meter: METER_MESSAGES,
+        key: key.clone(),
         level: QuotaLevel { used, reserved },
         limit,
     };
@@ -104,6 +104,56 @@ pub async fn a_hold_needs_room(database: &dyn TestDatabase) {
     assert_eq!(reserve(&store, &next).await, Reserved::Held);
 }
 
+/// All of them or none, each with its own rows, and never over the lowest limit that one of them names.
+pub async fn reservations_are_held_together(database: &dyn TestDatabase) {
+    let store = ready(database).await;
+    let (mine, money) = (counter(), spend());
+    let ask = |amount, limit| reservation(vec![hold(&mine, amount, Some(limit)), hold(&money, 5, None)]);
+    let reserve_all = async |asks: &[Reservation]| {
+        let mut unit = store.begin(Durability::Relaxed).await.unwrap();
+        let reserved = unit.reserve_quota(asks).await.unwrap();
+        if reserved == Reserved::Held {
+            unit.commit().await.unwrap();
+        }
+        reserved
+    };
+    let three = [ask(1, 9), ask(2, 9), ask(3, 9)];
+    assert_eq!(reserve_all(&three).await, Reserved::Held);
+    assert_eq!(
+        (level(&store, &mine).await, level(&store, &money).await),
+        ((0, 6), (0, 15))
+    );
+    let denied = |limit| Reserved::Denied {
+        key: mine.clone(),
+        level: QuotaLevel { used: 0, reserved: 6 },
+        limit,
+    };
+    assert_eq!(reserve_all(&[ask(2, 9), ask(2, 9)]).await, denied(9));
+    assert_eq!(reserve_all(&[ask(1, 7), ask(1, 9)]).await, denied(7));
+    assert_eq!(
+        (level(&store, &mine).await, level(&store, &money).await),
+        ((0, 6), (0, 15))
+    );
+    let open = begin(&store).await.expired_reservations(at(1_000), 10).await.unwrap();
+    let held: Vec<i64> = three.iter().map(|ask| ask.holds[0].amount).collect();
+    let found = three.iter().map(|ask| {
+        let it = open.iter().find(|open| open.id == ask.id).unwrap();
+        let hold = it.holds.iter().find(|hold| hold.key == mine).unwrap();
+        (it.holds.len(), hold.amount)
+    });
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        held.iter().map(|amount| (2, *amount)).collect::<Vec<_>>()
+    );
+    assert!(settle(&store, three[1].id, &[(METER_MESSAGES, 2), (METER_SPEND, 4)]).await);
+    assert_eq!(
+        (level(&store, &mine).await, level(&store, &money).await),
+        ((2, 4), (4, 10))
+    );
+    assert_eq!(reserve_all(&[ask(1, 9), ask(2, 9)]).await, Reserved::Held);
+    assert_eq!(reserve_all(&[]).await, Reserved::Held);
+}
+
 /// They only count.
 pub async fn holds_without_a_limit_count(database: &dyn TestDatabase) {
     let store = ready(database).await;
@@ -116,7 +166,7 @@ pub async fn holds_without_a_limit_count(database: &dyn TestDatabase) {
     let mut unit = begin(&store).await;
     let mut empty = reservation(vec![hold(&key, 1, None)]);
     empty.holds.clear();
-    let error = unit.reserve_quota(&empty).await.unwrap_err();
+    let error = unit.reserve_quota(&[empty]).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
@@ -130,7 +180,7 @@ pub async fn a_denied_reservation_leaves_nothing(database: &dyn TestDatabase) {
         matches!(
             denied,
             Reserved::Denied {
-                meter: METER_SPEND,
+                key: QuotaKey { meter: METER_SPEND, .. },
                 limit: 40,
                 ..
             }
@@ -365,7 +415,7 @@ pub async fn open_holds_are_what_is_reserved(database: &dyn TestDatabase) {
             let amount = 1 + i64::try_from(number).unwrap() % 7;
             let ask = reservation(vec![hold(&mine, amount, Some(150)), hold(&money, amount * 10, None)]);
             let mut unit = store.begin(Durability::Relaxed).await.unwrap();
-            let reserved = unit.reserve_quota(&ask).await.unwrap();
+            let reserved = unit.reserve_quota(std::slice::from_ref(&ask)).await.unwrap();
             if number % 4 == 0 || reserved != Reserved::Held {
                 drop(unit);
                 return;

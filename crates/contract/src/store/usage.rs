@@ -42,7 +42,7 @@ fn call(owner: Owner, at: &str) -> UsageEvent {
 async fn book(store: &Arc<dyn Store>, calls: &[UsageEvent]) {
     let mut unit = begin(store).await;
     for call in calls {
-        assert!(unit.insert_usage(call).await.unwrap());
+        assert_eq!(unit.insert_usage(std::slice::from_ref(call)).await.unwrap(), 1);
     }
     unit.commit().await.unwrap();
 }
@@ -135,15 +135,11 @@ pub async fn a_second_booking_adds_nothing(database: &dyn TestDatabase) {
     let mine = call(owner, "2026-02-28T12:00:00Z");
     book(&store, std::slice::from_ref(&mine)).await;
     let mut again = begin(&store).await;
-    assert!(!again.insert_usage(&mine).await.unwrap());
+    assert_eq!(again.insert_usage(&[mine.clone()]).await.unwrap(), 0);
     again.commit().await.unwrap();
     let mut dropped = begin(&store).await;
-    assert!(
-        dropped
-            .insert_usage(&call(owner, "2026-02-28T12:00:00Z"))
-            .await
-            .unwrap()
-    );
+    let elsewhere = call(owner, "2026-02-28T12:00:00Z");
+    assert_eq!(dropped.insert_usage(&[elsewhere]).await.unwrap(), 1);
     drop(dropped);
     let found = sums(&store, &ask(Some(owner), &[])).await;
     assert_eq!(
@@ -161,7 +157,7 @@ pub async fn of_parallel_bookings_none_is_lost(database: &dyn TestDatabase) {
         let (store, call) = (store.clone(), calls[number / 2].clone());
         async move {
             let mut unit = begin(&store).await;
-            let new = unit.insert_usage(&call).await.unwrap();
+            let new = unit.insert_usage(std::slice::from_ref(&call)).await.unwrap() == 1;
             unit.commit().await.unwrap();
             new
         }

@@ -53,6 +53,16 @@ pub(super) struct Admitted {
     rates: CallRates,
 }
 
+/// What is to be held for a call.
+struct Claim {
+    reservation: Reservation,
+    needs: Needs,
+    rates: CallRates,
+    /// What it may cost.
+    worst: NanoUsd,
+    lease: Lease,
+}
+
 /// A call under way.
 pub(super) struct Call {
     pub(super) request_id: RequestId,
@@ -218,10 +228,8 @@ impl Record {
     pub(super) async fn write(records: &[Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
         let settlements = records.iter().map(|record| record.came_to.settle(record.reservation));
         unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
-        for record in records {
-            unit.insert_usage(&record.event).await?;
-        }
-        Ok(())
+        let events: Vec<UsageEvent> = records.iter().map(|record| record.event.clone()).collect();
+        unit.insert_usage(&events).await.map(|_| ())
     }
 }
 
@@ -294,13 +302,38 @@ impl Chat {
         id: ReservationId,
         who: &Principal,
         access: &Access,
-        Admitted { needs, rates }: Admitted,
+        admitted: Admitted,
     ) -> Result<Call, CallRefused> {
+        let claim = self.claim(id, who, access, admitted)?;
+        let held = unit.reserve_quota(std::slice::from_ref(&claim.reservation)).await?;
+        self.call(claim, held, who, access)
+    }
+
+    /// The same, in a unit of work of its own.
+    pub(super) async fn reserve_apart(
+        &self,
+        who: &Principal,
+        access: &Access,
+        admitted: Admitted,
+    ) -> Result<Call, CallRefused> {
+        let id = ReservationId(self.ids.uuid());
+        let claim = self.claim(id, who, access, admitted)?;
+        let held = self.hold_together(claim.reservation.clone()).await?;
+        self.call(claim, held, who, access)
+    }
+
+    /// What is to be held for a call.
+    fn claim(
+        &self,
+        id: ReservationId,
+        who: &Principal,
+        access: &Access,
+        Admitted { needs, rates }: Admitted,
+    ) -> Result<Claim, CallRefused> {
         let now = self.clock.now();
-        let alias = Arc::clone(&needs.alias);
         let owner = Owner::account(who.user().id);
         // Whichever of its targets answers.
-        let prices = alias.targets.iter().map(|target| self.capped(self.price(target)));
+        let prices = needs.alias.targets.iter().map(|target| self.capped(self.price(target)));
         let worst = prices.map(|price| price.of(needs.worst)).max().unwrap_or_default();
         let mut holds = plan_holds(who, access, owner, Amounts::of(needs.worst, worst), now)?;
         if worst > NanoUsd(0) {
@@ -312,7 +345,7 @@ impl Chat {
             request_id: RequestId(self.ids.uuid()),
             owner,
             used_with: who.used_with(),
-            model: alias.name.clone(),
+            model: needs.alias.name.clone(),
             at_least: TokenUsage {
                 prompt_tokens: needs.prompt_least,
                 ..TokenUsage::default()
@@ -321,59 +354,80 @@ impl Chat {
             created_at: now,
             expires_at: self.leases.until(now),
         };
-        let lease = self.leases.hold(reservation.id.0);
-        match unit.reserve_quota(&reservation).await? {
-            Reserved::Held => Ok(Call {
-                request_id: reservation.request_id,
-                reservation_id: reservation.id,
-                model: reservation.model,
-                plan: access.plan.key.clone(),
-                alias,
-                operation: "chat",
-                asked: Mutex::default(),
-                abandoned: OnceLock::new(),
-                owner,
-                who: who.clone(),
-                prompt_least: needs.prompt_least,
-                rate: access.plan.rate,
-                rates,
-                started: Instant::now(),
-                first_token_at: None,
-                output_bytes: 0,
-                reported: None,
-                assisted: false,
-                from_cache: false,
-                client: Client::default(),
-                _lease: lease,
-            }),
-            Reserved::Denied {
-                meter: METER_SPEND_SHARE,
-                limit,
-                ..
-            } => {
+        Ok(Claim {
+            lease: self.leases.hold(reservation.id.0),
+            reservation,
+            needs,
+            rates,
+            worst,
+        })
+    }
+
+    /// The call, if what it may use is held.
+    fn call(&self, claim: Claim, held: Reserved, who: &Principal, access: &Access) -> Result<Call, CallRefused> {
+        let Claim {
+            reservation,
+            needs,
+            rates,
+            worst,
+            lease,
+        } = claim;
+        if let Reserved::Denied { key, level, limit } = held {
+            return Err(self.denied(&reservation, (key.meter, level, limit), worst, who, access));
+        }
+        Ok(Call {
+            request_id: reservation.request_id,
+            reservation_id: reservation.id,
+            model: reservation.model,
+            plan: access.plan.key.clone(),
+            alias: needs.alias,
+            operation: "chat",
+            asked: Mutex::default(),
+            abandoned: OnceLock::new(),
+            owner: reservation.owner,
+            who: who.clone(),
+            prompt_least: needs.prompt_least,
+            rate: access.plan.rate,
+            rates,
+            started: Instant::now(),
+            first_token_at: None,
+            output_bytes: 0,
+            reported: None,
+            assisted: false,
+            from_cache: false,
+            client: Client::default(),
+            _lease: lease,
+        })
+    }
+
+    /// Why there is no room for a call.
+    fn denied(
+        &self,
+        reservation: &Reservation,
+        (meter, level, limit): (&'static str, QuotaLevel, i64),
+        worst: NanoUsd,
+        who: &Principal,
+        access: &Access,
+    ) -> CallRefused {
+        let now = reservation.created_at;
+        match meter {
+            METER_SPEND_SHARE => {
                 warn!(event = "quota.spend_share.reached", user_id = %who.user().id, share_nano_usd = limit);
-                Err(CallRefused::SpendShareReached {
+                CallRefused::SpendShareReached {
                     resets_at: day_of(now).end,
-                })
+                }
             }
-            Reserved::Denied {
-                meter: METER_KEY_BUDGET,
-                level,
-                limit,
-            } => Err(key_budget_reached(who, level, limit, worst, now)),
-            Reserved::Denied { meter: METER_SPEND, .. } => {
+            METER_KEY_BUDGET => key_budget_reached(who, level, limit, worst, now),
+            METER_SPEND => {
                 error!(
                     event = "quota.spend_cap.reached",
                     cap_nano_usd = self.options.daily_spend_cap.0
                 );
-                Err(CallRefused::SpendCapReached {
+                CallRefused::SpendCapReached {
                     resets_at: day_of(now).end,
-                })
+                }
             }
-            Reserved::Denied { meter, level, limit } => {
-                let anchor = access.anchor(who.user().created_at);
-                Err(exceeded(who, meter, level, limit, anchor, now))
-            }
+            meter => exceeded(who, meter, level, limit, access.anchor(who.user().created_at), now),
         }
     }
 

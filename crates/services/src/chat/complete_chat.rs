@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anteroom_domain::RequestId;
 use anteroom_domain::chat::{ChatRequest, Direction, InvalidRequest, Original, Outcome, Target, TokenUsage, Verdict};
 use anteroom_domain::protection::CallRates;
-use anteroom_domain::{RequestId, ReservationId};
-use anteroom_ports::Durability;
 use anteroom_ports::chat::{ChatEvent, ChatReply, ProviderError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -190,10 +189,7 @@ impl Chat {
             None => self.needs(&access, &alias, &request),
         };
         let admitted = self.admit(who, &access, needs)?;
-        let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
-        let id = ReservationId(self.ids.uuid());
-        let mut call = self.reserve(&mut *unit, id, who, &access, admitted).await?;
-        unit.commit().await.map_err(CallRefused::from)?;
+        let mut call = self.reserve_apart(who, &access, admitted).await?;
         let rates = call.rates;
         call.assisted = assisted;
         call.client = manner.client.clone();

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use anteroom_domain::ReservationId;
 use anteroom_domain::chat::{EmbedRequest, EndUser, Target};
 use anteroom_domain::protection::CallRates;
-use anteroom_ports::Durability;
 use anteroom_ports::chat::{EmbedCall, ProviderError, ProviderErrorKind};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -14,7 +12,6 @@ use tracing::Instrument as _;
 
 use super::Chat;
 use super::call::{Call, Needs};
-use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
 use super::targets::Provider;
 use crate::access::Principal;
@@ -47,11 +44,8 @@ impl Chat {
             worst: request.worst_case(),
         };
         let admitted = self.admit(who, &access, needs)?;
-        let mut unit = self.store.begin(Durability::Relaxed).await.map_err(CallRefused::from)?;
-        let id = ReservationId(self.ids.uuid());
-        let mut call = self.reserve(&mut *unit, id, who, &access, admitted).await?;
+        let mut call = self.reserve_apart(who, &access, admitted).await?;
         call.operation = "embeddings";
-        unit.commit().await.map_err(CallRefused::from)?;
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
         let (reply, answer) = oneshot::channel();

@@ -15,6 +15,7 @@ mod export_conversation;
 mod follow_answer;
 mod hold_models;
 mod hold_quota;
+mod hold_together;
 mod incoming;
 mod list_models;
 mod moderation;
@@ -127,6 +128,7 @@ pub struct Chat {
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     settlements: settle_calls::Settlements,
+    asking: hold_together::Asking,
     /// The answers of conversations that are being written here.
     drafts: Arc<drafts::Drafts>,
     /// The reservations of the calls that run here.
@@ -174,6 +176,7 @@ impl Chat {
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
             settlements: settle_calls::Settlements::default(),
+            asking: hold_together::Asking::default(),
             sweep_failed: AtomicBool::new(false),
         }
     }

@@ -41,13 +41,14 @@ impl Chat {
             Amounts::of(call.at_least, spend).settle(call.id)
         });
         let open = unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
+        let mut events = Vec::with_capacity(open.len());
         for (reservation, price) in priced {
             if !open.contains(&reservation.id) {
                 continue;
             }
             let usage = reservation.at_least;
             let total = now.duration_since(reservation.created_at).as_millis();
-            let event = UsageEvent {
+            events.push(UsageEvent {
                 request_id: reservation.request_id,
                 owner: reservation.owner,
                 used_with: reservation.used_with,
@@ -62,10 +63,10 @@ impl Chat {
                 total_ms: i64::try_from(total).unwrap_or(i64::MAX),
                 outcome: Outcome::Lost,
                 created_at: now,
-            };
-            unit.insert_usage(&event).await?;
+            });
             warn!(event = "chat.call.lost", call_id = %reservation.request_id, owner_id = %reservation.owner.id, model = %reservation.model);
         }
+        unit.insert_usage(&events).await?;
         unit.commit().await?;
         Ok(lost.len())
     }

@@ -87,7 +87,7 @@ async fn booked(house: &House, call: &ChatCall, who: &LiveSession) -> bool {
         created_at: house.clock.now(),
     };
     let mut unit = house.store.begin(Durability::Full).await.unwrap();
-    !unit.insert_usage(&event).await.unwrap()
+    unit.insert_usage(&[event]).await.unwrap() == 0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +134,38 @@ async fn of_64_at_once_exactly_the_limit_get_through() {
         0,
         "a new day"
     );
+}
+
+/// They are held in one commit, and one who has nothing left is refused alone. All of them run on one thread, so that they
+/// ask together.
+#[tokio::test]
+async fn what_one_has_not_left_is_not_held_against_others() {
+    let house = House::new().await;
+    let spent = house.somebody("ada@example.com").await;
+    for _ in 0..FREE_LIMIT - 1 {
+        complete(&house, &spent, &body("small", false)).await.unwrap();
+    }
+    house.chat.settled().await;
+    let mut others = Vec::new();
+    for name in 0..20 {
+        others.push(house.somebody(&format!("friend{name}@example.com")).await);
+    }
+    let units = house.guarded.begun();
+    let body = body("small", false);
+    let asked = others.iter().chain(std::iter::repeat_n(&spent, 4));
+    let outcomes = futures_util::future::join_all(asked.map(|who| complete(&house, who, &body))).await;
+    let through: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert!(through[..20].iter().all(|through| *through), "{through:?}");
+    assert_eq!(
+        through[20..].iter().filter(|through| **through).count(),
+        1,
+        "{through:?}"
+    );
+    // The whole of them, the rest of them, four alone; and what is booked meanwhile.
+    assert!(house.guarded.begun() - units < 20, "{}", house.guarded.begun() - units);
+    house.chat.settled().await;
+    let level = house.level(Owner::account(spent.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (FREE_LIMIT, 0));
 }
 
 #[tokio::test]

@@ -1,0 +1,134 @@
+//! The write-ahead log: how a commit comes to outlive a power cut, and how the log is moved into the database.
+//!
+//! SQLite's own way (`synchronous = FULL`) waits for the disk with the write lock held, so that everybody who wants to
+//! write waits as well: a millisecond for each, where a statement takes microseconds. So commits only append to the log,
+//! the lock is let go, and whoever promises that what it wrote is safe waits for the disk afterwards, together with
+//! others. What comes first in the log is safe first; one that was acknowledged depends on none that may be lost.
+//!
+//! For the same reason no commit moves the log into the database on the side. Most of it is moved by a connection that
+//! does not write, and only the rest with the lock held.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anteroom_ports::{StoreError, StoreResult};
+use diesel::QueryResult;
+use diesel::connection::SimpleConnection as _;
+use diesel::sql_types::Integer;
+use diesel_async::SimpleAsyncConnection as _;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::backend::{Connector, Link, store_error};
+use crate::pool::Pool;
+
+/// How often the log's length is asked for, in commits.
+const LOOK_EVERY: u64 = 64;
+/// A log of so many pages (of 4 KiB) is moved into the database.
+const LONG: i32 = 4000;
+/// What is left of the file once all of it has been moved, in bytes.
+pub(crate) const KEEP_BYTES: u32 = 32 * 1024 * 1024;
+/// Moves what can be moved without waiting for anybody.
+const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// The log of one database.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    /// How many commits it has taken.
+    committed: AtomicU64,
+    /// How many of them are on the disk. Held while it is waited for.
+    synced: tokio::sync::Mutex<u64>,
+    long: AtomicBool,
+    runtime: Handle,
+}
+
+impl Log {
+    /// That of the database in this file, which is there.
+    pub(crate) fn of(database: &Path, runtime: Handle) -> StoreResult<Arc<Self>> {
+        // SQLite keeps it beside the file itself, not beside a link to it.
+        let found = std::fs::canonicalize(database).map_err(unsafe_now)?;
+        let mut path = found.into_os_string();
+        path.push("-wal");
+        Ok(Arc::new(Self {
+            path: path.into(),
+            committed: AtomicU64::new(0),
+            synced: tokio::sync::Mutex::new(0),
+            long: AtomicBool::new(false),
+            runtime,
+        }))
+    }
+
+    /// Notes a commit on the connection that writes. Answers which one it is.
+    pub(crate) async fn committed(&self, link: &mut Link) -> u64 {
+        let number = self.committed.fetch_add(1, Ordering::SeqCst) + 1;
+        if number.is_multiple_of(LOOK_EVERY) {
+            use diesel_async::RunQueryDsl as _;
+            let asked = diesel::dsl::sql::<(Integer, Integer, Integer)>("PRAGMA wal_checkpoint(NOOP)");
+            let told: QueryResult<(i32, i32, i32)> = asked.get_result(link).await;
+            // The commit stands, whatever comes of this.
+            if told.is_ok_and(|(_, pages, _)| pages >= LONG) {
+                self.long.store(true, Ordering::SeqCst);
+            }
+        }
+        number
+    }
+
+    /// Returns when that commit outlives a power cut.
+    pub(crate) async fn safe(self: &Arc<Self>, number: u64) -> StoreResult<()> {
+        let mut synced = self.synced.lock().await;
+        if *synced >= number {
+            return Ok(());
+        }
+        let reached = self.committed.load(Ordering::SeqCst);
+        let (log, first) = (Arc::clone(self), *synced == 0);
+        let synced_now = self.runtime.spawn_blocking(move || log.sync(first)).await;
+        synced_now.map_err(|_| unsafe_now("the runtime is shutting down"))??;
+        *synced = reached;
+        Ok(())
+    }
+
+    fn sync(&self, first: bool) -> StoreResult<()> {
+        let file = File::open(&self.path).map_err(unsafe_now)?;
+        file.sync_data().map_err(unsafe_now)?;
+        // The file may be new, and its name must outlive the cut too.
+        if first && let Some(folder) = self.path.parent() {
+            File::open(folder).and_then(|it| it.sync_all()).map_err(unsafe_now)?;
+        }
+        Ok(())
+    }
+
+    /// Has the log moved into the database, elsewhere, if it has grown long.
+    pub(crate) fn tend(&self, connector: &Connector, writer: &Arc<Pool>) {
+        if self.long.swap(false, Ordering::SeqCst) {
+            let (connector, writer) = (connector.clone(), Arc::clone(writer));
+            self.runtime.spawn(async move {
+                if let Err(e) = move_log(connector, writer).await {
+                    warn!(event = "store.checkpoint.failed", reason = %e);
+                }
+            });
+        }
+    }
+}
+
+async fn move_log(connector: Connector, writer: Arc<Pool>) -> StoreResult<()> {
+    let patience = connector.patience;
+    let most = connector.runtime.clone().spawn_blocking(move || {
+        let moved = connector.open()?.batch_execute(MOVE);
+        moved.map_err(store_error)
+    });
+    most.await.map_err(|_| unsafe_now("the runtime is shutting down"))??;
+    // Only once all of it has been moved does the next to write begin at its front again.
+    let mut lease = writer.lease(Instant::now() + patience).await?;
+    let moved = lease.conn()?.link_for_long().batch_execute(MOVE).await;
+    moved.map_err(store_error)
+}
+
+fn unsafe_now(reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("what was written is not safe on the disk: {reason}"),
+    }
+}

@@ -1,0 +1,114 @@
+//! Holding quota for calls that begin at the same time, many in one commit: the store may have one writer, and on another
+//! the counter of the operator's money is one row for all.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anteroom_domain::billing::QuotaKey;
+use anteroom_ports::billing::{Reservation, Reserved};
+use anteroom_ports::{Durability, StoreError, StoreResult};
+use tokio::sync::oneshot;
+
+use super::Chat;
+
+/// How many are held in one commit at most.
+const MOST: usize = 64;
+
+/// Calls that wait for what they may use.
+#[derive(Default)]
+pub(super) struct Asking {
+    waiting: Mutex<Vec<Ask>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// One of them.
+struct Ask {
+    reservation: Reservation,
+    reply: oneshot::Sender<StoreResult<Reserved>>,
+}
+
+impl Ask {
+    fn holds_on(&self, key: &QuotaKey) -> bool {
+        self.reservation.holds.iter().any(|hold| hold.key == *key)
+    }
+}
+
+impl Asking {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Ask>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next to be served, without those that nobody waits for any more.
+    fn take(&self) -> Vec<Ask> {
+        let mut waiting = self.waiting();
+        waiting.retain(|ask| !ask.reply.is_closed());
+        let most = waiting.len().min(MOST);
+        waiting.drain(..most).collect()
+    }
+}
+
+impl Chat {
+    /// Holds quota in a unit of work of its own, which it shares with others that ask at the same time.
+    pub(super) async fn hold_together(&self, reservation: Reservation) -> StoreResult<Reserved> {
+        let (reply, mut answer) = oneshot::channel();
+        self.asking.waiting().push(Ask { reservation, reply });
+        loop {
+            let turn = tokio::select! {
+                biased;
+                // Whoever had the turn has taken this call along.
+                answer = &mut answer => return answer.unwrap_or_else(|_| Err(given_up())),
+                turn = self.asking.turn.lock() => turn,
+            };
+            // Those that are about to ask may come along.
+            tokio::task::yield_now().await;
+            self.hold_all(self.asking.take()).await;
+            drop(turn);
+        }
+    }
+
+    async fn hold_all(&self, mut asks: Vec<Ask>) {
+        while !asks.is_empty() {
+            let reservations: Vec<Reservation> = asks.iter().map(|ask| ask.reservation.clone()).collect();
+            let alone = match self.hold_once(&reservations).await {
+                // Together they ask for more than there is: those that hold something there are looked at one by one.
+                Ok(Reserved::Denied { key, .. }) if asks.len() > 1 => {
+                    let (alone, rest) = asks.into_iter().partition(|ask| ask.holds_on(&key));
+                    asks = rest;
+                    alone
+                }
+                // One that the store will never take must not stand in the others' way.
+                Err(StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Stale) if asks.len() > 1 => {
+                    std::mem::take(&mut asks)
+                }
+                held => {
+                    // Who asked meanwhile would only wait as long for the same.
+                    let away = matches!(held, Err(StoreError::Unavailable { .. }));
+                    let behind = if away { self.asking.take() } else { Vec::new() };
+                    for ask in asks.into_iter().chain(behind) {
+                        // Where nobody waits any more it lasts until its lease is over, as that of a dead process does.
+                        let _ = ask.reply.send(held.clone());
+                    }
+                    return;
+                }
+            };
+            for ask in alone {
+                let held = self.hold_once(std::slice::from_ref(&ask.reservation)).await;
+                let _ = ask.reply.send(held);
+            }
+        }
+    }
+
+    async fn hold_once(&self, reservations: &[Reservation]) -> StoreResult<Reserved> {
+        let mut unit = self.store.begin(Durability::Relaxed).await?;
+        let held = unit.reserve_quota(reservations).await?;
+        if held == Reserved::Held {
+            unit.commit().await?;
+        }
+        Ok(held)
+    }
+}
+
+fn given_up() -> StoreError {
+    StoreError::Unavailable {
+        reason: "whoever was to hold the quota was stopped".into(),
+    }
+}
