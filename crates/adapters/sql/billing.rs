@@ -22,7 +22,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::{insert_each, lock_name, locked_or_skipped};
+use crate::backend::{delete_holds, insert_each, insert_new, lock_name, locked_or_skipped};
 use crate::kept::kept;
 use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
 use crate::types::{At, Id, text, unknown_word};
@@ -31,7 +31,7 @@ use crate::unit::Unit;
 /// The statements of every call to a model, which stay prepared.
 struct HoldQuota;
 struct SettleQuota;
-struct InsertUsage;
+pub(crate) struct InsertUsage;
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
@@ -75,10 +75,22 @@ pub(crate) struct ReservationRow {
     expires_at: At,
 }
 
+/// What is read of a hold when it is settled.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = reservations)]
+pub(crate) struct HeldRow {
+    id: Id,
+    meter: String,
+    hold_owner_kind: String,
+    hold_owner_id: Id,
+    window_start: At,
+    amount: i64,
+}
+
 #[derive(Debug, Insertable)]
 #[diesel(table_name = usage_events, treat_none_as_default_value = false)]
-struct UsageRow {
-    request_id: Id,
+pub(crate) struct UsageRow {
+    pub(crate) request_id: Id,
     owner_kind: &'static str,
     owner_id: Id,
     session_id: Option<Id>,
@@ -191,15 +203,12 @@ impl ReservationRow {
 
     fn hold(&self) -> StoreResult<Hold> {
         Ok(Hold {
-            key: QuotaKey {
-                owner: owner(
-                    "reservations.hold_owner_kind",
-                    &self.hold_owner_kind,
-                    self.hold_owner_id,
-                )?,
-                meter: meter(&self.meter)?,
-                window_start: self.window_start.0,
-            },
+            key: held_key(
+                &self.meter,
+                &self.hold_owner_kind,
+                self.hold_owner_id,
+                self.window_start,
+            )?,
             amount: self.amount,
             limit: self.quota_limit,
         })
@@ -224,6 +233,14 @@ impl ReservationRow {
             expires_at: self.expires_at.0,
         })
     }
+}
+
+fn held_key(name: &str, owner_kind: &str, owner_id: Id, window_start: At) -> StoreResult<QuotaKey> {
+    Ok(QuotaKey {
+        owner: owner("reservations.hold_owner_kind", owner_kind, owner_id)?,
+        meter: meter(name)?,
+        window_start: window_start.0,
+    })
 }
 
 fn owner(column: &str, kind: &str, id: Id) -> StoreResult<Owner> {
@@ -460,21 +477,16 @@ impl BillingWrite for Unit {
     #[instrument(level = "debug", name = "store.billing.settle_quota", skip_all)]
     async fn settle_quota(&mut self, settlements: &[Settlement]) -> StoreResult<Vec<ReservationId>> {
         // Whoever deletes the rows moves the counters; a second settlement finds none.
-        let ids = settlements.iter().map(|settlement| Id(settlement.id.0));
-        let rows = diesel::delete(reservations::table.filter(reservations::id.eq_any(ids)))
-            .returning(ReservationRow::as_returning())
-            .get_results(self.conn()?)
-            .await;
-        let rows: Vec<ReservationRow> = self.checked(rows)?;
+        let ids = settlements.iter().map(|settlement| Id(settlement.id.0)).collect();
+        let rows = delete_holds(self.conn()?, ids).await;
+        let rows = self.checked(rows)?;
         let mut moves = Vec::with_capacity(rows.len());
         for row in &rows {
-            let hold = row.hold()?;
+            let key = held_key(&row.meter, &row.hold_owner_kind, row.hold_owner_id, row.window_start)?;
             let settlement = settlements.iter().find(|settlement| settlement.id.0 == row.id.0);
             let mut used = settlement.into_iter().flat_map(|settlement| &settlement.used);
-            let used = used
-                .find(|(meter, _)| *meter == hold.key.meter)
-                .map_or(0, |(_, used)| *used);
-            moves.push((hold.key, used, hold.amount));
+            let used = used.find(|(meter, _)| *meter == key.meter).map_or(0, |(_, used)| *used);
+            moves.push((key, used, row.amount));
         }
         moves.sort_unstable_by(|(a, ..), (b, ..)| lock_order(a).cmp(&lock_order(b)));
         for moves in moves.chunk_by(|(a, ..), (b, ..)| a == b) {
@@ -554,17 +566,13 @@ impl BillingWrite for Unit {
 
     #[instrument(level = "debug", name = "store.billing.insert_usage", skip_all)]
     async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize> {
-        let mut new = Vec::with_capacity(events.len());
-        for event in events {
-            let booked = diesel::insert_into(usage_events::table)
-                .values(UsageRow::from(event))
-                .on_conflict(usage_events::request_id)
-                .do_nothing();
-            let done = kept::<InsertUsage, _>(booked).execute(self.conn()?).await;
-            if self.checked(done)? == 1 {
-                new.push(event);
-            }
-        }
+        let rows = events.iter().map(UsageRow::from).collect();
+        let booked = insert_new(self.conn()?, rows).await;
+        let booked = self.checked(booked)?;
+        let new: Vec<&UsageEvent> = events
+            .iter()
+            .filter(|event| booked.contains(&event.request_id.0))
+            .collect();
         self.add_usage(&new).await?;
         Ok(new.len())
     }

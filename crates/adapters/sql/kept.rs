@@ -38,3 +38,5 @@ impl<N: 'static, Q> QueryId for Kept<N, Q> {
 
     const HAS_STATIC_QUERY_ID: bool = true;
 }
+
+impl<C, N, Q> diesel::RunQueryDsl<C> for Kept<N, Q> {}

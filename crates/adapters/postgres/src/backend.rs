@@ -1,17 +1,18 @@
 //! What a connection is on PostgreSQL, how ids and times are stored, and what its errors mean.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
 use anteroom_ports::{Durability, StoreError, StoreResult};
-use diesel::QueryResult;
 use diesel::deserialize::{self, FromSql};
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Array, Bool, Text};
+use diesel::{ExpressionMethods as _, QueryDsl as _, QueryResult, SelectableHelper as _};
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -20,9 +21,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::billing::ReservationRow;
+use crate::billing::{HeldRow, InsertUsage, ReservationRow, UsageRow};
 use crate::connector::Tls;
-use crate::schema::reservations;
+use crate::kept::kept;
+use crate::schema::{reservations, usage_events};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 pub(crate) use crate::connector::Connector;
@@ -286,7 +288,6 @@ async fn move_forward(link: &mut Link, table: &str, column: &str, seen: Vec<(Id,
 
 /// Inserts holds of reservations: few one by one, by a statement that stays prepared, many at once.
 pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
-    use diesel_async::RunQueryDsl as _;
     if rows.len() > FEW_ROWS {
         let all = diesel::insert_into(reservations::table).values(rows);
         return all.execute(link).await.map(|_| ());
@@ -298,6 +299,39 @@ pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> Q
             .await?;
     }
     Ok(())
+}
+
+/// Deletes holds of reservations. Answers what they held.
+pub(crate) async fn delete_holds(link: &mut Link, ids: Vec<Id>) -> QueryResult<Vec<HeldRow>> {
+    diesel::delete(reservations::table.filter(reservations::id.eq_any(ids)))
+        .returning(HeldRow::as_returning())
+        .get_results(link)
+        .await
+}
+
+/// Inserts usage of calls that are not booked yet: few one by one, many at once. Answers which were not.
+pub(crate) async fn insert_new(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
+    if rows.len() > FEW_ROWS {
+        let all = diesel::insert_into(usage_events::table)
+            .values(rows)
+            .on_conflict(usage_events::request_id)
+            .do_nothing()
+            .returning(usage_events::request_id);
+        let new: Vec<Id> = all.get_results(link).await?;
+        return Ok(new.into_iter().map(|id| id.0).collect());
+    }
+    let mut new = HashSet::new();
+    for row in rows {
+        let id = row.request_id.0;
+        let booked = diesel::insert_into(usage_events::table)
+            .values(row)
+            .on_conflict(usage_events::request_id)
+            .do_nothing();
+        if kept::<InsertUsage, _>(booked).execute(link).await? == 1 {
+            new.insert(id);
+        }
+    }
+    Ok(new)
 }
 
 /// Up to so many rows it takes no longer to send one after another than to have a longer statement prepared.

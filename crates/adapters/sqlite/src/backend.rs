@@ -1,5 +1,6 @@
 //! What a connection is on SQLite, how ids and times are stored, and what its errors mean.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,9 +25,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::billing::ReservationRow;
+use crate::billing::{HeldRow, InsertUsage, ReservationRow, UsageRow};
+use crate::kept::kept;
 use crate::log::{self, Log};
-use crate::schema::{api_keys, reservations, sessions};
+use crate::schema::{api_keys, reservations, sessions, usage_events};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 /// What queries run on.
@@ -305,6 +307,38 @@ pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> Q
             diesel::insert_into(reservations::table).values(row).execute(conn)?;
         }
         Ok(())
+    })
+    .await
+}
+
+/// Deletes holds of reservations. Answers what they held.
+pub(crate) async fn delete_holds(link: &mut Link, ids: Vec<Id>) -> QueryResult<Vec<HeldRow>> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        use diesel::SelectableHelper as _;
+        diesel::delete(reservations::table.filter(reservations::id.eq_any(ids)))
+            .returning(HeldRow::as_returning())
+            .get_results(conn)
+    })
+    .await
+}
+
+/// Inserts usage of calls that are not booked yet, one statement each, which stays prepared. Answers which were not.
+pub(crate) async fn insert_new(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        let mut new = HashSet::with_capacity(rows.len());
+        for row in rows {
+            let id = row.request_id.0;
+            let booked = diesel::insert_into(usage_events::table)
+                .values(row)
+                .on_conflict(usage_events::request_id)
+                .do_nothing();
+            if kept::<InsertUsage, _>(booked).execute(conn)? == 1 {
+                new.insert(id);
+            }
+        }
+        Ok(new)
     })
     .await
 }

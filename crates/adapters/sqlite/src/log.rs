@@ -70,7 +70,7 @@ impl Log {
             let asked = diesel::dsl::sql::<(Integer, Integer, Integer)>("PRAGMA wal_checkpoint(NOOP)");
             let told: QueryResult<(i32, i32, i32)> = asked.get_result(link).await;
             // The commit stands, whatever comes of this.
-            if told.is_ok_and(|(_, pages, _)| pages >= LONG) {
+            if told.is_ok_and(|(_, pages, moved)| pages >= LONG && moved < pages) {
                 self.long.store(true, Ordering::SeqCst);
             }
         }
@@ -130,5 +130,70 @@ async fn move_log(connector: Connector, writer: Arc<Pool>) -> StoreResult<()> {
 fn unsafe_now(reason: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable {
         reason: format!("what was written is not safe on the disk: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anteroom_ports::{Durability, Store as _};
+
+    use super::*;
+    use crate::store::{SqliteOptions, SqliteStore};
+
+    #[tokio::test]
+    async fn those_that_wait_together_wait_for_the_disk_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, file) = (folder.path().join("a.db"), folder.path().join("a.db-wal"));
+        std::fs::write(&database, "").unwrap();
+        std::fs::write(&file, "").unwrap();
+        let log = Log::of(&database, Handle::current()).unwrap();
+        log.committed.store(3, Ordering::SeqCst);
+        log.safe(2).await.unwrap();
+        std::fs::remove_file(&file).unwrap();
+        // The first wait was for all three.
+        log.safe(3).await.unwrap();
+        log.committed.store(4, Ordering::SeqCst);
+        let error = log.safe(4).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_long_log_is_moved_into_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("a.db"));
+        let store = SqliteStore::open(options).await.unwrap();
+        let pages = async |sql: &str| {
+            use diesel_async::RunQueryDsl as _;
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let mut lease = store.writer.lease(deadline).await.unwrap();
+            let conn = lease.conn().unwrap();
+            conn.begin(Durability::Relaxed).await.unwrap();
+            conn.link().batch_execute(sql).await.unwrap();
+            conn.commit().await.unwrap().wait().await.unwrap();
+            let asked = diesel::dsl::sql::<(Integer, Integer, Integer)>("PRAGMA wal_checkpoint(NOOP)");
+            let (_, pages, _): (i32, i32, i32) = asked.get_result(conn.link()).await.unwrap();
+            pages
+        };
+        pages("CREATE TABLE blobs (it BLOB)").await;
+        let mut longest = 0;
+        for _ in 0..2 * LONG / 16 {
+            longest = longest.max(pages("INSERT INTO blobs VALUES (zeroblob(65536))").await);
+        }
+        assert!(longest > LONG, "{longest}");
+        // Whoever begins a unit of work has it moved; whoever writes then begins at its front again.
+        let mut left = longest;
+        for _ in 0..100 {
+            drop(store.begin(Durability::Relaxed).await.unwrap());
+            left = pages("INSERT INTO blobs VALUES (1)").await;
+            if left < LONG {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(left < LONG, "{left}");
+        let kept = std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
+        assert!(kept <= u64::from(KEEP_BYTES), "{kept}");
     }
 }

@@ -42,7 +42,7 @@ pub struct SqliteStore {
     pub(crate) connector: Connector,
     log: Arc<Log>,
     readers: Arc<Pool>,
-    writer: Arc<Pool>,
+    pub(crate) writer: Arc<Pool>,
     acquire_timeout: Duration,
     runtime: Handle,
     // Last: removed after everything else has let go of it.
