@@ -67,7 +67,7 @@ fn frame(item: Relayed, request_id: &str) -> Bytes {
     match item {
         Relayed::Chunk(data) => sse::data(&data),
         Relayed::Done => Bytes::from_static(b"data: [DONE]\n\n"),
-        Relayed::Failed(error) => sse::data(Problem::from(error).openai_body(request_id).to_string().as_bytes()),
+        Relayed::Failed(error) => sse::data(Problem::from(*error).openai_body(request_id).to_string().as_bytes()),
     }
 }
 

@@ -66,8 +66,8 @@ pub enum Relayed {
     Chunk(Bytes),
     /// The answer is whole.
     Done,
-    /// It broke off.
-    Failed(ChatError),
+    /// It broke off. Boxed, since a channel has room for many of these.
+    Failed(Box<ChatError>),
 }
 
 /// Why there is no (whole) answer.
@@ -211,8 +211,7 @@ impl Chat {
         if request.stream {
             let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = tokio::sync::oneshot::channel();
-            let run = driver.stream(request, kept, out, ready);
-            self.calls.spawn(run.in_current_span());
+            driver.start(|driver| driver.stream(request, kept, out, ready));
             let dropped = begun.await.unwrap_or(Err(ChatError::ClientGone))?;
             return Ok(ChatAnswer::Stream {
                 events,
@@ -222,7 +221,7 @@ impl Chat {
             });
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.calls.spawn(driver.whole(request, kept, reply).in_current_span());
+        driver.start(|driver| driver.whole(request, kept, reply));
         let ChatReply { body, dropped, .. } = answer.await.unwrap_or(Err(ChatError::ClientGone))?;
         Ok(ChatAnswer::Whole {
             body,
@@ -271,6 +270,12 @@ struct Driver {
 }
 
 impl Driver {
+    /// Has it driven by a task of its own. Not where the call is prepared: what waits there would have room for all of this.
+    fn start<F: Future<Output = ()> + Send + 'static>(self, drive: impl FnOnce(Self) -> F) {
+        let calls = self.chat.calls.clone();
+        calls.spawn(drive(self).in_current_span());
+    }
+
     async fn whole(
         mut self,
         request: ChatRequest,
@@ -355,7 +360,8 @@ impl Driver {
         // Until the first chunk an error still has a status of its own, so nothing is answered before it.
         let opened = match kept {
             Some(kept) => Ok(self.chat.replay(&self.call, &self.gone, &kept)),
-            None => self.chat.open_stream(&self.call, &self.gone, &request).await,
+            // Apart, since streams are many and it is over before they begin.
+            None => Box::pin(self.chat.open_stream(&self.call, &self.gone, &request)).await,
         };
         let include_usage = request.include_usage;
         // It may be large, and the answer may take long.
@@ -410,7 +416,7 @@ impl Driver {
                 drop(incoming);
                 let outcome = self.call.outcome_of(&failed);
                 // That it broke off shows in what is missing, too: a reader that does not read is not waited for any longer.
-                let failed = Relayed::Failed(self.call.told(failed));
+                let failed = Relayed::Failed(Box::new(self.call.told(failed)));
                 let _ = tokio::time::timeout(LAST_WORD, out.send(failed)).await;
                 outcome
             }

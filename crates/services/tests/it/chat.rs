@@ -63,7 +63,7 @@ async fn drain(answer: ChatAnswer) -> (String, Result<(), ChatError>) {
         match event {
             Relayed::Chunk(data) => text.push_str(std::str::from_utf8(&data).unwrap()),
             Relayed::Done => return (text, Ok(())),
-            Relayed::Failed(e) => return (text, Err(e)),
+            Relayed::Failed(e) => return (text, Err(*e)),
         }
     }
     panic!("the stream just ended")

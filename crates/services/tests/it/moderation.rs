@@ -79,7 +79,7 @@ async fn drain(answer: ChatAnswer) -> (String, Option<String>, Value, Result<(),
                 }
             }
             Relayed::Done => return (text, reason, usage, Ok(())),
-            Relayed::Failed(e) => return (text, reason, usage, Err(e)),
+            Relayed::Failed(e) => return (text, reason, usage, Err(*e)),
         }
     }
 }

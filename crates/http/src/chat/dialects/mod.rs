@@ -205,7 +205,7 @@ fn frames(dialect: &mut impl Dialect, item: Relayed) -> sse::Frames {
             dialect.done(&mut out);
             return sse::Frames::last(out.freeze());
         }
-        Relayed::Failed(error) => error.into(),
+        Relayed::Failed(error) => (*error).into(),
     };
     dialect.failed(&problem, &mut out);
     sse::Frames::last(out.freeze())
