@@ -1,26 +1,35 @@
 //! Whether what was reserved is what was booked. Triggers in the database, of which the server knows nothing, note each
 //! reservation that is made and each counter that stands higher than its limit.
 
-use crate::{Kind, Setup, eventually_asking};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use anteroom_domain::billing::NanoUsd;
+use serde_json::{Value, json};
+
+use crate::upstream::{Call, completion_of};
+use crate::{Kind, Script, Setup, eventually_asking};
 
 /// Has the database write down what is reserved from now on, and each time that a counter of these names stands higher
-/// than the number beside it.
+/// than the number beside it, or that of an API key higher than the key's budget.
 pub async fn watch(setup: &Setup, most: &[(&str, i64)]) {
     let limits: Vec<String> = most
         .iter()
         .map(|(meter, most)| format!("WHEN '{meter}' THEN {most}"))
         .collect();
     let limits = limits.join(" ");
-    let admit = "INSERT INTO seen_reserved VALUES (new.request_id, new.meter, new.amount)".to_owned();
+    let admit = "INSERT INTO seen_reserved (request_id, owner_id, session_id, api_key_id, meter, amount) VALUES (new.request_id, new.owner_id, new.session_id, new.api_key_id, new.meter, new.amount)".to_owned();
+    let budget = "(SELECT k.budget_nano_usd FROM api_keys AS k WHERE k.id = new.owner_id)";
     let overdraw = format!(
-        "INSERT INTO seen_overdrawn SELECT new.meter, new.used + new.reserved WHERE new.used + new.reserved > CASE new.meter {limits} ELSE 9000000000000000000 END"
+        "INSERT INTO seen_overdrawn SELECT new.meter, new.used + new.reserved WHERE new.used + new.reserved > CASE new.meter WHEN 'key_budget' THEN coalesce({budget}, 0) {limits} ELSE 9000000000000000000 END"
     );
-    let id = match setup.kind() {
-        Kind::Sqlite => "BLOB",
-        Kind::Postgres => "uuid",
+    let (number, id) = match setup.kind() {
+        Kind::Sqlite => ("INTEGER PRIMARY KEY", "BLOB"),
+        Kind::Postgres => ("BIGSERIAL PRIMARY KEY", "uuid"),
     };
     let tables = format!(
-        "CREATE TABLE seen_reserved (request_id {id}, meter TEXT, amount BIGINT); CREATE TABLE seen_overdrawn (meter TEXT, stands BIGINT);"
+        "CREATE TABLE seen_reserved (number {number}, request_id {id}, owner_id {id}, session_id {id}, api_key_id {id}, meter TEXT, amount BIGINT);
+         CREATE INDEX seen_reserved_request_id_idx ON seen_reserved (request_id);
+         CREATE TABLE seen_overdrawn (meter TEXT, stands BIGINT);"
     );
     setup.execute(&tables).await;
     let triggers = [
@@ -61,6 +70,26 @@ pub async fn adds_up(setup: &Setup) -> i64 {
         (
             "is booked and was not reserved",
             "SELECT count(*) AS n FROM usage_events AS u WHERE NOT EXISTS (SELECT 1 FROM seen_reserved AS r WHERE r.request_id = u.request_id)",
+        ),
+        (
+            "is booked on another account, session or key than it was reserved with",
+            "SELECT count(*) AS n FROM usage_events AS u JOIN seen_reserved AS r ON r.request_id = u.request_id WHERE u.owner_id <> r.owner_id OR u.session_id IS DISTINCT FROM r.session_id OR u.api_key_id IS DISTINCT FROM r.api_key_id",
+        ),
+        (
+            "names not one of session and key",
+            "SELECT count(*) AS n FROM usage_events WHERE (session_id IS NULL) = (api_key_id IS NULL)",
+        ),
+        (
+            "was let in with a key whose budget held nothing for it",
+            "SELECT count(*) AS n FROM usage_events AS u JOIN api_keys AS k ON k.id = u.api_key_id WHERE k.budget_nano_usd IS NOT NULL AND NOT EXISTS (SELECT 1 FROM seen_reserved AS r WHERE r.request_id = u.request_id AND r.meter = 'key_budget')",
+        ),
+        (
+            "is a key whose budget is not what was booked with it",
+            "SELECT count(*) AS n FROM api_keys AS k WHERE k.budget_nano_usd IS NOT NULL AND (SELECT coalesce(sum(q.used), 0) FROM quota_windows AS q WHERE q.meter = 'key_budget' AND q.owner_id = k.id) <> (SELECT coalesce(sum(u.cost), 0) FROM usage_events AS u WHERE u.api_key_id = k.id)",
+        ),
+        (
+            "is a key whose days are not what was booked with it",
+            "SELECT count(*) AS n FROM api_keys AS k WHERE (SELECT coalesce(sum(d.calls), 0) FROM usage_days AS d WHERE d.api_key_id = k.id) <> (SELECT count(*) FROM usage_events AS u WHERE u.api_key_id = k.id) OR (SELECT coalesce(sum(d.cost), 0) FROM usage_days AS d WHERE d.api_key_id = k.id) <> (SELECT coalesce(sum(u.cost), 0) FROM usage_events AS u WHERE u.api_key_id = k.id)",
         ),
         (
             "has no price",
@@ -107,4 +136,123 @@ pub async fn adds_up(setup: &Setup) -> i64 {
         );
     }
     setup.number("SELECT count(*) AS n FROM usage_events").await
+}
+
+/// What clients know of the calls that they made in one way: with sessions, or with one key.
+#[derive(Debug, Default)]
+pub struct Told {
+    asked: AtomicI64,
+    answered: AtomicI64,
+    refused: AtomicI64,
+}
+
+impl Told {
+    /// Notes a call: the status if its answer came whole, else `None`.
+    pub fn note(&self, status: Option<u16>) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match status {
+            Some(200 | 201) => self.answered.fetch_add(1, Ordering::Relaxed),
+            // No limit had room, or the conversation none for two answers.
+            Some(402 | 409) => self.refused.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// How many were answered to the end.
+    pub fn answered(&self) -> i64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many were not let in.
+    pub fn refused(&self) -> i64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Fails unless all that was answered is booked under the key with this identifier (`None`: under sessions), and
+    /// nothing that was refused. Answers how many are booked there.
+    pub async fn is_booked(&self, setup: &Setup, key: Option<&str>) -> i64 {
+        let whose = match (key, setup.kind()) {
+            (None, _) => "IS NULL".to_owned(),
+            (Some(id), Kind::Sqlite) => format!("= x'{}'", id.replace('-', "")),
+            (Some(id), Kind::Postgres) => format!("= '{id}'"),
+        };
+        let booked = setup
+            .number(&format!(
+                "SELECT count(*) AS n FROM usage_events WHERE api_key_id {whose}"
+            ))
+            .await;
+        let answered = self.answered();
+        let let_in = self.asked.load(Ordering::Relaxed) - self.refused();
+        assert!(
+            (answered..=let_in).contains(&booked),
+            "{booked} booked with {key:?}: {self:?}"
+        );
+        booked
+    }
+}
+
+/// How the question begins that [`all_of_it`] asks.
+const ALL_OF_IT: &str = "all of it: ";
+
+/// A question that holds, at most, so many tokens of an answer. All of them are equally long, whatever the numbers.
+fn question(model: &str, prompt: i64, answer: i64) -> Value {
+    let padding = "-".repeat(20 - answer.to_string().len());
+    let said = format!("{ALL_OF_IT}{prompt:09} {answer:012} {padding}");
+    json!({ "model": model, "max_tokens": answer, "messages": [{ "role": "user", "content": said }] })
+}
+
+/// What an upstream answers to [`uses_the_last`]: that it used all that was held for the call. `None` to other calls.
+pub fn all_of_it(call: &Call) -> Option<Script> {
+    let body = String::from_utf8_lossy(&call.body);
+    let (_, asked) = body.split_once(ALL_OF_IT)?;
+    let mut numbers = asked.split(' ').map(|number| number.parse().unwrap());
+    let (prompt, answer) = (numbers.next().unwrap(), numbers.next().unwrap());
+    Some(Script::json(&completion_of("all of it", prompt, answer)))
+}
+
+/// Uses what is left of a limit to the last, in one call, and fails unless that goes and one token more does not. `costs` is
+/// what a token of prompt and one of an answer take of it, `left` looks how much is left. `probe` asks past the limit and
+/// `asks` under it; both answer the status and, where one is refused, the meter. The upstream must heed [`all_of_it`].
+pub async fn uses_the_last(
+    setup: &Setup,
+    (model, meter): (&str, &str),
+    costs: [i64; 2],
+    left: impl AsyncFn() -> i64,
+    probe: impl AsyncFn(Value) -> (u16, String),
+    asks: impl AsyncFn(Value) -> (u16, String),
+) -> i64 {
+    let (had, refused) = ((200, String::new()), (402, meter.to_owned()));
+    assert_eq!(probe(question(model, 0, 1)).await, had);
+    let prompt = setup
+        .number("SELECT amount - 1 AS n FROM seen_reserved WHERE meter = 'tokens' ORDER BY number DESC LIMIT 1")
+        .await;
+    adds_up(setup).await;
+    let [of_prompt, of_answer] = costs;
+    let rest = left().await;
+    let answer = (rest - prompt * of_prompt) / of_answer;
+    let used = prompt * of_prompt + answer * of_answer;
+    assert!(
+        answer > 0 && used == rest,
+        "no call can use {rest}, with a prompt of {prompt} tokens"
+    );
+    let more = asks(question(model, prompt, answer + 1)).await;
+    assert_eq!(more, refused, "one token more than is left");
+    let all = asks(question(model, prompt, answer)).await;
+    assert_eq!(all, had, "all that is left: {rest}");
+    adds_up(setup).await;
+    assert_eq!(left().await, 0);
+    assert_eq!(asks(question(model, prompt, 1)).await, refused, "nothing is left");
+    rest
+}
+
+/// What [`uses_the_last`] wants to know of an answer.
+pub fn verdict(status: u16, body: &Value) -> (u16, String) {
+    let meter = body["error"]["meter"].as_str();
+    (status, meter.unwrap_or_default().to_owned())
+}
+
+/// What is left of the budget of a key that its owner is shown, in nano-USD.
+pub fn left_of_budget(key: &Value) -> i64 {
+    let nano = |what: &str| NanoUsd::from_usd(key["budget"][what].as_f64().unwrap()).0;
+    nano("limit_usd") - nano("used_usd")
 }

@@ -23,12 +23,14 @@ pub mod openapi;
 pub mod process;
 pub mod scenario;
 pub mod setup;
+pub mod surface;
 pub mod upstream;
 
 pub use app::{Browser, Mail, TestApp, User};
 pub use client::{Answer, Ask, Sse, Stream};
 pub use dice::Dice;
 pub use setup::{Kind, Setup, run};
+pub use surface::Surface;
 pub use upstream::{Script, Step, Upstream};
 
 use std::time::{Duration, Instant};

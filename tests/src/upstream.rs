@@ -104,6 +104,12 @@ impl Script {
         Self::answer(200, &[("content-type", "application/json")], body)
     }
 
+    /// The same, after nothing for a while.
+    pub fn after(mut self, pause: Duration) -> Self {
+        self.0.insert(0, Step::Pause(pause));
+        self
+    }
+
     /// A stream of these steps.
     pub fn stream(steps: Vec<Step>) -> Self {
         let mut all = vec![head(200, &[("content-type", "text/event-stream")], None)];
@@ -156,12 +162,22 @@ pub fn usage_chunk(prompt: i64, completion: i64) -> String {
 
 /// A whole answer with this text.
 pub fn completion(text: &str) -> String {
+    completion_of(text, 5, 2)
+}
+
+/// A whole answer with this text, which used so many tokens of prompt and of answer.
+pub fn completion_of(text: &str, prompt: i64, answer: i64) -> String {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "scripted",
         "choices": [{ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],
-        "usage": { "prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7 },
+        "usage": { "prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer },
     })
     .to_string()
+}
+
+/// A whole answer with one vector.
+pub fn embedding() -> &'static str {
+    r#"{"object":"list","model":"scripted","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#
 }
 
 impl Upstream {
@@ -355,9 +371,7 @@ pub fn usual(call: &Call) -> Script {
         );
     }
     if call.path.ends_with("/embeddings") {
-        return Script::json(
-            r#"{"object":"list","model":"scripted","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#,
-        );
+        return Script::json(embedding());
     }
     if call.json()["stream"] == true {
         return Script::data(&[&chunk("scripted "), &chunk("answer"), &usage_chunk(5, 2), "[DONE]"]);

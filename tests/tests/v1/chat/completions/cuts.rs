@@ -1,32 +1,42 @@
-//! Whoever hangs up, and whenever: each call that was let in is booked once, nothing stays held, no limit is overdrawn
-//! meanwhile, and afterwards exactly what is left can be used.
+//! Whoever hangs up, and whenever, in whichever way they ask, with a session or an API key: each call that was let in is
+//! booked once, nothing stays held, no limit is overdrawn meanwhile, and afterwards exactly what is left can be used.
 //!
 //! `ANTEROOM_TEST_CUTS` says how many calls are made (300), `ANTEROOM_TEST_SEED` which.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anteroom_tests::upstream::{Call, chunk, completion, sse, usage_chunk, usual};
+use anteroom_tests::ledger::{self, Told};
+use anteroom_tests::upstream::{Call, chunk, completion, embedding, sse, usage_chunk, usual};
 use anteroom_tests::{
-    Dice, Script, Setup, Step, TestApp, Upstream, User, eventually_asking, ledger, logs, number_from, on_every_store,
+    Dice, Script, Setup, Step, Surface, TestApp, Upstream, User, eventually_asking, logs, number_from, on_every_store,
 };
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::{ask, question};
+use crate::v1::me::api_keys::{made, secret};
 
 on_every_store![whoever_hangs_up_each_call_is_booked_once];
 
 const AT_ONCE: usize = 64;
-/// Users whose limits are never reached, beside [`POOR`] and [`GREEDY`].
+/// Users whose limits are never reached, beside [`POOR`], [`GREEDY`] and [`TIGHT`].
 const RICH: usize = 16;
 /// Makes so many calls that its messages are used up.
 const POOR: usize = RICH;
 /// Asks for so long answers that a few of them hold all its tokens.
 const GREEDY: usize = RICH + 1;
+/// Asks only with its key, for so long answers that a few of them hold all of the key's budget.
+const TIGHT: usize = RICH + 2;
 const TOKENS: i64 = 1_000_000;
+/// What [`TIGHT`] may spend with its key, and what any other may, in US dollars.
+const BUDGETS: [f64; 2] = [100.0, 500.0];
+const TIGHT_LONGEST: i64 = 40_000;
+/// What a token costs in nano-USD: one of a prompt, one of an answer.
+const COSTS: [i64; 2] = [2_000_000, 1_000_000];
 /// A number that no cut has.
 const LAST: u64 = 9_999_999;
 /// Nano-USD.
@@ -68,7 +78,7 @@ fn fate(seed: u64, number: u64, call: &Call) -> Script {
 
 fn whole_fate(dice: &mut Dice, mut steps: Vec<Step>, call: &Call) -> Script {
     let body = if call.path.ends_with("/embeddings") {
-        r#"{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":2,"total_tokens":2}}"#.to_owned()
+        embedding().to_owned()
     } else {
         completion("a few words")
     };
@@ -122,8 +132,19 @@ struct Scene {
     users: Vec<User>,
     /// By user, model and number.
     rooms: Vec<[[String; ROOMS]; 2]>,
+    /// By user.
+    keys: Vec<Key>,
+    /// Of the calls with sessions.
+    told: Told,
     models: [String; 2],
     seed: u64,
+}
+
+/// An API key of a user.
+struct Key {
+    id: String,
+    secret: String,
+    told: Told,
 }
 
 /// What a call was for the client.
@@ -139,33 +160,62 @@ impl Scene {
     async fn call(&self, number: u64) -> Seen {
         // The upstream throws others.
         let dice = &mut Dice::of(!self.seed, number);
-        let who = match dice.below(10) {
-            0..=2 => POOR,
-            3 => GREEDY,
+        let who = match dice.below(12) {
+            0..=3 => POOR,
+            4 => GREEDY,
+            5 => TIGHT,
             _ => dice.below(RICH),
         };
         let (which, streams, room) = (dice.below(2), dice.below(3) > 0, dice.below(ROOMS));
-        let (model, said) = (&self.models[which], format!("cut-{number:07}"));
-        let longest = if who == GREEDY { TOKENS / 4 } else { 64 };
-        let turns = json!([{ "role": "user", "content": said }]);
-        let talk = json!({ "model": model, "max_tokens": longest, "messages": turns, "stream": streams });
-        let (path, body) = match dice.below(8) {
-            0 => ("/v1/embeddings", json!({ "model": model, "input": said })),
-            1 | 2 => ("/v1/messages", talk),
-            3 | 4 => (
-                &*self.rooms[who][which][room],
-                json!({ "content": said, "stream": streams }),
-            ),
-            _ => ("/v1/chat/completions", talk),
+        let longest = match who {
+            GREEDY => TOKENS / 4,
+            TIGHT => TIGHT_LONGEST,
+            _ => 64,
         };
-        let node = &self.nodes[dice.below(2)];
-        let asking = node
-            .http()
-            .post(format!("{}{path}", node.url()))
-            .header("content-type", "application/json")
-            .bearer_auth(&self.users[who].access_token)
-            .body(body.to_string())
-            .send();
+        let said = format!("cut-{number:07}");
+        let (with_key, key) = (who == TIGHT || dice.below(3) == 0, &self.keys[who]);
+        let token = if with_key {
+            &key.secret
+        } else {
+            &self.users[who].access_token
+        };
+        let surface = match dice.below(9) {
+            0 => Surface::Embeddings,
+            1 | 2 => Surface::Messages,
+            3 => Surface::Responses,
+            4 => Surface::Completions,
+            _ => Surface::ChatCompletions,
+        };
+        let (node, in_room) = (&self.nodes[dice.below(2)], dice.below(4) == 0);
+        let path = if in_room {
+            &*self.rooms[who][which][room]
+        } else {
+            surface.path()
+        };
+        let body = if in_room {
+            json!({ "content": said, "stream": streams })
+        } else {
+            surface.body(&self.models[which], &said, longest, streams)
+        };
+        let asking = node.http().post(format!("{}{path}", node.url()));
+        let asking = asking.header("content-type", "application/json").body(body.to_string());
+        let asking = if in_room {
+            asking.bearer_auth(token)
+        } else {
+            surface.with_token(asking, token)
+        };
+        let seen = Self::see(number, dice, asking).await;
+        let told = if with_key { &key.told } else { &self.told };
+        told.note(match seen {
+            Seen::Left(_) => None,
+            Seen::Told(status, _) => Some(status),
+            Seen::Streamed => Some(200),
+        });
+        seen
+    }
+
+    async fn see(number: u64, dice: &mut Dice, asking: RequestBuilder) -> Seen {
+        let asking = asking.send();
         let leaves = dice.below(5);
         let answer = if leaves == 0 {
             match tokio::time::timeout(dice.within(60), asking).await {
@@ -196,15 +246,23 @@ impl Scene {
             return Seen::Streamed;
         }
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let code = [&body["code"], &body["error"]["code"], &body["error"]["type"]];
-        let code = code.iter().find_map(|code| code.as_str()).unwrap_or_default();
-        Seen::Told(status, code.to_owned())
+        let error = if body["error"].is_object() {
+            &body["error"]
+        } else {
+            &body
+        };
+        let code = error["code"].as_str().or_else(|| error["type"].as_str());
+        let meter = error["meter"].as_str().map(|meter| format!(" of {meter}"));
+        Seen::Told(
+            status,
+            format!("{}{}", code.unwrap_or_default(), meter.unwrap_or_default()),
+        )
     }
 }
 
 /// What the plan grants a user a day.
 fn messages(cuts: u64) -> i64 {
-    i64::try_from(cuts / 20).unwrap()
+    i64::try_from(cuts / 12).unwrap()
 }
 
 async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scene {
@@ -215,7 +273,7 @@ async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scen
     );
     let alias = |at: usize| {
         format!(
-            r#"{{ name = "{}", targets = [{{ provider = "{}", model = "m", input_usd_per_million = 1000.0, output_usd_per_million = 2000.0 }}] }}"#,
+            r#"{{ name = "{}", targets = [{{ provider = "{}", model = "m", input_usd_per_million = 2000.0, output_usd_per_million = 1000.0 }}] }}"#,
             models[at], MODELS[at]
         )
     };
@@ -250,9 +308,19 @@ async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scen
     let first = setup.app_with(&settings).await;
     settings.push(("chat.resume_seconds", "2"));
     let second = setup.app_with(&settings).await;
-    let (mut users, mut rooms) = (Vec::new(), Vec::new());
-    for _ in 0..RICH + 2 {
+    let (mut users, mut rooms, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for who in 0..RICH + 3 {
         let user = first.user().await;
+        let ask = json!({
+            "name": "asks", "scopes": ["models", "chat", "embeddings", "conversations"],
+            "budget": { "limit_usd": BUDGETS[usize::from(who != TIGHT)], "window": "total" },
+        });
+        let key = made(&first, &user, &ask).await;
+        keys.push(Key {
+            id: key["id"].as_str().unwrap().to_owned(),
+            secret: secret(&key).to_owned(),
+            told: Told::default(),
+        });
         let mut own = [const { [const { String::new() }; ROOMS] }; 2];
         for (model, rooms) in models.iter().zip(&mut own) {
             for room in rooms {
@@ -271,6 +339,8 @@ async fn scene(setup: &Setup, upstream: &Upstream, cuts: u64, seed: u64) -> Scen
         nodes: [first, second],
         users,
         rooms,
+        keys,
+        told: Told::default(),
         models,
         seed,
     }
@@ -308,31 +378,57 @@ async fn uses_up(scene: &Scene, who: usize) -> i64 {
     }
 }
 
-/// Fails unless a call may use the last token that is left, and no call one more.
-async fn the_last_token_can_be_held(setup: &Setup, scene: &Scene, who: usize) {
-    let (app, user) = (&scene.nodes[0], &scene.users[who]);
-    let mut bounded = question(&scene.models[0]);
-    bounded["max_tokens"] = 0.into();
-    let mut asks = async |longest: i64| {
-        bounded["max_tokens"] = longest.into();
-        ask(app, user, &bounded).await
+/// What is left to a user's key of its budget, in nano-USD.
+async fn left_of_budget(scene: &Scene, who: usize) -> i64 {
+    let path = format!("/v1/me/api-keys/{}", scene.keys[who].id);
+    let key = scene.nodes[0].get(&path).by(&scene.users[who]).await.is(200).json();
+    ledger::left_of_budget(&key)
+}
+
+/// Uses the last token that is left to a user, and the last that is left to the keys of two others.
+async fn uses_the_last(setup: &Setup, scene: &Scene) {
+    let [node, other] = &scene.nodes;
+    let asks = async |node: &TestApp, token: &str, body: Value| {
+        let answer = node.post("/v1/chat/completions").bearer(token).json(&body).await;
+        ledger::verdict(answer.status, &answer.json())
     };
-    // As many digits as in what is left, since the length of what is asked counts.
-    asks(111_111).await.is(200);
-    let prompt = setup
-        .number("SELECT max(amount) - 111111 AS n FROM seen_reserved WHERE meter = 'tokens' AND amount BETWEEN 111112 AND 112000")
-        .await;
-    ledger::adds_up(setup).await;
-    let rest = left(app, user, "tokens").await - prompt;
-    asks(rest + 1).await.refused(402, "quota_exceeded");
-    asks(rest).await.is(200);
+    let by_user = async |who: usize, body: Value| asks(node, &scene.users[who].access_token, body).await;
+    let by_key = async |who: usize, body: Value| asks(other, &scene.keys[who].secret, body).await;
+    let model = &scene.models[0];
+    let tokens = ledger::uses_the_last(
+        setup,
+        (model, "tokens"),
+        [1, 1],
+        async || left(node, &scene.users[2], "tokens").await,
+        async |body| by_user(2, body).await,
+        async |body| by_user(2, body).await,
+    );
+    let mut used = vec![tokens.await];
+    for who in [3, TIGHT] {
+        let nano = ledger::uses_the_last(
+            setup,
+            (model, "key_budget"),
+            COSTS,
+            async || left_of_budget(scene, who).await,
+            async |body| by_user(who, body).await,
+            async |body| by_key(who, body).await,
+        );
+        used.push(nano.await);
+    }
+    anteroom_tests::tell(&format!(
+        "{:?}: what was left of tokens and of the nano-USD of two keys could be used, and no more: {used:?}",
+        setup.kind()
+    ));
 }
 
 async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     let (cuts, seed) = (number_from("ANTEROOM_TEST_CUTS", 300), Dice::seed());
     anteroom_tests::tell(&format!("{:?}: {cuts} cuts, ANTEROOM_TEST_SEED={seed}", setup.kind()));
     let upstream = Upstream::start().await;
-    upstream.judge(move |call| Some(number_of(call).map_or_else(|| usual(call), |number| fate(seed, number, call))));
+    upstream.judge(move |call| {
+        let fated = || number_of(call).map_or_else(|| usual(call), |number| fate(seed, number, call));
+        Some(ledger::all_of_it(call).unwrap_or_else(fated))
+    });
     let scene = scene(setup, &upstream, cuts, seed).await;
     let most = [
         ("messages", messages(cuts)),
@@ -357,13 +453,20 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
         .number("SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'")
         .await;
     assert_eq!(lost, 0, "nobody died");
+    for meter in ["messages", "tokens", "key_budget"] {
+        let denied = |seen: &Seen| matches!(seen, Seen::Told(402, code) if code.ends_with(meter));
+        assert!(seen.iter().any(denied), "no limit of {meter} was reached");
+    }
+    let mut with_keys = 0;
+    for key in &scene.keys {
+        with_keys += key.told.is_booked(setup, Some(&key.id)).await;
+    }
+    assert_eq!(scene.told.is_booked(setup, None).await, booked - with_keys);
     anteroom_tests::tell(&format!(
-        "{:?}: {cuts} calls in {took:.1?}, {} came to the upstream, {booked} booked: {tally:?}",
+        "{:?}: {cuts} calls in {took:.1?}, {} came to the upstream, {booked} booked, {with_keys} of them with keys: {tally:?}",
         setup.kind(),
         upstream.calls().len(),
     ));
-    let denied = |seen: &&Seen| matches!(seen, Seen::Told(402, _));
-    assert!(seen.iter().any(|seen| denied(&seen)), "no limit was reached");
     assert!(
         i64::try_from(upstream.calls().len()).unwrap() <= booked,
         "called and not booked"
@@ -382,7 +485,6 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(ended(), usize::try_from(booked).unwrap(), "each ending is told once");
 
-    the_last_token_can_be_held(setup, &scene, 0).await;
     // Conversations are free, of whoever has something left.
     let said = json!({ "content": format!("still there? cut-{LAST}") });
     for (at, room) in scene.rooms[1].iter().flatten().enumerate() {
@@ -394,6 +496,7 @@ async fn whoever_hangs_up_each_call_is_booked_once(setup: &Setup) {
         );
     }
     ledger::adds_up(setup).await;
+    uses_the_last(setup, &scene).await;
     for who in [0, POOR, GREEDY] {
         let left = uses_up(&scene, who).await;
         anteroom_tests::tell(&format!(

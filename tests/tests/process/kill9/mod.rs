@@ -1,5 +1,6 @@
-//! A process that is killed loses nothing that it has acknowledged. `ANTEROOM_TEST_KILLS` says how often the last of these
-//! kills it (3), `ANTEROOM_TEST_SEED` when.
+//! A process that is killed loses nothing that it has acknowledged.
+
+mod booked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::Server;
-use anteroom_tests::upstream::{chunk, completion, sse, usage_chunk};
-use anteroom_tests::{
-    Dice, PASSWORD, Script, Setup, Step, Upstream, eventually, eventually_asking, ledger, number_from, on_every_store,
-};
+use anteroom_tests::upstream::{chunk, sse};
+use anteroom_tests::{PASSWORD, Script, Setup, Step, Upstream, eventually, eventually_asking, on_every_store};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use reqwest::Response;
@@ -25,7 +24,6 @@ on_every_store![
     a_conversation_and_a_key_are_free_again_soon,
     a_running_answer_holds_its_conversation_for_longer_than_a_lease,
     what_is_made_under_a_key_is_made_once,
-    however_often_it_is_killed_each_call_is_booked_once,
 ];
 
 const SIGNUPS: usize = 1000;
@@ -334,166 +332,4 @@ async fn what_is_made_under_a_key_is_made_once(setup: &Setup) {
         (KEYS, KEYS),
         "each once: {list}"
     );
-}
-
-/// Clients that ask all the time, each in a conversation of its own.
-const ASKING: usize = 24;
-
-const LEDGER_PLAN: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", entitlements = [{ key = "messages", kind = "metered", limit = 1000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "month" }, { key = "cost", kind = "metered", limit_usd = 100000.0, window = "month" }] }]"#;
-
-/// What was asked under a key and never answered.
-type Unanswered = Option<(String, Value)>;
-
-/// Asks until the process has died.
-async fn asks_until_it_dies(
-    caller: &Caller,
-    url: &str,
-    room: &str,
-    dice: &mut Dice,
-    unanswered: Unanswered,
-    made: &AtomicUsize,
-) -> Unanswered {
-    // Twice the same under a key that was never answered, as a client does who does not know.
-    if let Some((key, body)) = &unanswered {
-        let mut waits = 0;
-        loop {
-            let answer = caller.post(url, room, key, body).await;
-            let Some(answer) = answer else { return unanswered };
-            let status = answer.status().as_u16();
-            let Ok(answer) = answer.json::<Value>().await else {
-                return unanswered;
-            };
-            if status == 201 {
-                break;
-            }
-            let held = ["idempotency_key_in_use", "conversation_busy"];
-            assert!(
-                status == 409 && held.contains(&answer["code"].as_str().unwrap()),
-                "{answer}"
-            );
-            waits += 1;
-            assert!(waits < 400, "it is held for ever: {answer}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    loop {
-        let number = made.fetch_add(1, Ordering::Relaxed);
-        let turns = json!([{ "role": "user", "content": "hi" }]);
-        let streams = dice.below(2) == 0;
-        let (path, key, body) = match dice.below(4) {
-            0 => (room, String::new(), json!({ "content": "hi", "stream": true })),
-            1 => (
-                room,
-                format!("key-{number}"),
-                json!({ "content": format!("number {number}") }),
-            ),
-            _ => (
-                "/v1/chat/completions",
-                String::new(),
-                json!({ "model": "m", "messages": turns, "stream": streams }),
-            ),
-        };
-        let keyed = || (!key.is_empty()).then(|| (key.clone(), body.clone()));
-        let Some(answer) = caller.post(url, path, &key, &body).await else {
-            return keyed();
-        };
-        let status = answer.status().as_u16();
-        let Ok(text) = answer.text().await else { return keyed() };
-        let fine = matches!(status, 200 | 201) || (status == 409 && text.contains("conversation_busy"));
-        assert!(fine, "{status}: {text}");
-        // Whoever read a stream to its end may come back before the conversation is known to be free.
-        if status == 409 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-async fn however_often_it_is_killed_each_call_is_booked_once(setup: &Setup) {
-    let (kills, seed) = (number_from("ANTEROOM_TEST_KILLS", 3), Dice::seed());
-    anteroom_tests::tell(&format!("{:?}: {kills} kills, ANTEROOM_TEST_SEED={seed}", setup.kind()));
-    let upstream = Upstream::start().await;
-    let nth = AtomicUsize::new(0);
-    upstream.judge(move |call| {
-        let dice = &mut Dice::of(seed, u64::try_from(nth.fetch_add(1, Ordering::Relaxed)).unwrap());
-        let wait = Step::Pause(dice.within(40));
-        if call.json()["stream"] != true {
-            let body = completion("fine");
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            return Some(Script::new(vec![wait, Step::Raw(head.into()), Step::Raw(body.into())]));
-        }
-        let mut steps = vec![wait];
-        for _ in 0..=dice.below(6) {
-            steps.extend([sse(&chunk("word ")), Step::Pause(dice.within(40))]);
-        }
-        steps.extend([sse(&usage_chunk(5, 3)), sse("[DONE]"), Step::End]);
-        Some(Script::stream(steps))
-    });
-    let mut settings = upstream.settings("m").to_vec();
-    settings.extend([
-        ("server.lease_seconds", "1"),
-        ONE_URL,
-        ("billing.plans", LEDGER_PLAN),
-        ("billing.default_plan", "free"),
-        ("ai.daily_spend_cap_usd", "100000.0"),
-        ("chat.max_messages", "0"),
-        (
-            "ai.prices",
-            "[{ model = 'm', input_usd_per_million = 1.0, output_usd_per_million = 2.0 }]",
-        ),
-    ]);
-    let variables = setup.variables(&settings);
-    let mut server = Server::start(setup.folder(), &variables).await;
-    let caller = Caller::new(&server).await;
-    let mut rooms = Vec::new();
-    for _ in 0..ASKING {
-        let made = caller.made(&server.url, "/v1/conversations", &json!({})).await;
-        rooms.push(format!("/v1/conversations/{}/messages", made["id"].as_str().unwrap()));
-    }
-    ledger::watch(setup, &[("messages", 1_000_000)]).await;
-    let (dice, made) = (&mut Dice::new(seed), AtomicUsize::new(0));
-    let mut unanswered: Vec<Unanswered> = vec![None; ASKING];
-    for kill in 0..kills {
-        let url = server.url.clone();
-        let asking = rooms
-            .iter()
-            .zip(&mut unanswered)
-            .enumerate()
-            .map(|(at, (room, unanswered))| {
-                let (caller, url, made) = (&caller, &url, &made);
-                let mut dice = Dice::of(seed, kill * 1000 + u64::try_from(at).unwrap());
-                async move {
-                    *unanswered = asks_until_it_dies(caller, url, room, &mut dice, unanswered.take(), made).await;
-                }
-            });
-        let dies = async {
-            tokio::time::sleep(Duration::from_millis(100) + dice.within(900)).await;
-            server.signal(Signal::KILL);
-        };
-        tokio::join!(futures_util::future::join_all(asking), dies);
-        server.ended().await;
-        server = Server::start(setup.folder(), &variables).await;
-    }
-    let booked = ledger::adds_up(setup).await;
-    let lost = setup
-        .number("SELECT count(*) AS n FROM usage_events WHERE outcome = 'lost'")
-        .await;
-    anteroom_tests::tell(&format!(
-        "{:?}: {kills} kills, {} asked, {booked} booked, {lost} of them by the sweep",
-        setup.kind(),
-        made.load(Ordering::Relaxed)
-    ));
-    assert!(lost > 0, "it died while nothing was under way");
-    // Each conversation is free, and what was asked under a key and not answered is answered once.
-    for (at, (room, unanswered)) in rooms.iter().zip(unanswered).enumerate() {
-        let held = ["idempotency_key_in_use", "conversation_busy"];
-        let (key, body) = unanswered.unwrap_or_else(|| (format!("last-{at}"), json!({ "content": "still there?" })));
-        let (status, answer) = caller.post_until_free(&server.url, room, &key, &body, &held).await;
-        assert_eq!(status, 201, "{answer}");
-        let again = caller.post(&server.url, room, &key, &body).await.unwrap();
-        assert_eq!(again.json::<Value>().await.unwrap(), answer);
-    }
-    ledger::adds_up(setup).await;
 }
