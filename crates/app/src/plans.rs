@@ -1,6 +1,7 @@
 //! What the configuration says of plans and of limits, as the domain has it.
 
 use anteroom_domain::billing::{Catalogue, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, Price, Window};
+use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
 
 use crate::config::{
@@ -43,6 +44,11 @@ fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
         rate: CallRate {
             requests_per_minute: plan.requests_per_minute,
             tokens_per_minute: plan.tokens_per_minute,
+        },
+        parameters: ParameterRule {
+            allowed: plan.allowed_parameters.clone(),
+            refused: plan.refused_parameters.clone(),
+            max_choices: plan.max_choices,
         },
     })
 }

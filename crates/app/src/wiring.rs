@@ -515,6 +515,7 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
         daily_spend_cap: usd(ai.daily_spend_cap_usd),
         spend_cap_share_percent: ai.spend_cap_share_percent,
         max_output_tokens: ai.max_output_tokens.into(),
+        max_request_messages: ai.max_request_messages,
         memory_tokens: settings.chat.memory_tokens.into(),
         max_message_bytes: settings.chat.max_message_bytes,
         max_messages: limit(settings.chat.max_messages),

@@ -55,6 +55,8 @@ pub struct AiSettings {
     pub assumed_output_usd_per_million: f64,
     /// Output tokens reserved when the caller names no maximum.
     pub max_output_tokens: u32,
+    /// Messages that a request may have.
+    pub max_request_messages: usize,
     /// What models cost.
     pub prices: Vec<ModelPriceSettings>,
 }

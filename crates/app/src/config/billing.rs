@@ -55,6 +55,14 @@ pub struct PlanSettings {
     pub requests_per_minute: Option<u32>,
     /// Tokens of calls to models a minute; absent, without limit.
     pub tokens_per_minute: Option<u32>,
+    /// Guarded parameters that its holders may send.
+    #[serde(default)]
+    pub allowed_parameters: Vec<String>,
+    /// Others that they may not.
+    #[serde(default)]
+    pub refused_parameters: Vec<String>,
+    /// The most choices of a call; absent, as many as any may have.
+    pub max_choices: Option<i64>,
 }
 
 /// The models a plan includes.

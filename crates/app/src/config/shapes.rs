@@ -1,6 +1,7 @@
 //! The shapes of the keys that hold tables: providers, models, prices and plans. Checked here rather than left to serde, so
 //! that every mistake is named at once, with its place.
 
+use anteroom_domain::chat::MAX_CHOICES;
 use toml::{Table, Value};
 use url::Url;
 
@@ -140,6 +141,9 @@ const PLANS: &[Field] = &[
     optional("entitlements", FieldKind::Tables(ENTITLEMENTS)),
     optional("requests_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
     optional("tokens_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
+    optional("allowed_parameters", FieldKind::Texts),
+    optional("refused_parameters", FieldKind::Texts),
+    optional("max_choices", FieldKind::Integer(MAX_CHOICES)),
 ];
 
 /// More than any limit in memory counts.

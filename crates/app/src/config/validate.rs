@@ -1,7 +1,7 @@
 //! Rules over several keys, and what production refuses.
 
 use anteroom_domain::billing::Meter;
-use anteroom_domain::chat::{Assistant, Known};
+use anteroom_domain::chat::{Assistant, GUARDED_PARAMETERS, Known};
 use anteroom_domain::protection::RoutePattern;
 use anteroom_moderation::Rules;
 use secrecy::{ExposeSecret, SecretString};
@@ -447,6 +447,9 @@ impl RuleSettings {
     }
 }
 
+/// What every call has.
+const REQUIRED: [&str; 3] = ["model", "messages", "input"];
+
 impl PlanSettings {
     fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
@@ -465,6 +468,19 @@ impl PlanSettings {
             .iter()
             .filter_map(|it| Some(format!("entitlement `{}`: {}", it.key, it.mistake()?)));
         mistakes.extend(wrong);
+        let known = |name: &&String| GUARDED_PARAMETERS.contains(&name.as_str());
+        for name in self.allowed_parameters.iter().filter(|name| !known(name)) {
+            let guarded = GUARDED_PARAMETERS.join(", ");
+            mistakes.push(format!(
+                "allowed_parameters: `{name}` is not refused anyway; what can be allowed: {guarded}"
+            ));
+        }
+        if let Some(name) = self.refused_parameters.iter().find(|name| REQUIRED.contains(&name.as_str())) {
+            mistakes.push(format!("refused_parameters: no call can be made without `{name}`"));
+        }
+        if self.max_choices == Some(0) {
+            mistakes.push("`max_choices` is 1 or more".to_owned());
+        }
         mistakes
     }
 }

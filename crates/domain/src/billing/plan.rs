@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Meter, Window};
-use crate::chat::ModelAlias;
+use crate::chat::{ModelAlias, ParameterRule};
 use crate::protection::CallRate;
 
 /// Which of the offered models a plan includes.
@@ -74,6 +74,8 @@ pub struct Plan {
     pub entitlements: Vec<Entitlement>,
     /// How fast its holders may call models.
     pub rate: CallRate,
+    /// Which parameters of calls its holders may send.
+    pub parameters: ParameterRule,
 }
 
 impl Plan {
@@ -183,6 +185,7 @@ pub(crate) mod tests {
                 },
             ],
             rate: CallRate::default(),
+            parameters: ParameterRule::default(),
         }
     }
 

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::request::{check_names, invalid, model_of, parse_body};
-use super::{EndUser, InvalidRequest, RawObject, Target, TokenUsage, end_user, estimate_tokens, least_tokens};
+use super::{
+    EndUser, InvalidRequest, ParameterRule, RawObject, Target, TokenUsage, end_user, estimate_tokens, least_tokens,
+};
 
 /// A request for embeddings: its bytes and a small view of them.
 #[derive(Debug, Clone)]
@@ -99,6 +101,11 @@ impl EmbedRequest {
             .and_then(|()| if names_user { user.write(&mut body) } else { Ok(()) });
         debug_assert!(set.is_ok(), "texts always serialise");
         body.to_vec()
+    }
+
+    /// The first parameter that a plan does not let through.
+    pub fn refused_by(&self, rule: &ParameterRule) -> Option<&str> {
+        rule.refuses(&self.body)
     }
 
     /// What the call may use at most, as it is reserved.

@@ -8,6 +8,7 @@ mod end_user;
 mod memory;
 mod moderation;
 mod original;
+mod parameters;
 mod raw;
 mod request;
 mod stored_alias;
@@ -21,8 +22,9 @@ pub use end_user::{EndUser, SendUser};
 pub use memory::{Turn, Window, estimate_tokens, least_tokens, recall, turn_budget};
 pub use moderation::{Consequence, Direction, Finding, Lane, Pace, Verdict, texts_of};
 pub use original::{Dialect, OWN_WORDS, Original};
+pub use parameters::{GUARDED_PARAMETERS, ParameterRule};
 pub use raw::{InvalidObject, RawObject};
-pub use request::{ChatRequest, InvalidRequest};
+pub use request::{ChatRequest, InvalidRequest, MAX_CHOICES};
 pub use stored_alias::{MAX_STORED_ALIASES, StoredAlias, in_force};
 pub use title::title_of;
 

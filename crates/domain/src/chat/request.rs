@@ -7,7 +7,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    EndUser, InvalidObject, ModelAlias, Original, RawObject, Target, TokenUsage, end_user, estimate_tokens, texts_of,
+    EndUser, InvalidObject, ModelAlias, Original, ParameterRule, RawObject, Target, TokenUsage, end_user,
+    estimate_tokens, texts_of,
 };
 
 /// A chat completion request: its bytes and a small view of them.
@@ -24,6 +25,8 @@ pub struct ChatRequest {
     pub max_tokens: Option<i64>,
     /// How many choices.
     pub choices: i64,
+    /// How many messages.
+    pub messages: usize,
     /// An upper estimate of the prompt's tokens.
     pub prompt_estimate: i64,
     /// What the caller said, where that was in another dialect.
@@ -41,7 +44,7 @@ pub struct InvalidRequest {
 }
 
 /// Choices beyond this make one call a flood.
-const MAX_CHOICES: i64 = 16;
+pub const MAX_CHOICES: i64 = 16;
 
 /// What a picture is reserved for at least, in tokens: about the largest that most models make of one, however it is sent.
 /// One that is told by its address has hardly any bytes of its own.
@@ -66,7 +69,7 @@ const READ: [&str; 9] = [
 const SAID: [&str; 5] = ["messages", "tools", "functions", "prediction", "response_format"];
 
 /// A name as a reader sees it that takes no heed of case; two letters outside ASCII fold into it.
-fn folded(key: &str) -> String {
+pub(super) fn folded(key: &str) -> String {
     key.chars()
         .map(|c| match c {
             '\u{17f}' => 's',
@@ -197,6 +200,7 @@ impl ChatRequest {
             include_usage,
             max_tokens,
             choices,
+            messages: messages.len(),
             prompt_estimate,
             original: None,
         })
@@ -208,6 +212,12 @@ impl ChatRequest {
         self.prompt_estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
         self.original = Some(Arc::new(original));
         self
+    }
+
+    /// The first parameter that a plan does not let through.
+    pub fn refused_by(&self, rule: &ParameterRule) -> Option<&str> {
+        let too_many = || rule.max_choices.is_some_and(|most| self.choices > most).then_some("n");
+        rule.refuses(&self.body).or_else(too_many)
     }
 
     /// Everything that it says to a model, as one text.

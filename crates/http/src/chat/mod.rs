@@ -249,6 +249,12 @@ impl From<CallRefused> for Problem {
             CallRefused::ModelNotInKey { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "model_not_in_key", detail).param(Some("model"))
             }
+            CallRefused::ParameterNotInPlan { parameter, .. } => {
+                Self::new(StatusCode::FORBIDDEN, "parameter_not_in_plan", detail).param(Some(&parameter))
+            }
+            CallRefused::TooManyMessages { most } => Self::new(StatusCode::BAD_REQUEST, "too_many_messages", detail)
+                .param(Some("messages"))
+                .with("limit", most),
             CallRefused::KeyBudgetReached {
                 limit, used, resets_at, ..
             } => Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", detail)

@@ -7,13 +7,13 @@ macro_rules! refusals {
         $(#[$doc])*
         #[derive(utoipa::IntoResponses)]
         pub enum $name {
-            /// `invalid_request`, or `unsupported_parameter`: it cannot be passed on, and going without would change what is asked for
+            /// `invalid_request`, `too_many_messages`, or `unsupported_parameter`: it cannot be passed on, and going without would change what is asked for
             #[response(status = 400)]
             Invalid($body),
             /// `quota_exceeded` or `subscription_inactive`
             #[response(status = 402)]
             Unpaid($body),
-            /// `model_not_in_plan` or `model_not_in_key`
+            /// `model_not_in_plan`, `model_not_in_key` or `parameter_not_in_plan`
             #[response(status = 403)]
             Forbidden($body),
             /// `rate_limited`, `spend_share_reached` or `upstream_rate_limited`

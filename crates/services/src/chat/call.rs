@@ -252,6 +252,16 @@ impl Chat {
         }
     }
 
+    /// Refuses a parameter that the caller's plan does not let through.
+    pub(super) fn check_parameters(access: &Access, refused: Option<&str>) -> Result<(), CallRefused> {
+        refused.map_or(Ok(()), |parameter| {
+            Err(CallRefused::ParameterNotInPlan {
+                parameter: parameter.to_owned(),
+                plan: access.plan.key.clone(),
+            })
+        })
+    }
+
     /// Refuses a model that the API key may not be used with.
     pub(super) fn check_key(who: &Principal, model: &str) -> Result<(), CallRefused> {
         if who.allows(model) {

@@ -90,6 +90,20 @@ pub enum CallRefused {
         /// The model.
         model: String,
     },
+    /// The plan does not let a parameter through, or not with this value.
+    #[error("your plan `{plan}` does not allow `{parameter}` as it is sent here; leave it out")]
+    ParameterNotInPlan {
+        /// The parameter.
+        parameter: String,
+        /// The plan in force.
+        plan: String,
+    },
+    /// More messages than any request may have.
+    #[error("a request has at most {most} messages")]
+    TooManyMessages {
+        /// The most.
+        most: usize,
+    },
     /// The API key's own budget has no room for what the call may cost.
     #[error(
         "this API key may spend {} US dollars, of which {} are spent or held; this request may cost up to {} more",

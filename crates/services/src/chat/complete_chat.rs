@@ -152,6 +152,10 @@ impl Chat {
         manner: Manner,
     ) -> Result<ChatAnswer, ChatError> {
         let begun = Instant::now();
+        let most = self.options.max_request_messages;
+        if request.messages > most {
+            return Err(CallRefused::TooManyMessages { most }.into());
+        }
         let access = self.access_of(who);
         // What an assistant says is the operator's own, and not looked at.
         let said = self.moderator(Direction::Input).map(|_| request.text());
@@ -162,6 +166,7 @@ impl Chat {
             assisted,
         } = self.prepare(&access, request).await?;
         Self::check_key(who, &alias.name)?;
+        Self::check_parameters(&access, request.refused_by(&access.plan.parameters))?;
         let verdict = match said {
             Some(said) => self.look(Direction::Input, &said).await?,
             None => Verdict::default(),

@@ -38,6 +38,7 @@ impl Chat {
         let request = EmbedRequest::parse(body)?;
         let access = self.access_of(who);
         let alias = self.check_model(&access, &request.model).await?;
+        Self::check_parameters(&access, request.refused_by(&access.plan.parameters))?;
         let needs = Needs {
             alias: Arc::clone(&alias),
             prompt_least: request.prompt_least,

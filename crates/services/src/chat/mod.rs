@@ -87,6 +87,8 @@ pub struct ChatOptions {
     pub spend_cap_share_percent: u32,
     /// Completion tokens to reserve for a call that names no maximum.
     pub max_output_tokens: i64,
+    /// The most messages of a request to the relay.
+    pub max_request_messages: usize,
     /// Tokens of a conversation that the model is shown again.
     pub memory_tokens: i64,
     /// The longest message of a conversation, in bytes.

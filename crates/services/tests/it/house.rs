@@ -10,7 +10,7 @@ use anteroom_domain::billing::{
     Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
     Subscription, SubscriptionStatus, Window, day_of,
 };
-use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, SendUser};
+use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
@@ -152,6 +152,7 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
             },
         ],
         rate: CallRate::default(),
+        parameters: ParameterRule::default(),
     }
 }
 
@@ -444,6 +445,7 @@ impl House {
             daily_spend_cap,
             spend_cap_share_percent: 60,
             max_output_tokens: 1000,
+            max_request_messages: 50,
             memory_tokens: 4000,
             max_message_bytes: 1000,
             max_messages: Some(100),

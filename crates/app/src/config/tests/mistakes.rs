@@ -172,6 +172,14 @@ fn plans_that_contradict_themselves_are_refused() {
         &plan("entitlements = [{ key = 'v', kind = 'static', value = 3 }, { key = 'v', kind = 'static', value = 4 }]"),
         "two entitlements",
     );
+    for (name, text, expected) in [
+        ("allowed", "allowed_parameters = ['seed']", "`seed` is not refused anyway; what can be allowed: service_tier"),
+        ("needed", "refused_parameters = ['messages']", "no call can be made without `messages`"),
+        ("no-choice", "max_choices = 0", "`max_choices` is 1 or more"),
+        ("choices", "max_choices = 17", "from 0 to 16"),
+    ] {
+        refused(name, &plan(text), expected);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod fidelity;
 mod kept;
 mod limits;
 mod moderation;
+mod parameters;
 mod relay;
 mod routing;
 
