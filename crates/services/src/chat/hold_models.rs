@@ -50,19 +50,25 @@ impl Default for HeldModels {
 impl HeldModels {
     /// Puts what is stored over an offer.
     pub(super) fn over(&self, mut offer: Offer, targets: &Targets) -> Offer {
+        offer.aliases = self.over_configured(&offer.aliases, targets);
+        offer
+    }
+
+    /// What is offered with what is stored over these.
+    fn over_configured(&self, configured: &Arc<[Arc<ModelAlias>]>, targets: &Targets) -> Arc<[Arc<ModelAlias>]> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stored.is_empty() {
-            return offer;
+            return Arc::clone(configured);
         }
         let known = state.merged.take();
-        let known = known.filter(|merged| Arc::ptr_eq(&merged.configured, &offer.aliases));
+        let known = known.filter(|merged| Arc::ptr_eq(&merged.configured, configured));
         let merged = known.unwrap_or_else(|| Merged {
-            offered: in_force(&offer.aliases, &state.stored, &targets.names()).into(),
-            configured: Arc::clone(&offer.aliases),
+            offered: in_force(configured, &state.stored, &targets.names()).into(),
+            configured: Arc::clone(configured),
         });
-        offer.aliases = Arc::clone(&merged.offered);
+        let offered = Arc::clone(&merged.offered);
         state.merged = Some(merged);
-        offer
+        offered
     }
 
     /// Holds these from now on. Answers whether they are others than before.
@@ -127,6 +133,13 @@ impl Chat {
                 }
             }
         }
+    }
+
+    /// The alias that is in force under a name, as far as nobody has to be asked for it: one that is configured or stored.
+    pub(super) fn alias_in_force(&self, name: &str) -> Option<Arc<ModelAlias>> {
+        let configured = &self.options.models;
+        let offered = self.held.over_configured(configured, &self.targets);
+        offered.iter().find(|alias| alias.name == name).map(Arc::clone)
     }
 
     /// What is wrong with a stored alias now.

@@ -71,10 +71,10 @@ impl Chat {
         Ok(lost.len())
     }
 
-    /// The price of a model's first target: nobody is left to say which one it was.
+    /// The price of the first target that the model has now: nobody is left to say which one it was.
     fn likely_price(&self, model: &str) -> Option<ModelPrice> {
-        let named = self.options.models.iter().find(|alias| alias.name == model);
-        match named.and_then(|alias| alias.targets.first()) {
+        let alias = self.alias_in_force(model);
+        match alias.as_ref().and_then(|alias| alias.targets.first()) {
             Some(target) => self.price(target),
             None => self.options.prices.price(model),
         }

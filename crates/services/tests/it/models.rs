@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anteroom_domain::audit::Actor;
+use anteroom_domain::billing::{METER_SPEND, ModelPrice, NanoUsd, Owner, SubscriptionStatus, UsageGroup};
 use anteroom_domain::chat::{ModelAlias, StoredAlias, Target};
 use anteroom_domain::{AliasVersion, UserId};
 use anteroom_ports::audit::AuditFilter;
@@ -19,7 +20,7 @@ use anteroom_testkit::chat::{Step, done_step, text_step};
 use anteroom_testkit::ops::SeededIds;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::House;
+use crate::house::{House, LEASE};
 
 const SEED: u64 = 1 << 40;
 
@@ -321,4 +322,42 @@ async fn a_node_that_hears_nothing_notices_by_itself() {
         }
     }
     following.abort();
+}
+
+/// A call whose process died costs what its model costs now, wherever that is said.
+#[tokio::test]
+async fn a_lost_call_is_priced_by_what_is_in_force() {
+    let house = House::with(true, NanoUsd::from_usd(1e6), &["a", "small"]).await;
+    let who = house.payer("ada@example.com", SubscriptionStatus::Active).await;
+    let priced = |name: &str, usd: f64| {
+        let mut alias = alias(name, &[("main", "m")]);
+        alias.targets[0].price = Some(ModelPrice {
+            input: NanoUsd::from_usd(usd),
+            ..ModelPrice::FREE
+        });
+        alias
+    };
+    // One that only the store has, and one over the configuration's, whose own price is a dollar.
+    put(&house, priced("stored", 5.0)).await;
+    put(&house, priced("small", 7.0)).await;
+    // Their readers stay, so that nobody else books them.
+    let mut running = Vec::new();
+    for model in ["stored", "small"] {
+        house.model.script_stream([text_step("m", "Hel"), Step::Hang]);
+        running.push(ask(&house, &who, model).await.unwrap());
+    }
+    house.clock.advance_seconds(2 * LEASE.as_secs() + 1);
+    assert_eq!(house.chat.sweep_calls().await.unwrap(), 2);
+    let by = vec![UsageGroup::Model];
+    let sums = house.billing.list_usage(None, None, None, by).await.unwrap();
+    let of = |model: &str| {
+        let sum = sums.iter().find(|sum| sum.model.as_deref() == Some(model)).unwrap();
+        let cost = sum.totals.known_cost().unwrap().0;
+        (cost, sum.totals.tokens.prompt_tokens)
+    };
+    let ((stored, tokens), (small, same)) = (of("stored"), of("small"));
+    assert!(tokens > 0 && same > 0, "{sums:?}");
+    assert_eq!((stored, small), (tokens * 5000, same * 7000));
+    let spend = house.level(Owner::DEPLOYMENT, METER_SPEND).await;
+    assert_eq!((spend.used, spend.reserved), (stored + small, 0));
 }
