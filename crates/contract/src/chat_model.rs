@@ -380,7 +380,7 @@ pub async fn nothing_is_repeated(bench: &dyn Bench) {
 
 /// A provider that cannot be reached is a failure at once, of every kind of call.
 pub async fn a_provider_that_is_away_is_a_failure(bench: &dyn Bench) {
-    let away = ProviderErrorKind::Transport;
+    let away = ProviderErrorKind::Unreachable;
     assert_eq!(whole_fails(bench, Scene::Away, PATIENT).await.kind, away);
     assert_eq!(stream_fails(bench, Scene::Away, PATIENT).await.1.kind, away);
     let model = bench.model(Scene::Away, PATIENT).await;

@@ -173,7 +173,8 @@ pub async fn what_fails_is_not_repeated(bench: &dyn Bench) {
     let before = bench.arrived();
     fails(bench, Scene::Refuses(503), LONG).await;
     assert_eq!(bench.arrived() - before, 1);
-    assert_eq!(fails(bench, Scene::Away, LONG).await.kind, ProviderErrorKind::Transport);
+    let away = fails(bench, Scene::Away, LONG).await;
+    assert_eq!(away.kind, ProviderErrorKind::Unreachable);
     let late = fails(bench, Scene::Silent, SHORT).await;
     assert_eq!(late.kind, ProviderErrorKind::Timeout(TimeoutStage::Total));
 }

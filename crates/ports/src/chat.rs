@@ -316,14 +316,16 @@ pub enum ProviderErrorKind {
         /// When it will be asked again.
         retry_after: Duration,
     },
-    /// The provider failed (5xx).
+    /// The provider failed (5xx), or answered with a status that says nothing of the request, such as a redirect.
     Upstream {
         /// Its status.
         status: u16,
     },
     /// Time ran out.
     Timeout(TimeoutStage),
-    /// The connection could not be made or broke.
+    /// No connection could be made: nothing was sent.
+    Unreachable,
+    /// The connection broke.
     Transport,
     /// The provider answered something that is no answer, or an error in the middle of a stream.
     Protocol {
@@ -348,9 +350,25 @@ impl ProviderErrorKind {
             Self::Resting { .. } => "resting",
             Self::Upstream { .. } => "upstream",
             Self::Timeout(_) => "timeout",
-            Self::Transport => "transport",
+            Self::Unreachable | Self::Transport => "transport",
             Self::Protocol { .. } => "protocol",
             Self::Unsupported { .. } => "unsupported",
+        }
+    }
+
+    /// Whether the provider has done nothing that it could bill, as long as it has sent nothing: it was not reached, or it
+    /// refused with a status. One that was only waited for too long, or whose answer cannot be read, may have worked.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Auth
+            | Self::BadRequest { .. }
+            | Self::RateLimited { .. }
+            | Self::Resting { .. }
+            | Self::Upstream { .. }
+            | Self::Unreachable
+            | Self::Timeout(TimeoutStage::Connect)
+            | Self::Unsupported { .. } => true,
+            Self::Transport | Self::Timeout(_) | Self::Protocol { .. } => false,
         }
     }
 }

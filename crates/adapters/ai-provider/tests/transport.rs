@@ -23,7 +23,7 @@ async fn a_redirect_is_not_followed() {
             model.stream(call("{}")).await.err().unwrap(),
             model.models().await.unwrap_err(),
         ] {
-            assert_eq!(failure.kind, ProviderErrorKind::Protocol { error: None });
+            assert_eq!(failure.kind, ProviderErrorKind::Upstream { status });
             assert!(failure.detail.contains("redirect"), "{failure}");
         }
         assert_eq!(upstream.seen().requests.len(), 3);
@@ -51,10 +51,10 @@ async fn connecting_has_a_time_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_a_broken_connection() {
+async fn a_name_that_does_not_resolve_cannot_be_reached() {
     let model = model("http://no-such-host.invalid/v1", "sk-1");
     let failure = model.complete(call("{}")).await.unwrap_err();
-    assert_eq!(failure.kind, ProviderErrorKind::Transport);
+    assert_eq!(failure.kind, ProviderErrorKind::Unreachable);
     assert!(!failure.detail.contains("http://"), "{failure}");
 }
 

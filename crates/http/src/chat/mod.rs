@@ -331,7 +331,9 @@ impl From<ProviderError> for Problem {
                     format!("the model provider {what}"),
                 )
             }
-            ProviderErrorKind::Transport => bad_gateway("upstream_unreachable", "the model provider cannot be reached"),
+            ProviderErrorKind::Unreachable | ProviderErrorKind::Transport => {
+                bad_gateway("upstream_unreachable", "the model provider cannot be reached")
+            }
             ProviderErrorKind::Protocol { error } => {
                 bad_gateway("upstream_error", "the model provider broke its answer off").upstream(error)
             }

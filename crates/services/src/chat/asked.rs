@@ -105,6 +105,11 @@ impl Call {
         }
     }
 
+    /// Whether a target answers, or may be about to.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked().is_some_and(|asked| asked.progress != Progress::Failed)
+    }
+
     pub(super) fn served_by(&self) -> Option<ServedBy> {
         self.asked().map(|asked| asked.target)
     }

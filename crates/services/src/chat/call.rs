@@ -1,5 +1,6 @@
 //! One call to a model: what is held before it, watched during it and booked after it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use anteroom_domain::chat::{
 use anteroom_domain::protection::{CallRate, CallRates};
 use anteroom_domain::{RequestId, ReservationId, Timestamp};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
+use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreResult, UnitOfWork};
 use tracing::{error, info, warn};
 
@@ -75,6 +77,8 @@ pub(super) struct Call {
     pub(super) asked: Mutex<Option<Asked>>,
     /// Since when nobody wants the answer, and it is read on only for its usage.
     pub(super) abandoned: OnceLock<Instant>,
+    /// Whether a target that failed may have worked on it, and bill that.
+    worked_on: AtomicBool,
     owner: Owner,
     pub(super) who: Principal,
     prompt_least: i64,
@@ -178,14 +182,17 @@ impl Call {
         }
     }
 
-    /// Whether it counts for nothing: it brought nothing, and it failed or ended before anybody was asked.
-    fn spared(&self, outcome: Outcome) -> bool {
-        let in_vain = match outcome {
-            Outcome::Failed => true,
-            Outcome::Cancelled => self.served_by().is_none(),
-            _ => false,
-        };
-        in_vain && !self.delivered()
+    /// Notes that a target failed before it had brought anything.
+    pub(super) fn tried_in_vain(&self, error: &ProviderError) {
+        if !error.kind.is_refusal() {
+            self.worked_on.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it counts for nothing: it brought nothing, and whoever was asked, if anybody was, refused.
+    pub(super) fn spared(&self, outcome: Outcome) -> bool {
+        let in_vain = matches!(outcome, Outcome::Failed | Outcome::Cancelled) && !self.delivered();
+        in_vain && !self.is_asked() && !self.worked_on.load(Ordering::Relaxed)
     }
 
     /// Records what was found in its answer.
@@ -394,6 +401,7 @@ impl Chat {
             operation: "chat",
             asked: Mutex::default(),
             abandoned: OnceLock::new(),
+            worked_on: AtomicBool::new(false),
             owner: reservation.owner,
             who: who.clone(),
             prompt_least: needs.prompt_least,

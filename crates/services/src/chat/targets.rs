@@ -174,6 +174,7 @@ fn a_moment_may_help(kind: &ProviderErrorKind) -> bool {
         kind,
         ProviderErrorKind::RateLimited { .. }
             | ProviderErrorKind::Upstream { .. }
+            | ProviderErrorKind::Unreachable
             | ProviderErrorKind::Transport
             | ProviderErrorKind::Timeout(TimeoutStage::Connect)
     )
@@ -265,6 +266,7 @@ impl Chat {
                 }
                 Err(error) => {
                     tried.failed(&error, call);
+                    call.tried_in_vain(&error);
                     self.observe_failure(call, &error);
                     if call.abandoned() || !another_may_help(&error.kind) {
                         return Err(Failed {

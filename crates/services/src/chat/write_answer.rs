@@ -95,7 +95,7 @@ impl Answering {
         answer.content = draft.text_after(0).unwrap_or_default();
         answer.status = outcome.into();
         answer.filtered = filtered;
-        answer.usage = (outcome != Outcome::Failed).then(|| self.call.usage().0);
+        answer.usage = (!self.call.spared(outcome)).then(|| self.call.usage().0);
         let mut pause = Duration::from_millis(100);
         let mut last = None;
         for _ in 0..9 {

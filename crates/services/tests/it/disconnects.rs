@@ -288,3 +288,76 @@ async fn every_try_of_a_target_is_counted_once() {
         ]
     );
 }
+
+/// Only a refusal costs nothing: whatever a provider may have worked on, it bills.
+#[tokio::test]
+async fn what_failed_before_its_first_word_is_booked_unless_it_was_refused() {
+    let refusals = [
+        ProviderErrorKind::Auth,
+        ProviderErrorKind::BadRequest {
+            status: 400,
+            error: None,
+        },
+        ProviderErrorKind::RateLimited { retry_after: None },
+        ProviderErrorKind::Upstream { status: 503 },
+        ProviderErrorKind::Unreachable,
+        ProviderErrorKind::Timeout(TimeoutStage::Connect),
+        ProviderErrorKind::Unsupported { parameter: "n".into() },
+    ];
+    let worked_on = [
+        ProviderErrorKind::Transport,
+        ProviderErrorKind::Timeout(TimeoutStage::FirstToken),
+        ProviderErrorKind::Timeout(TimeoutStage::Total),
+        ProviderErrorKind::Protocol { error: None },
+    ];
+    let house = House::routed(Routed::plain(&["small"])).await;
+    let who = house.somebody("ada@example.com").await;
+    let cases = refusals.map(|kind| (kind, false)).into_iter();
+    for (kind, booked) in cases.chain(worked_on.map(|kind| (kind, true))) {
+        for stream in [true, false] {
+            let before = (spent(&house).await, messages(&house, &who).await);
+            house.model.script_refusal(provider_error(kind.clone()));
+            house.model.script_reply(Err(provider_error(kind.clone())));
+            let gone = CancellationToken::new();
+            let answer = house.chat.complete_chat(&by(&who), body(stream).as_bytes(), gone).await;
+            assert!(answer.is_err(), "{kind:?}");
+            house.chat_calls_are(0).await;
+            let (spent, messages) = (spent(&house).await - before.0, messages(&house, &who).await - before.1);
+            assert_eq!((spent > 0, messages), (booked, i64::from(booked)), "{kind:?}");
+        }
+    }
+    // One that was worked on in vain is booked although the next refused it.
+    let mut routed = Routed::plain(&["small"]);
+    let backup = anteroom_domain::chat::ModelAlias::plain("backup", "b").targets;
+    routed.aliases[0].targets.extend(backup);
+    let house = House::routed(routed).await;
+    let who = house.somebody("ada@example.com").await;
+    let late = ProviderErrorKind::Timeout(TimeoutStage::FirstToken);
+    house.model.script_reply(Err(provider_error(late)));
+    house.backup.script_reply(Err(provider_error(ProviderErrorKind::Auth)));
+    let gone = CancellationToken::new();
+    let answer = house.chat.complete_chat(&by(&who), body(false).as_bytes(), gone).await;
+    assert!(answer.is_err());
+    house.chat.settled().await;
+    assert_eq!(messages(&house, &who).await, 1);
+    assert!(house.level(Owner::DEPLOYMENT, METER_SPEND).await.used > 0);
+}
+
+/// What has begun and brought no word is not forgiven either, and what was counted of it stands.
+#[tokio::test]
+async fn a_stream_that_breaks_off_without_a_word_is_booked() {
+    let house = House::routed(Routed::plain(&["small"])).await;
+    let who = house.somebody("ada@example.com").await;
+    house.model.script_stream([
+        usage_step("small", USAGE),
+        Step::Fail(provider_error(ProviderErrorKind::Upstream { status: 500 })),
+    ]);
+    let answer = asking(&house, &who, true, &CancellationToken::new()).await.await.unwrap();
+    if let ChatAnswer::Stream { mut events, .. } = answer.unwrap() {
+        while events.recv().await.is_some() {}
+    }
+    house.chat.settled().await;
+    assert_eq!(house.observer.calls()[0].outcome, Outcome::Failed);
+    assert_eq!(spent(&house).await, 1234 + 567);
+    assert_eq!(messages(&house, &who).await, 1);
+}

@@ -95,6 +95,7 @@ async fn a_target_that_fails_is_made_up_for_by_the_next() {
     for failure in [
         upstream(),
         ProviderErrorKind::Auth,
+        ProviderErrorKind::Unreachable,
         ProviderErrorKind::Transport,
         ProviderErrorKind::Timeout(TimeoutStage::FirstToken),
         ProviderErrorKind::RateLimited { retry_after: None },

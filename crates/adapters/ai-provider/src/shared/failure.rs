@@ -74,6 +74,11 @@ pub(crate) fn transport(error: reqwest::Error, redactor: &Redactor) -> ProviderE
     if error.is_connect() && error.is_timeout() {
         return timeout(TimeoutStage::Connect);
     }
+    let kind = if error.is_connect() || error.is_builder() {
+        ProviderErrorKind::Unreachable
+    } else {
+        ProviderErrorKind::Transport
+    };
     let error = error.without_url();
     let mut detail = error.to_string();
     let mut source = error.source();
@@ -83,10 +88,7 @@ pub(crate) fn transport(error: reqwest::Error, redactor: &Redactor) -> ProviderE
         source = cause.source();
     }
     let detail = redactor.text(&detail).chars().take(MAX_DETAIL).collect();
-    ProviderError {
-        kind: ProviderErrorKind::Transport,
-        detail,
-    }
+    ProviderError { kind, detail }
 }
 
 /// A status other than success, with what could be read of its body.
@@ -102,12 +104,11 @@ pub(crate) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], redactor: &
             retry_after: retry_after(headers),
         },
         400..=499 => ProviderErrorKind::BadRequest { status, error },
-        500..=599 => ProviderErrorKind::Upstream { status },
         _ => {
             if (300..=399).contains(&status) {
                 detail.push_str(", a redirect, which is not followed");
             }
-            ProviderErrorKind::Protocol { error: None }
+            ProviderErrorKind::Upstream { status }
         }
     };
     ProviderError { kind, detail }
@@ -249,8 +250,8 @@ mod tests {
             (429, ProviderErrorKind::RateLimited { retry_after: None }),
             (500, ProviderErrorKind::Upstream { status: 500 }),
             (529, ProviderErrorKind::Upstream { status: 529 }),
-            (307, ProviderErrorKind::Protocol { error: None }),
-            (101, ProviderErrorKind::Protocol { error: None }),
+            (307, ProviderErrorKind::Upstream { status: 307 }),
+            (101, ProviderErrorKind::Upstream { status: 101 }),
         ] {
             assert_eq!(refusal(status, &HeaderMap::new(), body, &redactor).kind, kind);
         }

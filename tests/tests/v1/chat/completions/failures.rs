@@ -47,6 +47,8 @@ async fn has_a_status_for_each_failure(setup: &Setup) {
         let body = if theirs == 204 {
             ""
         } else {
+            // What is refused with a status costs nothing.
+            assert_eq!(used(&app, &user).await, 0);
             r#"{"error":{"message":"no","type":"t","code":"c"}}"#
         };
         upstream.on("m", Script::answer(theirs, &headers, body));
@@ -67,7 +69,7 @@ async fn has_a_status_for_each_failure(setup: &Setup) {
                 .await;
         }
     }
-    assert_eq!(used(&app, &user).await, 0, "what brought nothing costs nothing");
+    assert_eq!(used(&app, &user).await, 10, "what may have been worked on is booked");
     // Without a time of their own, callers are asked to wait a second.
     upstream.on("m", Script::answer(429, &[], ""));
     let answer = ask(&app, &user, &question("m"))
@@ -81,7 +83,7 @@ async fn has_a_status_for_each_failure(setup: &Setup) {
         .expect(200)
         .events(&["chat.call.ended"])
         .await;
-    assert_eq!(used(&app, &user).await, 1);
+    assert_eq!(used(&app, &user).await, 11);
 }
 
 async fn passes_on_why_a_request_was_refused(setup: &Setup) {
@@ -143,7 +145,7 @@ async fn tells_of_a_failure_in_the_middle(setup: &Setup) {
         .await
         .json();
     assert_eq!(answer["error"]["message"], "the model fell over");
-    assert_eq!(used(&app, &user).await, 1);
+    assert_eq!(used(&app, &user).await, 2);
 }
 
 async fn takes_no_stream_for_whole_that_is_not(setup: &Setup) {
@@ -196,12 +198,22 @@ async fn waits_no_longer_than_it_was_told(setup: &Setup) {
     upstream.on("drips", Script::stream((0..100).flat_map(|_| drop()).collect()));
     for body in [question("silent"), streamed("silent"), streamed("slow")] {
         let begun = Instant::now();
-        ask(&app, &user, &body)
+        let answer = ask(&app, &user, &body)
             .expect(504)
             .code("upstream_timeout")
             .events(&FAILED)
             .await;
         assert!(begun.elapsed() < PATIENCE / 2);
+        // The provider may have worked on it, and bills that.
+        let ended = logs::of_request(&answer.request_id())
+            .into_iter()
+            .find(|e| e.name == "chat.call.ended");
+        let ended = ended.unwrap().fields;
+        assert!(ended["prompt_tokens"].parse::<i64>().unwrap() > 0, "{ended:?}");
+        assert_eq!(
+            (ended["completion_tokens"].as_str(), ended["exact"].as_str()),
+            ("0", "false")
+        );
         upstream.hung_up().await;
     }
     for model in ["stalls", "drips"] {
