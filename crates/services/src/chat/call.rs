@@ -90,6 +90,8 @@ pub(super) struct Call {
     pub(super) first_token_at: Option<Instant>,
     output_bytes: usize,
     reported: Option<TokenUsage>,
+    /// Whether the answer came to its end, so that what was reported is of all of it.
+    whole: bool,
     /// Whether the model was told something that the caller must not read.
     pub(super) assisted: bool,
     /// Whether its answer is a kept one: it used nothing, and nobody was asked.
@@ -122,30 +124,33 @@ impl Call {
         }
     }
 
+    /// Notes that the answer has come to its end.
+    pub(super) fn came_whole(&mut self) {
+        self.whole = true;
+    }
+
     /// The provider's count, as far as it came.
     pub(super) fn usage_reported(&self) -> Option<TokenUsage> {
         self.reported
     }
 
-    /// The provider's count, or the least that must have been used.
+    /// The provider's count of a whole answer, or the least that must have been used; whether it is the former.
     pub(super) fn usage(&self) -> (TokenUsage, bool) {
         if self.from_cache {
             return (TokenUsage::default(), true);
         }
-        match self.reported {
-            Some(usage) => (usage, true),
-            None => {
-                let (prompt_tokens, completion_tokens) = (self.prompt_least, least_tokens(self.output_bytes));
-                (
-                    TokenUsage {
-                        prompt_tokens,
-                        completion_tokens,
-                        ..TokenUsage::default()
-                    },
-                    false,
-                )
-            }
+        let reported = self.reported.unwrap_or_default();
+        if self.whole && self.reported.is_some() {
+            return (reported, true);
         }
+        // What has gone in is counted once for all. What comes out grows, and whoever broke off may have counted late.
+        let prompt_tokens = Some(reported.prompt_tokens).filter(|counted| *counted > 0);
+        let least = TokenUsage {
+            prompt_tokens: prompt_tokens.unwrap_or(self.prompt_least),
+            completion_tokens: reported.completion_tokens.max(least_tokens(self.output_bytes)),
+            ..reported
+        };
+        (least, false)
     }
 
     /// Logs how the call ended, once it is booked.
@@ -411,6 +416,7 @@ impl Chat {
             first_token_at: None,
             output_bytes: 0,
             reported: None,
+            whole: false,
             assisted: false,
             from_cache: false,
             client: Client::default(),

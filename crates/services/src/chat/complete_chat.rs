@@ -322,6 +322,7 @@ impl Driver {
         let answer = match self.chat.while_wanted(&self.call, &self.gone, complete).await {
             Ok(answer) => {
                 self.call.note(answer.text.len().max(1), answer.usage);
+                self.call.came_whole();
                 self.judge_whole(answer).await
             }
             Err(e) => Err(e),
@@ -441,6 +442,9 @@ impl Driver {
     ) -> Result<bool, ChatError> {
         loop {
             let event = incoming.next(Some(out)).await;
+            if matches!(event, Ok(ChatEvent::Done)) {
+                self.call.came_whole();
+            }
             let through = match (event, &mut passing.gate) {
                 (Ok(ChatEvent::Chunk(chunk)), gate) => {
                     self.call.note(chunk.output_bytes, chunk.usage);

@@ -86,6 +86,7 @@ impl Chat {
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 call.note(0, answer.usage);
+                call.came_whole();
                 let (body, dropped) = (answer.body, answer.dropped);
                 let rates = call.rates;
                 (call.outcome_of_whole(), Ok(Embeddings { body, dropped, rates }))

@@ -160,8 +160,10 @@ impl Incoming {
                     event = self.events.next() => event,
                 },
             };
-            let Some(Ok(ChatEvent::Chunk(chunk))) = event else {
-                return;
+            let chunk = match event {
+                Some(Ok(ChatEvent::Chunk(chunk))) => chunk,
+                Some(Ok(ChatEvent::Done)) => return call.came_whole(),
+                Some(Err(_)) | None => return,
             };
             call.note(chunk.output_bytes, chunk.usage);
             each(&chunk);

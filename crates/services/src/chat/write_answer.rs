@@ -181,6 +181,9 @@ impl Arriving {
         loop {
             let event = incoming.next::<()>(None).await;
             let done = !matches!(event, Ok(ChatEvent::Chunk(_)));
+            if matches!(event, Ok(ChatEvent::Done)) {
+                call.came_whole();
+            }
             let (through, failed) = match (event, &mut self.gate) {
                 (Ok(ChatEvent::Chunk(chunk)), gate) => {
                     call.note(chunk.output_bytes, chunk.usage);

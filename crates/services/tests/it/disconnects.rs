@@ -361,3 +361,43 @@ async fn a_stream_that_breaks_off_without_a_word_is_booked() {
     assert_eq!(spent(&house).await, 1234 + 567);
     assert_eq!(messages(&house, &who).await, 1);
 }
+
+/// A count that came before the end is of a part: what came after it counts as well.
+#[tokio::test]
+async fn a_cut_stream_is_never_booked_below_what_came() {
+    let early = TokenUsage {
+        completion_tokens: 1,
+        ..USAGE
+    };
+    let long = "x".repeat(400);
+    let house = House::routed(Routed::plain(&["small"])).await;
+    let who = house.somebody("ada@example.com").await;
+    let failure = provider_error(ProviderErrorKind::Transport);
+    let (failed, stopped) = (Step::Fail(failure), Step::Hang);
+    for (number, end) in [failed, stopped].into_iter().enumerate() {
+        let begun = [usage_step("small", early), text_step("small", &long)];
+        house.model.script_stream(begun.into_iter().chain([end]));
+        let gone = CancellationToken::new();
+        let answer = asking(&house, &who, true, &gone).await.await.unwrap().unwrap();
+        let ChatAnswer::Stream { mut events, .. } = answer else {
+            panic!("whole")
+        };
+        // The chunk that says what was used is not for who did not ask.
+        events.recv().await.unwrap();
+        gone.cancel();
+        while events.recv().await.is_some() {}
+        house.chat_calls_are(0).await;
+        let calls = i64::try_from(number).unwrap() + 1;
+        assert_eq!(spent(&house).await, calls * (1234 + 100));
+    }
+    // One that counts more than anybody would estimate is believed.
+    let begun = [text_step("small", "Hello"), usage_step("small", USAGE), Step::Hang];
+    house.model.script_stream(begun);
+    let gone = CancellationToken::new();
+    let answer = asking(&house, &who, true, &gone).await.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gone.cancel();
+    drop(answer);
+    house.chat_calls_are(0).await;
+    assert_eq!(spent(&house).await, 2 * (1234 + 100) + 1234 + 567);
+}
