@@ -263,6 +263,28 @@ async fn thought_text_and_calls_are_streamed_as_openai_streams_them() {
     assert_eq!(chunks[expected.len()..], [usage]);
 }
 
+/// So that the prompt of a stream that is cut is booked as it was counted.
+#[tokio::test]
+async fn what_has_gone_in_is_told_with_the_first_word() {
+    let steps = vec![head(), start(true), text_start(), word("a"), end()];
+    let upstream = Upstream::start(move |_| steps.clone()).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let mut stream = model.stream(call("{\"messages\":[]}")).await.unwrap();
+    let mut told = Vec::new();
+    while let Some(Ok(event)) = stream.events.next().await {
+        let ChatEvent::Chunk(chunk) = event else { panic!("it is not whole") };
+        assert!(!chunk.usage_only);
+        told.extend(chunk.usage);
+    }
+    // Its first count of what comes out is no more than a beginning.
+    assert!(!told.is_empty(), "nothing was told");
+    for usage in told {
+        let (prompt, cached) = (usage.prompt_tokens, usage.cached_tokens);
+        assert_eq!((prompt, cached), (USAGE.prompt_tokens, USAGE.cached_tokens));
+        assert_eq!(usage.completion_tokens, 0);
+    }
+}
+
 #[tokio::test]
 async fn counts_that_are_said_again_are_not_added_up() {
     let more = |output: i64| {

@@ -140,7 +140,9 @@ impl Call {
             return (TokenUsage::default(), true);
         }
         let reported = self.reported.unwrap_or_default();
-        if self.whole && self.reported.is_some() {
+        // One that counts no output of an answer that has some was told early, and nothing after it.
+        let counted = self.reported.is_some() && (reported.completion_tokens > 0 || self.output_bytes <= 1);
+        if self.whole && counted {
             return (reported, true);
         }
         // What has gone in is counted once for all. What comes out grows, and whoever broke off may have counted late.

@@ -61,7 +61,7 @@ pub(super) fn finish_reason(stop_reason: Option<&str>) -> &'static str {
 }
 
 /// What a call has used, as far as it has been said. Counts of a stream are of the whole so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Spent {
     input: Option<i64>,
     cache_read: i64,
@@ -87,6 +87,15 @@ impl Spent {
         larger(&mut self.cache_written, count("cache_creation_input_tokens"));
         let thinking = &usage["output_tokens_details"]["thinking_tokens"];
         larger(&mut self.thinking, tokens(thinking));
+    }
+
+    /// What is known before the answer is whole: all that went in, from the first event on.
+    pub(super) fn so_far(&self) -> Option<TokenUsage> {
+        let known = Self {
+            output: self.output.or(Some(0)),
+            ..*self
+        };
+        known.usage()
     }
 
     /// As OpenAI counts: what is cached is part of the prompt, where Anthropic counts it beside.

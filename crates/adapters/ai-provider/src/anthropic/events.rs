@@ -63,6 +63,8 @@ impl Events {
 
     fn chunk(&mut self, mut delta: Delta, redactor: &Redactor) -> ChatEvent {
         delta.first = !std::mem::replace(&mut self.begun, true);
+        // Every chunk says what was used up to it, in case that it is the last to come.
+        delta.usage = self.spent.so_far();
         let mut chunk = self.head.chunk(delta, redactor);
         if let (Some(held), ChatEvent::Chunk(chunk)) = (&mut self.held, &mut chunk)
             && !held.is_empty()
