@@ -227,6 +227,7 @@ impl ReservationRow {
                 completion_tokens: self.completion_tokens,
                 cached_tokens: self.cached_tokens,
                 reasoning_tokens: self.reasoning_tokens,
+                ..TokenUsage::NONE
             },
             holds: Vec::new(),
             created_at: self.created_at.0,

@@ -95,6 +95,7 @@ impl From<UsageColumns> for Option<TokenUsage> {
             completion_tokens: row.completion_tokens?,
             cached_tokens: row.cached_tokens?,
             reasoning_tokens: row.reasoning_tokens?,
+            ..TokenUsage::NONE
         })
     }
 }

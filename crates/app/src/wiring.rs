@@ -474,6 +474,7 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
             input: usd(p.input_usd_per_million),
             cached_input: usd(cached),
             output: usd(p.output_usd_per_million),
+            cache_write: p.cache_write_usd_per_million.map(usd),
         };
         prices.insert(p.model.clone(), price);
     }
@@ -482,6 +483,7 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
         input,
         cached_input: input,
         output: usd(ai.assumed_output_usd_per_million),
+        cache_write: None,
     };
     ChatOptions {
         models: models.into(),

@@ -31,6 +31,7 @@ pub const USAGE: TokenUsage = TokenUsage {
     completion_tokens: 11,
     cached_tokens: 5,
     reasoning_tokens: 3,
+    ..TokenUsage::NONE
 };
 
 /// The arguments in [`Scene::ToolCall`].

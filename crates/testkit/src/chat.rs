@@ -91,6 +91,7 @@ pub const DEFAULT_USAGE: TokenUsage = TokenUsage {
     completion_tokens: 2,
     cached_tokens: 0,
     reasoning_tokens: 0,
+    ..TokenUsage::NONE
 };
 
 impl ScriptedModel {

@@ -48,7 +48,8 @@ fn failure() -> Value {
 fn usage() -> Value {
     json!({
         "input_tokens": USAGE.prompt_tokens - USAGE.cached_tokens - 2, "cache_read_input_tokens": USAGE.cached_tokens,
-        "cache_creation_input_tokens": 2, "output_tokens": USAGE.completion_tokens,
+        "cache_creation_input_tokens": 2, "cache_creation": { "ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1 },
+        "output_tokens": USAGE.completion_tokens,
         "output_tokens_details": { "thinking_tokens": USAGE.reasoning_tokens },
     })
 }
@@ -272,7 +273,9 @@ async fn what_has_gone_in_is_told_with_the_first_word() {
     let mut stream = model.stream(call("{\"messages\":[]}")).await.unwrap();
     let mut told = Vec::new();
     while let Some(Ok(event)) = stream.events.next().await {
-        let ChatEvent::Chunk(chunk) = event else { panic!("it is not whole") };
+        let ChatEvent::Chunk(chunk) = event else {
+            panic!("it is not whole")
+        };
         assert!(!chunk.usage_only);
         told.extend(chunk.usage);
     }
@@ -359,6 +362,8 @@ async fn a_whole_answer_has_openais_shape() {
         completion_tokens: 11,
         cached_tokens: 5,
         reasoning_tokens: 3,
+        cache_write_tokens: 2,
+        hour_write_tokens: 1,
     };
     assert_eq!((reply.text.as_str(), reply.usage), ("I look.", Some(usage)));
     let reply: Value = serde_json::from_slice(&reply.body).unwrap();

@@ -147,6 +147,7 @@ fn streamed(scene: Scene) -> Vec<Step> {
                     completion_tokens: share(USAGE.completion_tokens),
                     cached_tokens: share(USAGE.cached_tokens),
                     reasoning_tokens: USAGE.reasoning_tokens * i64::from(number == 2),
+                    ..TokenUsage::NONE
                 };
                 data(&chunk(&json!({ "content": word }), &usage(said)))
             };

@@ -151,6 +151,7 @@ fn sum(row: SumRow) -> UsageSum {
                 completion_tokens: completion,
                 cached_tokens: cached,
                 reasoning_tokens: reasoning,
+                ..TokenUsage::NONE
             },
             cost: NanoUsd(cost),
             unpriced_calls: unpriced,

@@ -71,6 +71,8 @@ pub struct ModelPriceSettings {
     pub input_usd_per_million: f64,
     /// Tokens that go in and were cached; as `input_usd_per_million` when absent.
     pub cached_input_usd_per_million: Option<f64>,
+    /// Tokens that go in and are written to a cache; a quarter more than `input_usd_per_million` when absent.
+    pub cache_write_usd_per_million: Option<f64>,
     /// Tokens that come out.
     pub output_usd_per_million: f64,
 }
@@ -164,6 +166,8 @@ pub struct TargetSettings {
     pub input_usd_per_million: Option<f64>,
     /// The same for cached ones; as `input_usd_per_million` when absent.
     pub cached_input_usd_per_million: Option<f64>,
+    /// The same for those that are written to a cache; a quarter more than `input_usd_per_million` when absent.
+    pub cache_write_usd_per_million: Option<f64>,
     /// The same for tokens that come out.
     pub output_usd_per_million: Option<f64>,
 }
@@ -176,6 +180,7 @@ impl TargetSettings {
             input: NanoUsd::from_usd(input),
             cached_input: NanoUsd::from_usd(self.cached_input_usd_per_million.unwrap_or(input)),
             output: NanoUsd::from_usd(output),
+            cache_write: self.cache_write_usd_per_million.map(NanoUsd::from_usd),
         })
     }
 }

@@ -63,6 +63,7 @@ const MODEL_PRICES: &[Field] = &[
     required("model", FieldKind::Text),
     required("input_usd_per_million", FieldKind::Price),
     optional("cached_input_usd_per_million", FieldKind::Price),
+    optional("cache_write_usd_per_million", FieldKind::Price),
     required("output_usd_per_million", FieldKind::Price),
 ];
 
@@ -128,6 +129,7 @@ const TARGETS: &[Field] = &[
     optional("weight", FieldKind::Integer(1_000_000)),
     optional("input_usd_per_million", FieldKind::Price),
     optional("cached_input_usd_per_million", FieldKind::Price),
+    optional("cache_write_usd_per_million", FieldKind::Price),
     optional("output_usd_per_million", FieldKind::Price),
 ];
 

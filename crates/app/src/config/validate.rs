@@ -291,7 +291,8 @@ impl Settings {
             }
             for target in &alias.targets {
                 let half = target.input_usd_per_million.is_some() != target.output_usd_per_million.is_some();
-                if half || (target.cached_input_usd_per_million.is_some() && target.price().is_none()) {
+                let more = [target.cached_input_usd_per_million, target.cache_write_usd_per_million];
+                if half || (more.iter().any(Option::is_some) && target.price().is_none()) {
                     findings.refuse(
                         "ai.aliases",
                         format!(

@@ -23,6 +23,7 @@ fn stored(name: &str) -> StoredAlias {
         input: NanoUsd(1_250_000_001),
         cached_input: NanoUsd(0),
         output: NanoUsd(i64::MAX),
+        cache_write: Some(NanoUsd(7)),
     };
     StoredAlias {
         name: name.into(),

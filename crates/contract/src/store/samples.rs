@@ -147,6 +147,7 @@ pub(crate) fn usage(prompt_tokens: i64) -> TokenUsage {
         completion_tokens: 2,
         cached_tokens: 3,
         reasoning_tokens: 4,
+        ..TokenUsage::NONE
     }
 }
 

@@ -106,6 +106,7 @@ pub async fn calls_add_up_by_days(database: &dyn TestDatabase) {
             completion_tokens: 4,
             cached_tokens: 6,
             reasoning_tokens: 8,
+            ..TokenUsage::NONE
         },
         cost: NanoUsd(10),
         unpriced_calls: 1,
@@ -119,6 +120,7 @@ pub async fn calls_add_up_by_days(database: &dyn TestDatabase) {
             completion_tokens: 4,
             cached_tokens: 6,
             reasoning_tokens: 8,
+            ..TokenUsage::NONE
         },
         cost: NanoUsd(2_000_000_000_000_000),
         unpriced_calls: 0,

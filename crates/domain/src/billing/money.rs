@@ -45,6 +45,9 @@ pub struct ModelPrice {
     pub cached_input: NanoUsd,
     /// Completion tokens, reasoning included.
     pub output: NanoUsd,
+    /// Prompt tokens that the provider wrote to its cache; `None`: a quarter more than `input`, which is what Anthropic takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<NanoUsd>,
 }
 
 impl ModelPrice {
@@ -53,13 +56,23 @@ impl ModelPrice {
         input: NanoUsd(0),
         cached_input: NanoUsd(0),
         output: NanoUsd(0),
+        cache_write: None,
     };
 
-    /// The price of a call, rounded up. Cached tokens are part of the prompt's, as OpenAI counts them.
+    /// The price of a call, rounded up. Cached tokens are part of the prompt's, as OpenAI counts them, and so are those
+    /// written to a cache. What is kept for an hour costs eight fifths of what is kept for minutes (Anthropic: 2 and 1.25
+    /// times the input, <https://platform.claude.com/docs/en/build-with-claude/prompt-caching>).
     pub fn of(&self, usage: TokenUsage) -> NanoUsd {
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
-        let total = i128::from(usage.prompt_tokens - cached) * i128::from(self.input.0)
+        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
+        let for_an_hour = usage.hour_write_tokens.min(written);
+        let write = self
+            .cache_write
+            .map_or(i128::from(self.input.0) * 5 / 4, |price| price.0.into());
+        let total = i128::from(usage.prompt_tokens - cached - written) * i128::from(self.input.0)
             + i128::from(cached) * i128::from(self.cached_input.0)
+            + i128::from(written - for_an_hour) * write
+            + i128::from(for_an_hour) * write * 8 / 5
             + i128::from(usage.completion_tokens) * i128::from(self.output.0);
         NanoUsd(i64::try_from((total + 999_999) / 1_000_000).unwrap_or(i64::MAX))
     }
@@ -99,12 +112,14 @@ mod tests {
             input: NanoUsd::from_usd(2.5),
             cached_input: NanoUsd::from_usd(1.25),
             output: NanoUsd::from_usd(10.0),
+            cache_write: None,
         };
         let usage = TokenUsage {
             prompt_tokens: 1000,
             cached_tokens: 400,
             completion_tokens: 100,
             reasoning_tokens: 50,
+            ..TokenUsage::NONE
         };
         // 600 x 2.5 + 400 x 1.25 + 100 x 10 dollars per million
         assert_eq!(price.of(usage), NanoUsd(3_000_000));
@@ -129,6 +144,37 @@ mod tests {
                 .0,
             i64::MAX
         );
+    }
+
+    #[test]
+    fn what_is_written_to_a_cache_costs_more() {
+        let price = ModelPrice {
+            input: NanoUsd::from_usd(4.0),
+            cached_input: NanoUsd::from_usd(0.4),
+            ..ModelPrice::FREE
+        };
+        let usage = TokenUsage {
+            prompt_tokens: 1000,
+            cached_tokens: 100,
+            cache_write_tokens: 600,
+            hour_write_tokens: 200,
+            ..TokenUsage::NONE
+        };
+        // 300 x 4 + 100 x 0.4 + 400 x 5 + 200 x 8 dollars per million
+        assert_eq!(price.of(usage), NanoUsd(4_840_000));
+        let stated = ModelPrice {
+            cache_write: Some(NanoUsd::from_usd(10.0)),
+            ..price
+        };
+        // 300 x 4 + 100 x 0.4 + 400 x 10 + 200 x 16
+        assert_eq!(stated.of(usage), NanoUsd(8_440_000));
+        // Counts that cannot be are no way to pay less than for plain tokens.
+        let odd = TokenUsage {
+            cache_write_tokens: i64::MAX,
+            hour_write_tokens: i64::MAX,
+            ..usage
+        };
+        assert_eq!(price.of(odd), NanoUsd(900 * 8000 + 40_000));
     }
 
     #[test]

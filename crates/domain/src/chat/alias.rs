@@ -150,9 +150,14 @@ impl ModelAlias {
                 let detail = format!("`{name}`: a weight is at most {MAX_WEIGHT}");
                 wrong(format!("/targets/{i}/weight"), "invalid_weight", detail);
             }
-            let prices = target
-                .price
-                .map(|price| [price.input, price.cached_input, price.output]);
+            let prices = target.price.map(|price| {
+                [
+                    price.input,
+                    price.cached_input,
+                    price.output,
+                    price.cache_write.unwrap_or_default(),
+                ]
+            });
             if prices.into_iter().flatten().any(|price| price < NanoUsd(0)) {
                 let detail = format!("`{name}`: a price is 0 or more");
                 wrong(format!("/targets/{i}/price"), "invalid_price", detail);

@@ -47,9 +47,26 @@ pub struct TokenUsage {
     /// Of the completion's, those spent on reasoning.
     #[serde(default)]
     pub reasoning_tokens: i64,
+    /// Of the prompt's, those the provider wrote to its cache and charges for as such; none of them are cached ones. They
+    /// are priced, and not booked by themselves.
+    #[serde(default)]
+    pub cache_write_tokens: i64,
+    /// Of those, the ones that are kept for an hour.
+    #[serde(default)]
+    pub hour_write_tokens: i64,
 }
 
 impl TokenUsage {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        prompt_tokens: 0,
+        completion_tokens: 0,
+        cached_tokens: 0,
+        reasoning_tokens: 0,
+        cache_write_tokens: 0,
+        hour_write_tokens: 0,
+    };
+
     /// Merges what a provider reports more than once (cumulatively, per chunk): the larger of each, never the sum.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -58,6 +75,8 @@ impl TokenUsage {
             completion_tokens: self.completion_tokens.max(other.completion_tokens),
             cached_tokens: self.cached_tokens.max(other.cached_tokens),
             reasoning_tokens: self.reasoning_tokens.max(other.reasoning_tokens),
+            cache_write_tokens: self.cache_write_tokens.max(other.cache_write_tokens),
+            hour_write_tokens: self.hour_write_tokens.max(other.hour_write_tokens),
         }
     }
 }
@@ -285,6 +304,7 @@ mod tests {
             completion_tokens: 7,
             cached_tokens: 2,
             reasoning_tokens: 3,
+            ..TokenUsage::NONE
         };
         assert_eq!(early.max(late), late);
         assert_eq!(late.max(early), late);

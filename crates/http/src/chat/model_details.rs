@@ -89,6 +89,10 @@ pub struct TokenPrice {
     #[serde(default)]
     #[schema(minimum = 0)]
     cached_input_usd_per_million: Option<f64>,
+    /// Tokens that go in and are written to the provider's cache; a quarter more than `input_usd_per_million` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    cache_write_usd_per_million: Option<f64>,
     /// Tokens that come out.
     #[schema(minimum = 0)]
     output_usd_per_million: f64,
@@ -183,6 +187,7 @@ impl From<TokenPrice> for ModelPrice {
             input: NanoUsd::from_usd(price.input_usd_per_million),
             cached_input: NanoUsd::from_usd(cached),
             output: NanoUsd::from_usd(price.output_usd_per_million),
+            cache_write: price.cache_write_usd_per_million.map(NanoUsd::from_usd),
         }
     }
 }
@@ -192,6 +197,7 @@ impl From<ModelPrice> for TokenPrice {
         Self {
             input_usd_per_million: price.input.usd(),
             cached_input_usd_per_million: Some(price.cached_input.usd()),
+            cache_write_usd_per_million: price.cache_write.map(NanoUsd::usd),
             output_usd_per_million: price.output.usd(),
         }
     }

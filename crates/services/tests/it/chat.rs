@@ -28,6 +28,7 @@ const USAGE: TokenUsage = TokenUsage {
     completion_tokens: 2,
     cached_tokens: 0,
     reasoning_tokens: 0,
+    ..TokenUsage::NONE
 };
 
 fn body(model: &str, stream: bool) -> String {

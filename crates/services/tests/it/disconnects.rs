@@ -20,6 +20,7 @@ const USAGE: TokenUsage = TokenUsage {
     completion_tokens: 567,
     cached_tokens: 0,
     reasoning_tokens: 0,
+    ..TokenUsage::NONE
 };
 
 async fn draining(longest: Duration) -> House {
@@ -316,8 +317,11 @@ async fn what_failed_before_its_first_word_is_booked_unless_it_was_refused() {
     for (kind, booked) in cases.chain(worked_on.map(|kind| (kind, true))) {
         for stream in [true, false] {
             let before = (spent(&house).await, messages(&house, &who).await);
-            house.model.script_refusal(provider_error(kind.clone()));
-            house.model.script_reply(Err(provider_error(kind.clone())));
+            if stream {
+                house.model.script_refusal(provider_error(kind.clone()));
+            } else {
+                house.model.script_reply(Err(provider_error(kind.clone())));
+            }
             let gone = CancellationToken::new();
             let answer = house.chat.complete_chat(&by(&who), body(stream).as_bytes(), gone).await;
             assert!(answer.is_err(), "{kind:?}");
@@ -352,7 +356,10 @@ async fn a_stream_that_breaks_off_without_a_word_is_booked() {
         usage_step("small", USAGE),
         Step::Fail(provider_error(ProviderErrorKind::Upstream { status: 500 })),
     ]);
-    let answer = asking(&house, &who, true, &CancellationToken::new()).await.await.unwrap();
+    let answer = asking(&house, &who, true, &CancellationToken::new())
+        .await
+        .await
+        .unwrap();
     if let ChatAnswer::Stream { mut events, .. } = answer.unwrap() {
         while events.recv().await.is_some() {}
     }

@@ -434,6 +434,7 @@ impl House {
             input: million,
             cached_input: million,
             output: million,
+            cache_write: None,
         };
         let options = ChatOptions {
             models: routed.aliases.into_iter().map(Arc::new).collect(),

@@ -371,6 +371,7 @@ async fn the_dearest_target_is_reserved_and_the_one_that_answered_is_booked() {
             input: tokens,
             cached_input: tokens,
             output: tokens,
+            cache_write: None,
         })
     };
     let mut alias = fast();

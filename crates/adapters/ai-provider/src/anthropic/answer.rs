@@ -66,6 +66,7 @@ pub(super) struct Spent {
     input: Option<i64>,
     cache_read: i64,
     cache_written: i64,
+    written_for_an_hour: i64,
     output: Option<i64>,
     thinking: i64,
 }
@@ -85,6 +86,8 @@ impl Spent {
         let larger = |old: &mut i64, new: Option<i64>| *old = (*old).max(new.unwrap_or(0));
         larger(&mut self.cache_read, count("cache_read_input_tokens"));
         larger(&mut self.cache_written, count("cache_creation_input_tokens"));
+        let for_an_hour = &usage["cache_creation"]["ephemeral_1h_input_tokens"];
+        larger(&mut self.written_for_an_hour, tokens(for_an_hour));
         let thinking = &usage["output_tokens_details"]["thinking_tokens"];
         larger(&mut self.thinking, tokens(thinking));
     }
@@ -109,6 +112,8 @@ impl Spent {
             completion_tokens: self.output?,
             cached_tokens: self.cache_read,
             reasoning_tokens: self.thinking,
+            cache_write_tokens: self.cache_written,
+            hour_write_tokens: self.written_for_an_hour,
         })
     }
 }

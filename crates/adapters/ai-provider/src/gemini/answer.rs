@@ -174,5 +174,6 @@ pub(super) fn usage(usage: &Value) -> Option<TokenUsage> {
         completion_tokens: count("candidatesTokenCount").unwrap_or(0).saturating_add(thought),
         cached_tokens: count("cachedContentTokenCount").unwrap_or(0),
         reasoning_tokens: thought,
+        ..TokenUsage::NONE
     })
 }

@@ -156,6 +156,7 @@ fn usage(raw: Raw<'_>) -> Option<TokenUsage> {
         completion_tokens: tokens(usage.completion_tokens)?,
         cached_tokens: tokens(prompt.cached_tokens).unwrap_or(0),
         reasoning_tokens: tokens(completion.reasoning_tokens).unwrap_or(0),
+        ..TokenUsage::NONE
     })
 }
 
@@ -344,6 +345,7 @@ mod tests {
             completion_tokens: 5,
             cached_tokens: 4,
             reasoning_tokens: 3,
+            ..TokenUsage::NONE
         };
         assert_eq!(view(&json!({ "choices": [], "usage": details })).usage, Some(expected));
         let plain = TokenUsage {

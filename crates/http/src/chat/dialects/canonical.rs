@@ -415,6 +415,7 @@ fn usage(raw: Raw<'_>) -> Option<TokenUsage> {
         completion_tokens: tokens(view.completion_tokens),
         cached_tokens: tokens(prompt.cached_tokens),
         reasoning_tokens: tokens(completion.reasoning_tokens),
+        ..TokenUsage::NONE
     })
 }
 
