@@ -43,7 +43,7 @@ use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
 
 /// The name of the built-in model.
-const ECHO_MODEL: &str = "echo";
+pub(crate) const ECHO_MODEL: &str = "echo";
 
 /// Opens the store that the settings name. Its schema is left as it is.
 pub async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
-use anteroom_tests::{Kind, PASSWORD, Setup, on_every_store};
+use anteroom_tests::{Kind, PASSWORD, Setup, Upstream, on_every_store};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ on_every_store![
     writes_what_is_committed,
     keeps_its_files_to_itself,
     makes_keys_and_checks_health,
+    says_which_models_have_no_price,
     starts_with_nothing_set,
     tells_people_what_it_is_and_how_to_change_that,
     reads_a_dotenv_file_below_the_variables,
@@ -329,6 +330,25 @@ async fn makes_keys_and_checks_health(setup: &Setup) {
     drop(server);
     let (output, said) = run(setup, &key, &["health", "--url", &url], "");
     assert!(!output.status.success(), "{said}");
+}
+
+async fn says_which_models_have_no_price(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let settings = [
+        ("ai.openai_base_url", upstream.url.as_str()),
+        ("ai.models", "dear,listed-1,priced"),
+        (
+            "ai.prices",
+            "[{ model = 'priced', input_usd_per_million = 1.0, output_usd_per_million = 1.0 }]",
+        ),
+    ];
+    let (_, said) = run(setup, &settings, &["doctor"], "");
+    assert!(
+        said.contains("warn  prices: none stated for dear, listed-1: their calls have no cost"),
+        "{said}"
+    );
+    let (_, said) = run(setup, &[], &["doctor"], "");
+    assert!(!said.contains("prices"), "{said}");
 }
 
 async fn starts_with_nothing_set(setup: &Setup) {

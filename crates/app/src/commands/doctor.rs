@@ -16,7 +16,7 @@ use crate::logging::{self, Output};
 use crate::providers::providers;
 use crate::secret_file::existing_secret_key;
 use crate::system::{SystemClock, SystemIds};
-use crate::wiring::{breached_passwords, mailer, open_store};
+use crate::wiring::{ECHO_MODEL, breached_passwords, mailer, open_store};
 
 struct Findings {
     bad: bool,
@@ -87,6 +87,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
             for (i, provider) in providers.iter().enumerate() {
                 look_at_models(settings, provider, i == 0, findings).await;
             }
+            look_at_prices(settings);
         }
     }
 }
@@ -135,6 +136,30 @@ async fn look_at_models(settings: &Settings, provider: &Provider, is_first: bool
         Findings::good("models", &format!("{name} lists {}", offered.len()));
     } else {
         findings.bad("models", &format!("{name} does not list {}", missing.join(", ")));
+    }
+}
+
+/// What of the configured models has no price. Calls to them are made all the same.
+fn look_at_prices(settings: &Settings) {
+    let ai = &settings.ai;
+    let stated = |model: &str| ai.prices.iter().any(|price| price.model == model);
+    let of_aliases = ai.aliases.iter().flat_map(|alias| &alias.targets);
+    let of_aliases = of_aliases
+        .filter(|target| target.price().is_none())
+        .map(|target| &target.model);
+    let mut unpriced: Vec<&str> = of_aliases
+        .chain(&ai.models)
+        .map(String::as_str)
+        .filter(|model| !stated(model) && *model != ECHO_MODEL)
+        .collect();
+    unpriced.sort_unstable();
+    unpriced.dedup();
+    if !unpriced.is_empty() {
+        let models = unpriced.join(", ");
+        say(&format!(
+            "warn  prices: none stated for {models}: their calls have no cost, and count at ai.assumed_…_usd_per_million \
+             against limits of money"
+        ));
     }
 }
 

@@ -511,6 +511,9 @@ impl Chat {
             .iter()
             .find(is_it)
             .and_then(|target| self.price(target));
+        if let (None, Some(by), false) = (price, &served_by, spared) {
+            self.warn_of_missing_price(&by.provider, &by.model);
+        }
         let event = UsageEvent {
             request_id: call.request_id,
             owner: call.owner,

@@ -101,6 +101,12 @@ impl Chat {
                 warn!(event = "chat.model.unusable", model, reason);
             }
         }
+        let offered = self.held.over_configured(&self.options.models, &self.targets);
+        for target in offered.iter().flat_map(|alias| &alias.targets) {
+            if self.price(target).is_none() {
+                self.warn_of_missing_price(&target.provider, &target.model);
+            }
+        }
         Ok(changed)
     }
 

@@ -1,7 +1,7 @@
 //! From a model's public name to an answer: the target that is asked, the ones that are asked in its place when it
 //! fails, and the ones that are left alone for a while. Nothing of it happens once the client has been sent anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,8 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 pub(super) struct Targets {
     providers: Vec<Provider>,
     breakers: Mutex<HashMap<(String, String), Breaker>>,
+    /// Those of which it has been said that nobody stated their price.
+    unpriced: Mutex<HashSet<(String, String)>>,
 }
 
 impl Targets {
@@ -72,6 +74,7 @@ impl Targets {
         Self {
             providers,
             breakers: Mutex::default(),
+            unpriced: Mutex::default(),
         }
     }
 
@@ -189,6 +192,14 @@ struct Failed {
 }
 
 impl Chat {
+    /// Says of a target, once, that nobody has stated its price. It is the operator's affair, and no request's.
+    pub(super) fn warn_of_missing_price(&self, provider: &str, model: &str) {
+        let mut unpriced = self.targets.unpriced.lock().unwrap_or_else(PoisonError::into_inner);
+        if unpriced.insert((provider.to_owned(), model.to_owned())) {
+            warn!(parent: None, event = "chat.target.unpriced", provider, model);
+        }
+    }
+
     /// Asks the targets of the call's model until one answers. `ask` must not have handed anything on when it fails.
     pub(super) async fn ask_targets<T, F>(
         &self,

@@ -1,7 +1,7 @@
 //! Models that have several targets.
 
 use anteroom_tests::upstream::{KEY, chunk, completion, sse};
-use anteroom_tests::{Script, Setup, Step, Upstream, on_every_store};
+use anteroom_tests::{Script, Setup, Step, Upstream, logs, on_every_store};
 use serde_json::json;
 
 use super::{ask, question, streamed, used};
@@ -10,6 +10,7 @@ on_every_store![
     falls_back_while_nothing_has_been_sent,
     leaves_a_target_alone_that_keeps_failing,
     says_when_nothing_is_left_to_ask,
+    warns_once_of_a_target_without_a_price,
     clamps_the_answer_to_the_models_maximum,
     keeps_an_alias_to_its_plans,
     g68_nothing_in_a_body_chooses_where_a_call_goes,
@@ -109,6 +110,44 @@ async fn leaves_a_target_alone_that_keeps_failing(setup: &Setup) {
         .events(&["chat.target.recovered", "chat.call.ended"])
         .await;
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "well again");
+}
+
+/// A price that nobody states is the operator's affair: they are told once, and no call is refused for it.
+async fn warns_once_of_a_target_without_a_price(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let (model, priced) = (
+        format!("no-price-{:?}", setup.kind()),
+        format!("priced-{:?}", setup.kind()),
+    );
+    let models = format!("{model},{priced}");
+    let prices = format!("[{{ model = '{priced}', input_usd_per_million = 1.0, output_usd_per_million = 1.0 }}]");
+    let mut settings = upstream.settings(&models).to_vec();
+    settings.push(("ai.prices", &prices));
+    let app = setup.app_with(&settings).await;
+    let told = |model: &str| logs::about("chat.target.unpriced", model).len();
+    assert_eq!((told(&model), told(&priced)), (1, 0), "it is said at start");
+    let user = app.user().await;
+    for _ in 0..2 {
+        ask(&app, &user, &question(&model))
+            .expect(200)
+            .events(&["chat.call.ended"])
+            .await;
+    }
+    assert_eq!(told(&model), 1);
+    // What only the provider lists is known when it is first asked.
+    let listed = format!("listed-without-price-{:?}", setup.kind());
+    let list = json!({ "data": [{ "id": listed }] }).to_string();
+    upstream.on("models", Script::json(&list));
+    let app = setup.app_with(&upstream.settings("")).await;
+    let user = app.user().await;
+    assert_eq!(told(&listed), 0);
+    for _ in 0..2 {
+        ask(&app, &user, &question(&listed))
+            .expect(200)
+            .events(&["chat.call.ended"])
+            .await;
+    }
+    assert_eq!(told(&listed), 1);
 }
 
 async fn says_when_nothing_is_left_to_ask(setup: &Setup) {
