@@ -83,7 +83,7 @@ fn provider_of(settings: &Settings, provider: &ProviderSettings, clock: &Arc<dyn
         name: provider.name.clone(),
         models,
         embedder,
-        on_disconnect: match provider.on_disconnect {
+        on_disconnect: match provider.on_disconnect() {
             OnDisconnectName::Cancel => OnDisconnect::Cancel,
             OnDisconnectName::Drain => OnDisconnect::Drain(Duration::from_secs(longest.into())),
         },

@@ -91,9 +91,8 @@ pub struct ProviderSettings {
     pub api_version: Option<String>,
     /// The variable that holds its key.
     pub api_key_variable: Option<String>,
-    /// What becomes of an answer whose client goes away.
-    #[serde(default)]
-    pub on_disconnect: OnDisconnectName,
+    /// What becomes of an answer whose client goes away; what its kind suggests when absent.
+    pub on_disconnect: Option<OnDisconnectName>,
     /// Seconds for which such an answer is read on, where it is; [`DRAIN_SECONDS`] when absent.
     pub drain_seconds: Option<u32>,
     /// Whether it is told who asks; where the client names somebody when absent.
@@ -107,14 +106,25 @@ pub struct ProviderSettings {
 pub const DRAIN_SECONDS: u32 = 60;
 
 /// What becomes of an answer whose client goes away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDisconnectName {
     /// The call is cancelled.
-    #[default]
     Cancel,
     /// It is read to its end.
     Drain,
+}
+
+impl ProviderSettings {
+    /// What becomes of an answer whose client goes away. Gemini goes on with it, and bills it, whoever hangs up.
+    pub fn on_disconnect(&self) -> OnDisconnectName {
+        self.on_disconnect.unwrap_or(match self.kind {
+            ProviderKind::Gemini => OnDisconnectName::Drain,
+            ProviderKind::OpenAi | ProviderKind::Azure | ProviderKind::Anthropic | ProviderKind::Echo => {
+                OnDisconnectName::Cancel
+            }
+        })
+    }
 }
 
 /// What a provider speaks.

@@ -6,7 +6,7 @@ use anteroom_mail_smtp::SmtpTarget;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
-use super::ai::{OnDisconnectName, ProviderKind, ProviderSettings};
+use super::ai::{ProviderKind, ProviderSettings};
 use super::database_target::DatabaseTarget;
 use super::layers::Layers;
 use super::settings::{CookieSecure, Environment, MailTransport, Settings};
@@ -101,7 +101,7 @@ impl Settings {
             base_url: None,
             api_version: None,
             api_key_variable: None,
-            on_disconnect: OnDisconnectName::default(),
+            on_disconnect: None,
             drain_seconds: None,
             send_user: None,
             api_key: None,

@@ -249,7 +249,7 @@ impl Settings {
             if provider.kind != ProviderKind::Azure && provider.api_version.is_some() {
                 findings.refuse("ai.providers", format!("`{name}`: only azure has an api_version"));
             }
-            if provider.on_disconnect == OnDisconnectName::Cancel && provider.drain_seconds.is_some() {
+            if provider.on_disconnect() == OnDisconnectName::Cancel && provider.drain_seconds.is_some() {
                 let message = format!("`{name}`: drain_seconds is for on_disconnect = \"drain\"");
                 findings.refuse("ai.providers", message);
             }
@@ -476,7 +476,11 @@ impl PlanSettings {
                 "allowed_parameters: `{name}` is not refused anyway; what can be allowed: {guarded}"
             ));
         }
-        if let Some(name) = self.refused_parameters.iter().find(|name| REQUIRED.contains(&name.as_str())) {
+        if let Some(name) = self
+            .refused_parameters
+            .iter()
+            .find(|name| REQUIRED.contains(&name.as_str()))
+        {
             mistakes.push(format!("refused_parameters: no call can be made without `{name}`"));
         }
         if self.max_choices == Some(0) {

@@ -173,8 +173,16 @@ fn plans_that_contradict_themselves_are_refused() {
         "two entitlements",
     );
     for (name, text, expected) in [
-        ("allowed", "allowed_parameters = ['seed']", "`seed` is not refused anyway; what can be allowed: service_tier"),
-        ("needed", "refused_parameters = ['messages']", "no call can be made without `messages`"),
+        (
+            "allowed",
+            "allowed_parameters = ['seed']",
+            "`seed` is not refused anyway; what can be allowed: service_tier",
+        ),
+        (
+            "needed",
+            "refused_parameters = ['messages']",
+            "no call can be made without `messages`",
+        ),
         ("no-choice", "max_choices = 0", "`max_choices` is 1 or more"),
         ("choices", "max_choices = 17", "from 0 to 16"),
     ] {
@@ -407,14 +415,23 @@ fn what_becomes_of_answers_and_who_is_told_of_is_set_per_provider() {
     let provider = |more: &str| load(more).unwrap().settings.ai.providers.remove(0);
     let usual = provider("");
     assert_eq!(
-        (usual.on_disconnect, usual.drain_seconds, usual.send_user),
+        (usual.on_disconnect(), usual.drain_seconds, usual.send_user),
         (OnDisconnectName::Cancel, None, None)
     );
     let set = provider(r#", on_disconnect = "drain", drain_seconds = 7, send_user = false"#);
     assert_eq!(
-        (set.on_disconnect, set.drain_seconds, set.send_user),
+        (set.on_disconnect(), set.drain_seconds, set.send_user),
         (OnDisconnectName::Drain, Some(7), Some(false))
     );
+    // Where cancelling does not stop the bill, the answer is read on unless somebody says otherwise.
+    let gemini = |more: &str| {
+        let providers = format!(r#"[{{ name = "g", kind = "gemini"{more} }}]"#);
+        let settings = load_env(&[("ANTEROOM__AI__PROVIDERS", &providers)]).unwrap().settings;
+        settings.ai.providers[0].on_disconnect()
+    };
+    assert_eq!(gemini(""), OnDisconnectName::Drain);
+    assert_eq!(gemini(", drain_seconds = 5"), OnDisconnectName::Drain);
+    assert_eq!(gemini(r#", on_disconnect = "cancel""#), OnDisconnectName::Cancel);
     for (more, part) in [
         (r#", on_disconnect = "wait""#, "one of cancel, drain"),
         (r#", on_disconnect = "drain", drain_seconds = 0"#, "at least 1"),
