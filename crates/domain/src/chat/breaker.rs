@@ -54,6 +54,8 @@ impl BreakerState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Breaker {
     failures: u32,
+    /// Streams in a row that it began and did not bring to their end.
+    broken_off: u32,
     state: State,
     rests_until: Option<Timestamp>,
 }
@@ -75,9 +77,34 @@ impl Breaker {
 
     /// A call was answered. Answers whether this closed it.
     pub fn succeeded(&mut self) -> bool {
+        self.came_whole();
+        self.began()
+    }
+
+    /// A call that had begun to be answered was answered whole. Late as that is, it opens and closes nothing.
+    pub fn came_whole(&mut self) {
+        self.broken_off = 0;
+    }
+
+    /// A call begins to be answered; how it ends is not known yet. Answers whether this closed it.
+    pub fn began(&mut self) -> bool {
         let closed = self.state != State::Closed;
         (self.state, self.failures) = (State::Closed, 0);
         closed
+    }
+
+    /// A call that had begun to be answered broke off. Answers whether this opened it.
+    pub fn broke_off(&mut self, now: Timestamp, policy: BreakerPolicy) -> bool {
+        self.broken_off = self.broken_off.saturating_add(1);
+        let opens = policy.failures > 0 && self.state == State::Closed && self.broken_off >= policy.failures;
+        if opens {
+            self.open(now, policy);
+        }
+        opens
+    }
+
+    fn open(&mut self, now: Timestamp, policy: BreakerPolicy) {
+        self.state = State::Open(now.saturating_add(policy.open_for).unwrap_or(Timestamp::MAX));
     }
 
     /// A call failed. Answers whether this opened it.
@@ -87,7 +114,7 @@ impl Breaker {
         let opens =
             policy.failures > 0 && (probed || (self.state == State::Closed && self.failures >= policy.failures));
         if opens {
-            self.state = State::Open(now.saturating_add(policy.open_for).unwrap_or(Timestamp::MAX));
+            self.open(now, policy);
         }
         opens
     }
@@ -156,6 +183,30 @@ mod tests {
         assert!(!breaker.failed(at(0), POLICY));
         assert!(breaker.admit(at(0), POLICY));
         assert!(!opened().admit(at(29), POLICY));
+    }
+
+    #[test]
+    fn streams_in_a_row_that_break_off_open_it_though_each_began_well() {
+        let mut breaker = Breaker::default();
+        for _ in 0..2 {
+            assert!(!breaker.began());
+            assert!(!breaker.broke_off(at(0), POLICY));
+        }
+        assert!(!breaker.succeeded(), "one that is whole begins the count anew");
+        for last in [false, false, true] {
+            assert!(breaker.admit(at(0), POLICY));
+            breaker.began();
+            assert_eq!(breaker.broke_off(at(0), POLICY), last);
+        }
+        assert!(!breaker.available(at(29), POLICY));
+        // The call that tries closes it with its first word, and opens it again when it breaks off.
+        assert!(breaker.admit(at(30), POLICY));
+        assert!(breaker.began());
+        assert!(breaker.broke_off(at(31), POLICY));
+        assert!(!breaker.available(at(60), POLICY));
+        let off = BreakerPolicy { failures: 0, ..POLICY };
+        let mut never = Breaker::default();
+        assert!((0..100).all(|_| !never.broke_off(at(0), off)));
     }
 
     #[test]

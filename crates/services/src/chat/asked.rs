@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use anteroom_domain::chat::{ChatRequest, EndUser, Outcome, ServedBy, Target, TokenUsage};
-use anteroom_ports::chat::{ChatCall, ProviderError, TargetCall};
+use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TargetCall, TimeoutStage};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
@@ -22,6 +22,8 @@ pub(super) struct Asked {
     streamed: bool,
     progress: Progress,
     failure: Option<&'static str>,
+    /// Whether it broke its answer off itself: of one that took too long, its reader may have been the slow one.
+    at_fault: bool,
     /// What is told of it to whoever follows traces.
     span: Span,
 }
@@ -73,6 +75,7 @@ impl Call {
             streamed: false,
             progress: Progress::Waiting,
             failure: None,
+            at_fault: false,
             span: info_span!(
                 target: "anteroom::trace", "model",
                 otel.name = %format_args!("{} {}", self.operation, target.model), otel.kind = "client",
@@ -101,8 +104,16 @@ impl Call {
     /// Notes what ended the answer.
     pub(super) fn broke_off(&self, error: &ChatError) {
         if let ChatError::Provider(e) = error {
-            self.on_asked(|asked| asked.failure = Some(e.kind.as_str()));
+            self.on_asked(|asked| {
+                asked.failure = Some(e.kind.as_str());
+                asked.at_fault = e.kind != ProviderErrorKind::Timeout(TimeoutStage::Total);
+            });
         }
+    }
+
+    /// Whether the target is asked for a stream.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.asked().is_some_and(|asked| asked.streamed)
     }
 
     /// Whether a target answers, or may be about to.
@@ -174,6 +185,9 @@ impl Chat {
     /// Has it counted how a call ended.
     pub(super) fn observe(&self, call: &Call, outcome: Outcome) {
         if let Some((asked, first_token)) = call.observed(outcome) {
+            if asked.streamed && asked.progress == Progress::Answering {
+                self.note_stream_end(&asked.target, outcome, asked.at_fault);
+            }
             asked.end(outcome, call.usage_reported());
             self.observer.ended(TargetCall {
                 provider: &asked.target.provider,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::chat::{Breaker, BreakerPolicy, ModelAlias, SendUser, Target};
+use anteroom_domain::chat::{Breaker, BreakerPolicy, ModelAlias, Outcome, SendUser, ServedBy, Target};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_ports::{ChatModel, Embedder};
 use jiff::SignedDuration;
@@ -123,9 +123,14 @@ impl Drop for Try<'_> {
 }
 
 impl Try<'_> {
-    fn succeeded(mut self) {
+    fn succeeded(self) {
+        self.answered(Breaker::succeeded);
+    }
+
+    /// It answers. A stream has only begun with that; its end is another thing to be noted.
+    fn answered(mut self, how: fn(&mut Breaker) -> bool) {
         self.said = true;
-        if self.chat.targets.on_breaker_of(self.target, Breaker::succeeded) {
+        if self.chat.targets.on_breaker_of(self.target, how) {
             info!(event = "chat.target.recovered", provider = %self.target.provider, model = %self.target.model);
         }
     }
@@ -192,6 +197,19 @@ struct Failed {
 }
 
 impl Chat {
+    /// Notes how a stream ended that a target had begun: whole, or broken off by it. A client that went away says nothing.
+    pub(super) fn note_stream_end(&self, target: &ServedBy, outcome: Outcome, failed: bool) {
+        let (now, policy) = (self.clock.now(), self.options.routing.breaker);
+        let key = (target.provider.clone(), target.model.clone());
+        let mut breakers = self.targets.breakers();
+        let breaker = breakers.entry(key).or_default();
+        if outcome == Outcome::Complete {
+            breaker.came_whole();
+        } else if failed && breaker.broke_off(now, policy) {
+            warn!(event = "chat.target.opened", provider = %target.provider, model = %target.model, seconds = policy.open_for.as_secs());
+        }
+    }
+
     /// Says of a target, once, that nobody has stated its price. It is the operator's affair, and no request's.
     pub(super) fn warn_of_missing_price(&self, provider: &str, model: &str) {
         let mut unpriced = self.targets.unpriced.lock().unwrap_or_else(PoisonError::into_inner);
@@ -272,7 +290,12 @@ impl Chat {
             match ask(provider.clone(), target).await {
                 Ok(answer) => {
                     call.answers();
-                    tried.succeeded();
+                    let how = if call.is_streamed() {
+                        Breaker::began
+                    } else {
+                        Breaker::succeeded
+                    };
+                    tried.answered(how);
                     return Ok(answer);
                 }
                 Err(error) => {

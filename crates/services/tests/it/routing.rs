@@ -120,7 +120,7 @@ async fn a_target_that_fails_is_made_up_for_by_the_next() {
     let sent = String::from_utf8(call.body.to_vec()).unwrap();
     assert_eq!(call.model, "m2");
     assert!(sent.starts_with(r#"{"model":"m2","x_custom":1.50,"#), "{sent}");
-    assert_eq!(asked(&house), (7, 7));
+    assert_eq!(asked(&house), (8, 8));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -439,4 +439,48 @@ async fn no_call_takes_longer_than_any_may_however_often_it_is_tried() {
     assert_eq!(kind(ask(&house, false).await), upstream());
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!((2..=4).contains(&asked(&house).0), "{}", asked(&house).0);
+}
+
+/// What a stream's first word says of a target is not all there is to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_in_a_row_that_break_off_open_the_breaker_and_clients_that_leave_do_not() {
+    let house = house(fast(), PATIENT).await;
+    let who = house.somebody("ada@example.com").await;
+    let ended = async |answer: ChatAnswer| {
+        if let ChatAnswer::Stream { mut events, .. } = answer {
+            while events.recv().await.is_some() {}
+        }
+        house.chat_calls_are(0).await;
+    };
+    let leaves = async || {
+        house.model.script_stream([text_step("m1", "Hel"), Step::Hang]);
+        drop(ask_as(&house, &who, true).await.unwrap());
+        house.chat_calls_are(0).await;
+    };
+    let breaks_off = async || {
+        let broken = Step::Fail(provider_error(ProviderErrorKind::Transport));
+        house.model.script_stream([text_step("m1", "Hel"), broken]);
+        ended(ask_as(&house, &who, true).await.unwrap()).await;
+    };
+    for _ in 0..3 {
+        leaves().await;
+    }
+    breaks_off().await;
+    breaks_off().await;
+    assert_eq!(asked(&house), (5, 0), "no breaker has opened");
+    breaks_off().await;
+    ended(ask_as(&house, &who, true).await.unwrap()).await;
+    assert_eq!(asked(&house), (6, 1), "the next is asked in its place");
+    // The one that tries begins well and breaks off: it is left alone again.
+    house.clock.advance(SignedDuration::from_secs(31));
+    breaks_off().await;
+    let other = house.somebody("eve@example.com").await;
+    ended(ask_as(&house, &other, true).await.unwrap()).await;
+    assert_eq!(asked(&house), (7, 2));
+    // One that is whole makes it well.
+    house.clock.advance(SignedDuration::from_secs(31));
+    ended(ask_as(&house, &other, true).await.unwrap()).await;
+    breaks_off().await;
+    ended(ask_as(&house, &other, true).await.unwrap()).await;
+    assert_eq!(asked(&house), (10, 2));
 }
