@@ -1,5 +1,5 @@
-// The SDKs in JavaScript against a running Anteroom: OpenAI's, Anthropic's, and the AI SDK with the providers of both and
-// the one for compatible servers.
+// The SDKs in JavaScript against a running Anteroom: OpenAI's, Anthropic's, the AI SDK with the providers of both and the
+// one for compatible servers, and LangChain.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -10,7 +10,10 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import Anthropic from "@anthropic-ai/sdk";
-import { generateText, stepCountIs, streamText, tool } from "ai";
+import { HumanMessage, ToolMessage } from "@langchain/core/messages";
+import { tool as langChainTool } from "@langchain/core/tools";
+import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
+import { embed, embedMany, generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
@@ -126,7 +129,45 @@ const sdks = {
     aiSdk(createOpenAICompatible({ name: "anteroom", baseURL: `${anteroom}/v1`, apiKey: token, includeUsage: true }), maxRetries),
   "ai, @ai-sdk/anthropic": (token, maxRetries) =>
     aiSdk(createAnthropic({ baseURL: `${anteroom}/v1`, apiKey: token }), maxRetries, { maxOutputTokens: 100 }),
+  "@langchain/openai": (token, maxRetries) => langChain(token, maxRetries, false),
+  "@langchain/openai, responses": (token, maxRetries) => langChain(token, maxRetries, true),
 };
+
+function langChain(apiKey, maxRetries = 0, useResponsesApi) {
+  const chat = (model) => new ChatOpenAI({ model, apiKey, maxRetries, useResponsesApi, configuration: { baseURL: `${anteroom}/v1` } });
+  const weather = langChainTool(() => "rain", { name: "weather", description: "How it is outside.", schema: z.object({ city: z.string() }) });
+  const gathered = async (stream) => {
+    let answer;
+    for await (const piece of stream) answer = answer ? answer.concat(piece) : piece;
+    return answer;
+  };
+  return {
+    whole: async (model) => {
+      const answer = await chat(model).invoke("hi");
+      assert.equal(answer.usage_metadata.total_tokens, 12);
+      return answer.text;
+    },
+    async *stream(model, signal) {
+      for await (const piece of await chat(model).stream("hi", { signal })) {
+        if (piece.text) yield piece.text;
+      }
+    },
+    tools: async (model) => {
+      const bound = chat(model).bindTools([weather]);
+      const answers = [await bound.invoke("hi"), await gathered(await bound.stream("hi"))];
+      return answers.map(({ tool_calls: [made] }) => [made.id, made.name, made.args]);
+    },
+    // What the tool answered goes back.
+    loop: async (model) => {
+      const bound = chat(model).bindTools([weather]);
+      const question = new HumanMessage("Rain?");
+      for (const asked of [await bound.invoke([question]), await gathered(await bound.stream([question]))]) {
+        const told = new ToolMessage({ content: "rain", tool_call_id: asked.tool_calls[0].id });
+        assert.equal((await bound.invoke([question, asked, told])).text, "one two three");
+      }
+    },
+  };
+}
 
 function aiSdk(provider, maxRetries = 0, more = {}) {
   const base = (model) => ({ ...more, model: provider(model), prompt: "hi", maxRetries });
@@ -284,5 +325,62 @@ describe("the AI SDK's conversations", () => {
       assert.match(error.message, /store: false/);
       return true;
     });
+  });
+});
+
+describe("embeddings", () => {
+  const one = [1, -2];
+  const two = [2, -2];
+  const sent = async () => JSON.parse((await lastLog("words")).body);
+
+  test("openai asks for base64 unless it is told otherwise", async () => {
+    const ai = new OpenAI({ baseURL: `${anteroom}/v1`, apiKey: token, maxRetries: 0 });
+    const answer = await ai.embeddings.create({ model: "words", input: ["one", "two"] });
+    assert.deepEqual(answer.data.map(({ embedding }) => [...embedding]), [one, two]);
+    assert.equal(answer.usage.total_tokens, 6);
+    assert.equal((await sent()).encoding_format, "base64");
+    const floats = await ai.embeddings.create({ model: "words", input: "one", encoding_format: "float", dimensions: 2 });
+    assert.deepEqual(floats.data[0].embedding, one);
+    assert.equal((await sent()).dimensions, 2);
+  });
+
+  const aiSdks = {
+    "@ai-sdk/openai": (token) => createOpenAI({ baseURL: `${anteroom}/v1`, apiKey: token }).embedding("words"),
+    "@ai-sdk/openai-compatible": (token) =>
+      createOpenAICompatible({ name: "anteroom", baseURL: `${anteroom}/v1`, apiKey: token }).embeddingModel("words"),
+  };
+  for (const [name, model] of Object.entries(aiSdks)) {
+    test(`ai, ${name}`, async () => {
+      const single = await embed({ model: model(token), value: "one", maxRetries: 0 });
+      assert.deepEqual([single.embedding, single.usage.tokens], [one, 6]);
+      const many = await embedMany({ model: model(token), values: ["one", "two"], maxRetries: 0 });
+      assert.deepEqual(many.embeddings, [one, two]);
+      assert.deepEqual((await sent()).input, ["one", "two"]);
+    });
+  }
+
+  test("@langchain/openai", async () => {
+    const options = { model: "words", apiKey: token, maxRetries: 0, configuration: { baseURL: `${anteroom}/v1` } };
+    const ai = new OpenAIEmbeddings(options);
+    assert.deepEqual(await ai.embedQuery("one"), one);
+    assert.deepEqual(await ai.embedDocuments(["one", "two"]), [one, two]);
+    assert.deepEqual((await sent()).input, ["one", "two"]);
+  });
+
+  test("refusals have their status and code", async () => {
+    const options = { model: "words", maxRetries: 0 };
+    const calls = [
+      ...Object.values(aiSdks).map((model) => (who) => embed({ model: model(who), value: "one", maxRetries: 0 })),
+      (who) => new OpenAI({ baseURL: `${anteroom}/v1`, apiKey: who, maxRetries: 0 }).embeddings.create({ model: "words", input: "one" }),
+      (who) => new OpenAIEmbeddings({ ...options, apiKey: who, configuration: { baseURL: `${anteroom}/v1` } }).embedQuery("one"),
+    ];
+    for (const call of calls) {
+      for (const [who, status, code] of [[poor, 402, "quota_exceeded"], ["nonsense", 401, "unauthenticated"]]) {
+        await assert.rejects(call(who), (error) => {
+          assert.deepEqual([statusOf(error), codeOf(error)], [status, code], `${error}`);
+          return true;
+        });
+      }
+    }
   });
 });

@@ -1,15 +1,17 @@
-"""LangChain's OpenAI models against a running Anteroom: by chat completions, their default, and by the Responses API."""
+"""LangChain's OpenAI models against a running Anteroom: by chat completions, their default, by the Responses API, and
+embeddings."""
 
+import json
 import time
 import unittest
 
 import openai
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
-from support import ANTEROOM, sign_up, subscriber, upstream_left_at, used_up
+from support import ANTEROOM, last_log, sign_up, subscriber, upstream_left_at, used_up
 
 
 @tool
@@ -74,6 +76,19 @@ class LangChain(unittest.TestCase):
             left = time.time()
             stream.close()
             self.assertLess(upstream_left_at("endless") - left, 1.5)
+
+    def test_embeddings(self):
+        def embedder(token, model="words"):
+            # Otherwise it fetches OpenAI's table of tokens, to send them in the place of texts that are too long.
+            return OpenAIEmbeddings(base_url=ANTEROOM + "/v1", api_key=SecretStr(token), model=model, max_retries=0, check_embedding_ctx_length=False)
+
+        self.assertEqual([1.0, -2.0], embedder(self.token).embed_query("one"))
+        self.assertEqual([[1.0, -2.0], [2.0, -2.0]], embedder(self.token).embed_documents(["one", "two"]))
+        self.assertEqual(["one", "two"], json.loads(last_log("words")["body"])["input"])
+        for token, model, status, code in [(sign_up(), "tools", 403, "model_not_in_plan"), (used_up(), "words", 402, "quota_exceeded")]:
+            with self.assertRaises(openai.APIStatusError) as raised:
+                embedder(token, model).embed_query("one")
+            self.assertEqual((status, code), (raised.exception.status_code, raised.exception.code))
 
 
 if __name__ == "__main__":
