@@ -1,4 +1,5 @@
 //! A PostgreSQL server of a test's own, which it can stop, freeze and start again.
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::io;
 use std::os::unix::fs::chown;

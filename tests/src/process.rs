@@ -1,4 +1,5 @@
 //! The real binary, as a process.
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write as _};

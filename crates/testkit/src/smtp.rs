@@ -1,6 +1,7 @@
 //! A real mail server in a process of its own: `tests/smtp/server.py`, where `TEST_SMTP_PYTHON` names a Python that has
 //! aiosmtpd. `scripts/test` sees to that.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@
 //! Roles (first argument): none, the whole run; `relay`, only what is asked of models; `soak SECONDS`, streams that many
 //! read slowly; `bare PORT`, an actix handler that does nothing; `upstream PORT`, a model provider; `bcrypt COST SECONDS`,
 //! bcrypt and nothing else.
+#![expect(clippy::disallowed_methods, reason = "what is measured is started")]
 
 mod relay;
 mod soak;
