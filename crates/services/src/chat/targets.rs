@@ -52,6 +52,20 @@ pub struct RoutingOptions {
     pub retry_pause: Duration,
 }
 
+/// What [`Chat::draw`] stays below.
+const DRAWN: u64 = 1 << 62;
+
+impl RoutingOptions {
+    /// How long is waited after that many rounds over all targets: twice as long each time. Up to a half is left off, all of
+    /// it by the highest draw, so that calls that failed together do not come back together.
+    fn pause(&self, rounds: u32, draw: u64) -> Duration {
+        let longest = self.retry_pause.saturating_mul(1 << rounds.min(10));
+        // In thousandths, of which there are enough to tell calls apart.
+        let left_off = u32::try_from(draw / (DRAWN / 500)).unwrap_or(500).min(500);
+        longest - longest / 1000 * left_off
+    }
+}
+
 /// No call waits longer than this for a target that asked for patience.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
@@ -242,8 +256,7 @@ impl Chat {
             let Some(wait) = again else {
                 return Err(failed.error);
             };
-            let pause = routing.retry_pause.saturating_mul(1 << round.min(10));
-            let pause = pause.mul_f64(1.0 - 0.5 * self.fraction()).max(wait);
+            let pause = routing.pause(round, self.draw()).max(wait);
             if pause > LONGEST_WAIT || call.begun().elapsed() + pause >= self.options.total_timeout {
                 return Err(failed.error);
             }
@@ -353,19 +366,14 @@ impl Chat {
         left.map(rest).min()
     }
 
-    /// A number below 2^62, evenly distributed.
+    /// A number below [`DRAWN`], evenly distributed.
     fn draw(&self) -> u64 {
         // The end of an identifier is random.
         let bytes = self.ids.uuid().into_bytes();
         let mut last = [0; 8];
         last.copy_from_slice(&bytes[8..]);
         // Its first two bits are the variant's.
-        u64::from_be_bytes(last) & (u64::MAX >> 2)
-    }
-
-    /// Anything from 0 to 1.
-    fn fraction(&self) -> f64 {
-        f64::from(u32::try_from(self.draw() >> 30).unwrap_or_default()) / f64::from(u32::MAX)
+        u64::from_be_bytes(last) & (DRAWN - 1)
     }
 }
 
@@ -373,5 +381,41 @@ fn resting(wait: Duration) -> ProviderError {
     ProviderError {
         kind: ProviderErrorKind::Resting { retry_after: wait },
         detail: "every target of the model has failed lately and is left alone for now".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routing(retry_pause: Duration) -> RoutingOptions {
+        RoutingOptions {
+            breaker: BreakerPolicy {
+                failures: 0,
+                open_for: SignedDuration::ZERO,
+            },
+            retries: 0,
+            retry_pause,
+        }
+    }
+
+    #[test]
+    fn a_pause_doubles_and_the_draw_leaves_up_to_a_half_of_it_off() {
+        let routing = routing(Duration::from_secs(1));
+        for rounds in [0, 1, 2] {
+            let longest = Duration::from_secs(1 << rounds);
+            assert_eq!(routing.pause(rounds, 0), longest);
+            assert_eq!(routing.pause(rounds, DRAWN / 2), longest * 3 / 4);
+            assert_eq!(routing.pause(rounds, DRAWN - 1), longest / 2);
+        }
+        let pauses: Vec<Duration> = (0..100).map(|n| routing.pause(0, DRAWN / 100 * n)).collect();
+        assert!(pauses.windows(2).all(|two| two[0] > two[1]), "{pauses:?}");
+    }
+
+    #[test]
+    fn no_pause_is_too_long_to_be_told() {
+        assert!(routing(Duration::from_secs(60)).pause(u32::MAX, 0) < Duration::from_secs(100_000));
+        assert!(routing(Duration::MAX).pause(9, u64::MAX) > Duration::from_secs(1));
+        assert_eq!(routing(Duration::ZERO).pause(3, 7), Duration::ZERO);
     }
 }

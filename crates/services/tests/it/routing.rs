@@ -175,6 +175,37 @@ async fn all_targets_are_tried_again_after_a_pause_as_often_as_is_set() {
     assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
 }
 
+/// Else a provider that was down for a moment would be asked by all of them at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_failed_together_do_not_come_back_together() {
+    const CALLS: usize = 6;
+    let pause = Duration::from_secs(1);
+    let options = RoutingOptions {
+        breaker: BreakerPolicy {
+            failures: 100,
+            ..PATIENT.breaker
+        },
+        retries: 1,
+        retry_pause: pause,
+    };
+    let house = house(ModelAlias::plain("main", "fast"), options).await;
+    let mut users = Vec::new();
+    for i in 0..CALLS {
+        users.push(house.somebody(&format!("{i}@example.com")).await);
+        house.model.script_reply(Err(provider_error(upstream())));
+    }
+    let calls = users.iter().map(async |who| {
+        let begun = Instant::now();
+        assert!(ask_as(&house, who, false).await.is_ok());
+        begun.elapsed()
+    });
+    let took = futures_util::future::join_all(calls).await;
+    assert_eq!(asked(&house), (2 * CALLS, 0));
+    assert!(took.iter().all(|took| *took >= pause / 2), "{took:?}");
+    // That none of six draws leaves off so much that it shows happens once in a million.
+    assert!(took.iter().any(|took| *took < pause), "{took:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_a_pause_may_help_is_tried_again_whichever_failed_last() {
     for first in [upstream(), ProviderErrorKind::Auth] {
