@@ -334,14 +334,15 @@ impl Settings {
             if let (Err(e), false) = (settings.assistant().check(), unread) {
                 findings.refuse("ai.assistants", e.to_string());
             }
-            // Without a list of the operator's the server says later what it has.
+            // Without a list of the operator's the server says later what it has. An admin may have stored the model, or
+            // yet do so; until then the assistant is nobody's.
             if !models.is_empty() && !models.contains(&settings.model.as_str()) {
-                let message = format!(
-                    "`{name}`: there is no model `{}`; there are: {}",
+                findings.warn(format!(
+                    "ai.assistants: `{name}`: the configuration has no model `{}`, so it answers only while that is stored \
+                     (/v1/admin/models); there are: {}",
                     settings.model,
                     models.join(", ")
-                );
-                findings.refuse("ai.assistants", message);
+                ));
             }
             let is_unknown = |key: &&String| !self.billing.plans.iter().any(|plan| plan.key == **key);
             for key in settings.plans.iter().flatten().filter(is_unknown) {

@@ -13,6 +13,7 @@ on_every_store![
     are_refused_with_all_that_is_wrong,
     are_not_written_over_unseen,
     can_be_withheld_and_come_back,
+    can_be_an_assistants,
     are_kept_when_their_provider_goes,
     of_64_changes_at_once_one_stands_everywhere,
 ];
@@ -350,6 +351,28 @@ async fn can_be_withheld_and_come_back(setup: &Setup) {
     asked.refused(403, "model_not_in_plan");
     app.delete("/v1/admin/models/fast").by(&admin).await.is(204);
     assert_eq!(offered(&app, &user).await, ["fast"]);
+}
+
+/// The configuration knows the assistant, and the store its model.
+async fn can_be_an_assistants(setup: &Setup) {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let mut settings = open(&first, &second);
+    let butler = r#"[{ name = "butler", model = "grand", instructions = "Be grand." }]"#;
+    settings.push(("ai.assistants", butler.to_owned()));
+    let app = node(setup, &settings).await;
+    let (admin, user) = (app.admin().await, app.user().await);
+    let assistants = async || app.get("/v1/assistants").by(&user).await.is(200).json()["data"].clone();
+    let body = json!({ "model": "assistant:butler", "messages": [{ "role": "user", "content": "hi" }] });
+    let ask = || app.post("/v1/chat/completions").by(&user).json(&body);
+    assert_eq!(assistants().await, json!([]));
+    ask().expect(403).code("model_not_in_plan").await;
+
+    put(&app, &admin, "grand", &to_second()).await.is(201);
+    second.on("m2", Script::json(&completion("Good evening.")));
+    assert_eq!(assistants().await[0]["id"], "butler");
+    let answer = ask().expect(200).events(&["chat.call.ended"]).await.json();
+    assert_eq!(answer["choices"][0]["message"]["content"], "Good evening.");
+    assert_eq!(second.last().json()["messages"][0]["content"], "Be grand.");
 }
 
 async fn are_kept_when_their_provider_goes(setup: &Setup) {

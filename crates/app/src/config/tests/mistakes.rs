@@ -45,7 +45,6 @@ fn an_assistant_that_could_never_answer_is_named_with_what_is_wrong() {
     let all = messages(load_file("assistants-file", &config)).join("\n");
     for part in [
         "two assistants are called `a`",
-        "`a`: there is no model `huge`; there are: small",
         "`a`: there is no plan `gold`; there are: free, pro",
         "`b`: the instructions are empty",
         "`c`: cannot read the file /nowhere/c.txt",
@@ -54,6 +53,22 @@ fn an_assistant_that_could_never_answer_is_named_with_what_is_wrong() {
         assert!(all.contains(part), "{part} in {all}");
     }
     assert!(!all.contains("`c`: the instructions are empty"), "{all}");
+}
+
+#[test]
+fn an_assistant_whose_model_is_stored_at_run_time_may_start() {
+    let config = "[ai]\nopenai_api_key = 'k'\nmodels = ['small', 'large']\n\
+         [[ai.assistants]]\nname = 'a'\nmodel = 'huge'\ninstructions = 'x'\n\
+         [[ai.assistants]]\nname = 'b'\nmodel = 'large'\ninstructions = 'x'\n";
+    let warnings = load_file("assistants-stored", config).unwrap().warnings;
+    let of_assistants: Vec<&String> = warnings.iter().filter(|w| w.contains("ai.assistants")).collect();
+    assert_eq!(
+        of_assistants,
+        [
+            "ai.assistants: `a`: the configuration has no model `huge`, so it answers only while that is stored \
+          (/v1/admin/models); there are: small, large"
+        ]
+    );
 }
 
 #[test]
