@@ -524,6 +524,7 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
         max_conversations: limit(settings.chat.max_conversations),
         kept: limit(settings.chat.conversation_days).map(|days| SignedDuration::from_hours(24 * days)),
         resume: Duration::from_secs(settings.chat.resume_seconds.into()),
+        silence: Duration::from_secs(settings.server.heartbeat_seconds.into()),
         total_timeout: Duration::from_millis(ai.total_timeout_ms.into()),
         lease: SignedDuration::from_secs(settings.server.lease_seconds.into()),
     }

@@ -19,8 +19,9 @@ const config: NextConfig = {
   // Only the API. Anteroom's own pages (its reference, the checkout) stay on Anteroom's own origin.
   rewrites: async () => [{ source: "/api/anteroom/v1/:path*", destination: `${anteroom()}/v1/:path*` }],
   experimental: {
-    // What `next dev` and `next start` wait for the next byte, 30 s without this. A model may think for longer, and
-    // Anteroom has a limit of its own (60 s, `ai.first_token_timeout_ms`). Vercel does not read it.
+    // What `next dev` and `next start` wait for the next byte, 30 s without this. Conversations say something every 15 s,
+    // but other streams are silent until the model's first word (60 s at most, `ai.first_token_timeout_ms`), and whole
+    // answers until they are there. Vercel does not read it.
     proxyTimeout: 120_000,
   },
 };

@@ -225,7 +225,8 @@ impl Chat {
         })
     }
 
-    /// The answer as it comes, from when the provider has begun.
+    /// The answer as it comes, from when the provider has begun. If that takes long, from before: a failure that comes then
+    /// is an event, and no longer an error of its own.
     async fn hand_on(
         self: &Arc<Self>,
         reader: Reader,
@@ -240,6 +241,7 @@ impl Chat {
             biased;
             begun = draft.begun() => begun?,
             () = gone.cancelled() => return Err(ChatError::ClientGone.into()),
+            () = tokio::time::sleep(self.options.silence) => {}
         }
         Ok(MessageAnswer::Stream(events))
     }

@@ -101,6 +101,9 @@ pub struct ChatOptions {
     pub kept: Option<SignedDuration>,
     /// For how long a streamed answer of a conversation goes on while nobody reads it.
     pub resume: Duration,
+    /// For how long a streamed answer of a conversation waits for the provider before its reader is told that it begins:
+    /// no longer than what stands in between takes a silent connection for a live one.
+    pub silence: Duration,
     /// The longest that a call may take, its reader included.
     pub total_timeout: Duration,
     /// For how long a call holds its reservation and its conversation without renewing that.

@@ -453,6 +453,7 @@ impl House {
             max_conversations: Some(100),
             kept: Some(SignedDuration::from_hours(24 * 30)),
             resume: std::time::Duration::ZERO,
+            silence: std::time::Duration::from_secs(15),
             total_timeout: std::time::Duration::from_secs(2),
             lease: LEASE,
         };

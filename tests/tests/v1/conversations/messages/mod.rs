@@ -6,6 +6,7 @@ mod resume;
 mod stop;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anteroom_stripe_stub::{SubscriptionEvent, subscription_event};
 use anteroom_tests::upstream::{chunk, sse};
@@ -21,6 +22,7 @@ use crate::v1::billing::webhooks::{signed, subscription};
 on_every_store![
     are_answered_whole,
     are_answered_as_a_stream,
+    are_said_to_be_answered_while_the_model_thinks,
     remember_recent_turns_within_the_budget,
     are_told_the_instructions_every_time,
     come_one_at_a_time,
@@ -144,6 +146,53 @@ async fn are_answered_as_a_stream(setup: &Setup) {
         .json();
     assert_eq!(&list["data"][1], completed);
     stream.logged(&["chat.call.ended"]).await;
+}
+
+/// A proxy that waits for no longer than a model thinks must not take the connection for a dead one.
+async fn are_said_to_be_answered_while_the_model_thinks(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let mut settings = upstream.settings("m").to_vec();
+    settings.push(("server.heartbeat_seconds", "1"));
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    let conversation = create(&app, &user, json!({})).await;
+    let thought = Duration::from_millis(3500);
+    upstream.on(
+        "m",
+        Script::stream(vec![
+            Step::Pause(thought),
+            sse(&chunk("Done.")),
+            sse("[DONE]"),
+            Step::End,
+        ]),
+    );
+    let begun = Instant::now();
+    let mut stream = say_streamed(&app, &user, &conversation, "one").stream().await;
+    let started = stream.next().await.unwrap();
+    assert!(begun.elapsed() < thought, "{:?}", begun.elapsed());
+    assert_eq!(started.json()["message"]["status"], "in_progress");
+    let rest = stream.rest().await;
+    let names: Vec<&str> = rest.iter().map(|e| e.name.as_deref().unwrap()).collect();
+    assert_eq!(
+        (started.name.as_deref(), names),
+        (Some("message.started"), vec!["message.delta", "message.completed"])
+    );
+    assert!(stream.heartbeats >= 1, "{}", stream.heartbeats);
+    stream.logged(&["chat.call.ended"]).await;
+
+    // What goes wrong then has no status of its own any more, and is said all the same.
+    upstream.on(
+        "m",
+        Script::stream(vec![Step::Pause(Duration::from_secs(2)), Step::Cut]),
+    );
+    let mut stream = say_streamed(&app, &user, &conversation, "two").stream().await;
+    let events = stream.rest().await;
+    let names: Vec<&str> = events.iter().map(|e| e.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["message.started", "error"]);
+    assert_eq!(events[1].json()["problem"]["code"], "upstream_unreachable");
+    stream.logged(&["chat.call.failed", "chat.call.ended"]).await;
+    let failed = json!(["assistant", "", "failed"]);
+    assert_eq!(said(&app, &user, &conversation).await[3], failed);
 }
 
 /// The turns that the upstream was shown, as `role: content`.
