@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use anteroom_domain::chat::{Conversation, Message, Original, Outcome, StoredAlias, TokenUsage};
+use anteroom_domain::chat::{Conversation, Dialect, Message, Original, Outcome, StoredAlias, TokenUsage};
 use anteroom_domain::{ConversationId, MessageId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
@@ -415,6 +415,12 @@ pub trait ChatModel: Send + Sync {
 
     /// The models it offers, asked afresh.
     async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError>;
+
+    /// Whether it is told what was said in this dialect as it was said ([`ChatCall::original`]), and not the chat completion
+    /// that was made of it.
+    fn speaks(&self, _: Dialect) -> bool {
+        false
+    }
 
     /// A whole answer. Dropping the future cancels the call upstream.
     async fn complete(&self, call: ChatCall) -> Result<ChatReply, ProviderError>;

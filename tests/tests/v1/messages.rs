@@ -25,6 +25,7 @@ on_every_store![
     hangs_up_when_nobody_listens,
     estimates_tokens,
     keeps_what_only_anthropic_understands,
+    lets_tools_through_that_only_anthropics_models_know,
 ];
 
 const PATH: &str = "/v1/messages";
@@ -677,4 +678,51 @@ async fn keeps_what_only_anthropic_understands(setup: &Setup) {
     let events = ask(said("own", r#","stream":true"#, first)).stream().await.rest().await;
     assert_eq!(names(&events)[3..], ["error"]);
     assert_eq!(events[3].json()["error"]["code"], "upstream_unreachable");
+}
+
+async fn lets_tools_through_that_only_anthropics_models_know(setup: &Setup) {
+    let (own, other) = (Upstream::start().await, Upstream::start().await);
+    let mut settings = both_kinds(&own, &other);
+    let aliases = r#"[{ name = "own", targets = [{ provider = "a", model = "claude-x" }] }, { name = "other", targets = [{ provider = "o", model = "gpt-x" }] }, { name = "either", targets = [{ provider = "o", model = "gpt-x" }, { provider = "a", model = "claude-x" }] }]"#;
+    settings[1].1 = aliases.to_owned();
+    let assistants = r#"[{ name = "butler", model = "own", instructions = "Be grand." }]"#;
+    settings.push(("ai.assistants", assistants.to_owned()));
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let app = setup.app_with(&settings).await;
+    let user = app.user().await;
+    let tools = json!([
+        { "type": "bash_20250124", "name": "bash" },
+        { "name": "weather", "input_schema": { "type": "object" } },
+        { "type": "computer_20250124", "name": "computer", "display_width_px": 800, "display_height_px": 600 },
+    ]);
+    let body = |model: &str, stream: bool| json!({ "model": model, "max_tokens": 100, "stream": stream, "tools": tools, "messages": [{ "role": "user", "content": "Look." }] });
+    let message = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x-1","content":[{"type":"tool_use","id":"toolu_1","name":"bash","input":{"command":"ls"}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":300,"output_tokens":2}}"#;
+    other.on("gpt-x", Script::json(&completion("Never asked.")));
+    // A target that knows them is found, whichever is first.
+    for (model, events) in [
+        ("own", &["chat.call.ended"][..]),
+        ("either", &["chat.target.failed", "chat.call.ended"]),
+    ] {
+        own.on("claude-x", Script::json(message));
+        let answer = ask(&app, &user, &body(model, false)).expect(200).events(events).await;
+        assert_eq!(answer.text(), message);
+        let sent = own.last();
+        assert_eq!(sent.json()["tools"], tools);
+        assert_eq!(sent.headers["anthropic-beta"], "computer-use-2025-01-24");
+    }
+    // Without one the request is refused, and nobody is asked.
+    for (model, stream) in [("other", false), ("other", true), ("assistant:butler", false)] {
+        let refused = ask(&app, &user, &body(model, stream)).await;
+        let refused = refused.refused(400, "unsupported_parameter");
+        is_anthropics(&refused, "invalid_request_error");
+        assert_eq!(refused.json()["error"]["param"], "tools.0.type");
+    }
+    // Those that cost extra are refused whoever answers.
+    let mut paid = body("own", false);
+    paid["tools"] = json!([{ "type": "web_search_20250305", "name": "web_search" }]);
+    is_anthropics(
+        &ask(&app, &user, &paid).await.refused(400, "unsupported_parameter"),
+        "invalid_request_error",
+    );
+    assert_eq!((own.calls().len(), other.calls().len()), (2, 0));
 }

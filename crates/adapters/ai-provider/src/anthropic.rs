@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use anteroom_domain::chat::Dialect;
 use anteroom_ports::chat::{ChatCall, ChatReply, ChatStream, OfferedModel, ProviderError};
 use anteroom_ports::{ChatModel, Clock};
 
@@ -31,6 +32,7 @@ const VERSION: (HeaderName, HeaderValue) = (
     HeaderName::from_static("anthropic-version"),
     HeaderValue::from_static("2023-06-01"),
 );
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
 /// Where the server is, the key to it, and how long it may take.
 #[derive(Debug, Clone)]
@@ -83,7 +85,11 @@ impl Anthropic {
 
     /// The request for the server, and what it cannot be told.
     fn request(&self, call: &ChatCall, streamed: bool) -> Result<(Request, Vec<String>), ProviderError> {
+        let mut headers = self.headers.clone();
         let (body, dropped) = if let Some(said) = original::of(call) {
+            if let Some(betas) = original::betas(said) {
+                headers.insert(BETA, betas);
+            }
             (original::body(said, call, streamed)?, Vec::new())
         } else {
             let (mut body, dropped) = request::translate(call, self.max_tokens)?;
@@ -92,7 +98,7 @@ impl Anthropic {
         };
         let accept = if streamed { EVENT_STREAM } else { JSON };
         let url = below(&self.base, "/messages");
-        let request = self.transport.post(url, self.headers.clone(), body, accept)?;
+        let request = self.transport.post(url, headers, body, accept)?;
         Ok((request, dropped))
     }
 
@@ -108,6 +114,10 @@ impl Anthropic {
 impl ChatModel for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
+    }
+
+    fn speaks(&self, dialect: Dialect) -> bool {
+        dialect == Dialect::AnthropicMessages
     }
 
     async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError> {

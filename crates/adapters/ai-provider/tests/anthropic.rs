@@ -487,6 +487,7 @@ fn said(completion: &str, original: &str) -> ChatCall {
         dialect: Dialect::AnthropicMessages,
         body: RawObject::parse(original.as_bytes()).unwrap(),
         lost: vec!["top_k".to_owned()],
+        known_tools: Vec::new(),
     };
     ChatCall {
         original: Some(Arc::new(original)),
@@ -532,6 +533,37 @@ async fn what_was_said_in_its_own_words_arrives_as_it_was_said() {
     let upstream = Upstream::start(|_| vec![answer(200, r#"{"choices":[]}"#)]).await;
     let openai = crate::model(&upstream.base_url, KEY);
     assert_eq!(openai.complete(said("{}", ODD)).await.unwrap().dropped, ["top_k"]);
+}
+
+#[tokio::test]
+async fn the_tools_for_computers_bring_the_betas_of_their_dates() {
+    let upstream = Upstream::start(|_| vec![answer(200, &message(&json!([]), "end_turn").to_string())]).await;
+    let model = model(&upstream.base_url, KEY, PATIENT);
+    let tools = r#"{"type":"bash_20250124","name":"bash"}"#;
+    let computers = r#"{"type":"computer_20251124","name":"c"},{"type":"computer_20250124","name":"d"},{"type":"computer_toolset_20260801"},{"type":"computer_2025012\n","name":"e"}"#;
+    for (tools, known, expected) in [
+        (tools.to_owned(), true, None),
+        (
+            format!("{tools},{computers},{computers}"),
+            true,
+            Some("computer-use-2025-01-24,computer-use-2025-11-24"),
+        ),
+        (computers.to_owned(), false, None),
+    ] {
+        let body = format!(r#"{{"model":"m","max_tokens":9,"tools":[{tools}],"messages":[]}}"#);
+        let mut call = said(r#"{"messages":[]}"#, &body);
+        if known {
+            let mut original = Original::clone(call.original.as_deref().unwrap());
+            original.known_tools = vec!["tools.0.type".to_owned()];
+            call.original = Some(Arc::new(original));
+        }
+        model.complete(call).await.unwrap();
+        let request = upstream.seen().requests.pop().unwrap();
+        let beta = request.headers.iter().find(|(name, _)| name == "anthropic-beta");
+        assert_eq!(beta.map(|(_, value)| value.as_str()), expected, "{tools}");
+        let sent = String::from_utf8(request.body).unwrap();
+        assert!(sent.contains(&format!(r#""tools":[{tools}]"#)), "{sent}");
+    }
 }
 
 #[tokio::test]

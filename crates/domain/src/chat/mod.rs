@@ -21,7 +21,7 @@ pub use embed_request::EmbedRequest;
 pub use end_user::{EndUser, SendUser};
 pub use memory::{Turn, Window, estimate_tokens, least_tokens, recall, turn_budget};
 pub use moderation::{Consequence, Direction, Finding, Lane, Pace, Verdict, texts_of};
-pub use original::{Dialect, OWN_WORDS, Original};
+pub use original::{Dialect, OWN_WORDS, Original, TOKENS_OF_KNOWN_TOOL};
 pub use parameters::{GUARDED_PARAMETERS, ParameterRule};
 pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest, MAX_CHOICES};

@@ -22,6 +22,10 @@ impl Dialect {
     }
 }
 
+/// Tokens by which a tool that a model knows by heart lengthens a prompt, beyond the bytes that name it: Anthropic says 245
+/// for a shell, 700 for an editor and about 1,200 for a computer.
+pub const TOKENS_OF_KNOWN_TOOL: i64 = 1_200;
+
 /// A request as its caller said it. A provider that speaks its dialect is told this, so that what a chat completion has
 /// no word for (signatures of thought, marks for the cache) arrives as it was sent.
 #[derive(Debug, Clone)]
@@ -32,4 +36,7 @@ pub struct Original {
     pub body: RawObject,
     /// What of it is lost where the provider is told the chat completion instead.
     pub lost: Vec<String>,
+    /// Where it names tools that only a model of its dialect knows, such as `tools.0.type`. Without them something else would
+    /// be asked for, so a provider that is told the chat completion cannot be asked at all.
+    pub known_tools: Vec<String>,
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    EndUser, InvalidObject, ModelAlias, Original, ParameterRule, RawObject, Target, TokenUsage, end_user,
+    EndUser, InvalidObject, ModelAlias, Original, ParameterRule, RawObject, TOKENS_OF_KNOWN_TOOL, Target, TokenUsage, end_user,
     estimate_tokens, texts_of,
 };
 
@@ -209,7 +209,10 @@ impl ChatRequest {
     /// The same, made of what was said in another dialect. That may be longer, and one of the two is sent.
     #[must_use]
     pub fn said_as(mut self, original: Original) -> Self {
-        self.prompt_estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
+        let tools = i64::try_from(original.known_tools.len()).unwrap_or(i64::MAX);
+        let tools = tools.saturating_mul(TOKENS_OF_KNOWN_TOOL);
+        let estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
+        self.prompt_estimate = estimate.saturating_add(tools);
         self.original = Some(Arc::new(original));
         self
     }
@@ -480,10 +483,18 @@ mod tests {
             dialect: crate::chat::Dialect::AnthropicMessages,
             body: RawObject::parse(format!(r#"{{"messages":"{content}"}}"#).as_bytes()).unwrap(),
             lost: Vec::new(),
+            known_tools: Vec::new(),
         };
         let estimate = made.prompt_estimate;
         assert_eq!(made.clone().said_as(said("")).prompt_estimate, estimate);
-        assert!(made.said_as(said(&"x".repeat(2000))).prompt_estimate >= 1000);
+        assert!(made.clone().said_as(said(&"x".repeat(2000))).prompt_estimate >= 1000);
+        // What a model knows by heart is longer than its name.
+        let tools = Original {
+            known_tools: vec!["tools.0.type".to_owned(), "tools.1.type".to_owned()],
+            ..said("")
+        };
+        let with_tools = made.said_as(tools).prompt_estimate;
+        assert_eq!(with_tools, estimate + 2 * TOKENS_OF_KNOWN_TOOL);
     }
 
     #[test]

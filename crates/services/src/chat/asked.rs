@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use anteroom_domain::chat::{ChatRequest, EndUser, Outcome, ServedBy, Target, TokenUsage};
+use anteroom_domain::chat::{ChatRequest, EndUser, Original, Outcome, ServedBy, Target, TokenUsage};
 use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TargetCall, TimeoutStage};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -153,27 +153,47 @@ impl Call {
     }
 }
 
+/// Refuses what cannot be said in the chat completion that was made of it.
+pub(super) fn only_said(original: &Original) -> Result<(), ProviderError> {
+    let Some(place) = original.known_tools.first() else {
+        return Ok(());
+    };
+    Err(ProviderError {
+        kind: ProviderErrorKind::Unsupported {
+            parameter: place.clone(),
+        },
+        detail: format!(
+            "`{place}` cannot be used here: the tool is known to models that are asked by their maker's own API only"
+        ),
+    })
+}
+
 impl Chat {
-    /// What a target is sent.
+    /// What a target is sent. Not the request for tools that only another kind of provider knows.
     pub(super) fn outgoing(
         &self,
         call: &Call,
         request: &ChatRequest,
         provider: &Provider,
         target: &Target,
-    ) -> ChatCall {
+    ) -> Result<ChatCall, ProviderError> {
+        if let Some(said) = &request.original
+            && !provider.models.speaks(said.dialect)
+        {
+            only_said(said)?;
+        }
         call.on_asked(|asked| asked.streamed = request.stream);
         let name = || self.name_of_user(call);
         let user = EndUser {
             send: provider.send_user,
             name: &name,
         };
-        ChatCall {
+        Ok(ChatCall {
             request_id: call.request_id,
             model: target.model.clone(),
             body: request.upstream_body(&call.alias, target, user).into(),
             original: request.original.clone(),
-        }
+        })
     }
 
     /// What providers are told of who asks: always the same for an account, and nothing to anybody else.

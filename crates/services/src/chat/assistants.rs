@@ -8,6 +8,7 @@ use anteroom_domain::chat::{Assistant, ChatRequest, ModelAlias};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind};
 
 use super::Chat;
+use super::asked::only_said;
 use super::call::Call;
 use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
@@ -79,11 +80,13 @@ impl Chat {
         let assistant = self.check_assistant(access, id)?;
         let alias = assistant.limited(&self.check_model(access, &assistant.model).await?);
         // What the assistant says stands in the chat completion only, so nobody is told the original.
-        let lost = request
-            .original
-            .as_ref()
-            .map(|said| said.lost.clone())
-            .unwrap_or_default();
+        let lost = match &request.original {
+            Some(said) => {
+                only_said(said)?;
+                said.lost.clone()
+            }
+            None => Vec::new(),
+        };
         let (request, mut gave_way) = assistant.lead(request)?;
         gave_way.extend(lost);
         Ok(Prepared {

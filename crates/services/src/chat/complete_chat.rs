@@ -316,7 +316,7 @@ impl Driver {
     async fn ask_whole(&mut self, request: &ChatRequest) -> (Outcome, Result<ChatReply, ChatError>) {
         let ask = |provider: Provider, target: &Target| {
             let outgoing = self.chat.outgoing(&self.call, request, &provider, target);
-            async move { provider.models.complete(outgoing).await }
+            async move { provider.models.complete(outgoing?).await }
         };
         let complete = async { Ok(self.chat.ask_targets(&self.call, ask).await?) };
         let answer = match self.chat.while_wanted(&self.call, &self.gone, complete).await {

@@ -73,7 +73,7 @@ impl Chat {
         let ask = |provider: Provider, target: &Target| {
             let outgoing = self.outgoing(call, request, &provider, target);
             async move {
-                let mut stream = provider.models.stream(outgoing).await?;
+                let mut stream = provider.models.stream(outgoing?).await?;
                 let first = stream.events.next().await.ok_or_else(cut)??;
                 Ok((first, stream))
             }

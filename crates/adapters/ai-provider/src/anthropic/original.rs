@@ -1,9 +1,13 @@
 //! Requests that were said in this API's own words, and answers that are handed on in them: signatures of thought, marks
 //! for the cache and whatever else OpenAI's words have no place for arrive as they were sent.
 
+use std::collections::BTreeSet;
+
 use anteroom_domain::chat::{Dialect, OWN_WORDS, Original, RawObject};
 use anteroom_ports::chat::{ChatCall, ProviderError};
 use bytes::Bytes;
+use http::header::HeaderValue;
+use serde::Deserialize;
 
 use super::thinking::LEAST_BUDGET;
 use crate::shared::failure;
@@ -38,6 +42,32 @@ pub(super) fn body(original: &Original, call: &ChatCall, streamed: bool) -> Resu
         }
     }
     Ok(body.to_vec().into())
+}
+
+/// The header without which the API does not know the older tools for using a computer: each has a beta of its date,
+/// `computer_20250124` that of `computer-use-2025-01-24`
+/// (<https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/computer-use-tool>). The rest of what callers may name
+/// is part of the API, and no other beta is asked for, since some have a price of their own.
+pub(super) fn betas(original: &Original) -> Option<HeaderValue> {
+    #[derive(Deserialize)]
+    struct Tool {
+        r#type: Option<String>,
+    }
+    if original.known_tools.is_empty() {
+        return None;
+    }
+    let tools: Vec<Tool> = original.body.read("tools").ok().flatten()?;
+    let dates = tools.iter().filter_map(|tool| {
+        let date = tool.r#type.as_deref()?.strip_prefix("computer_")?;
+        (date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit())).then_some(date)
+    });
+    let betas: BTreeSet<String> = dates
+        .map(|date| format!("computer-use-{}-{}-{}", &date[..4], &date[4..6], &date[6..]))
+        .collect();
+    let betas: Vec<&str> = betas.iter().map(String::as_str).collect();
+    HeaderValue::from_str(&betas.join(","))
+        .ok()
+        .filter(|value| !value.is_empty())
 }
 
 /// What is thought counts as answer and has to be less than that. A caller who was given a smaller answer than asked for

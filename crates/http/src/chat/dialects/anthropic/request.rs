@@ -1,6 +1,6 @@
 //! A request of the Messages API, said as a chat completion.
 
-use anteroom_domain::chat::{Dialect, Original};
+use anteroom_domain::chat::{Dialect, Original, TOKENS_OF_KNOWN_TOOL};
 use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -35,6 +35,8 @@ struct Gathered {
     messages: Vec<Message>,
     /// What a chat completion has no word for.
     lost: Dropped,
+    /// Where tools stand that only Anthropic's models know.
+    known_tools: Vec<String>,
     /// Bytes of pictures and documents, which are no text to be counted, and how many there are, those that are told by
     /// their address included.
     media: (usize, usize),
@@ -85,7 +87,7 @@ impl Request {
         if let Some(stop) = root.read::<Vec<String>>("stop_sequences", "an array of strings")? {
             call.set("stop", &stop);
         }
-        tools(&root, &mut call, &mut gathered.lost)?;
+        gathered.tools(&root, &mut call)?;
         tool_choice(&root, &mut call)?;
         user(&root, &mut call)?;
         let thinking = effort(&root, &mut call)?;
@@ -93,14 +95,15 @@ impl Request {
             call.set("stream", &true);
             call.set("stream_options", &json!({ "include_usage": true }));
         }
-        call.original = Some(original(&root, gathered.lost));
         let (bytes, count) = gathered.media;
+        let known_tools = gathered.known_tools.len() * usize::try_from(TOKENS_OF_KNOWN_TOOL).unwrap_or(0);
+        call.original = Some(original(&root, gathered.lost, gathered.known_tools));
         let text = call.bytes().len().saturating_sub(bytes);
         Ok(Self {
             call,
             model,
             thinking,
-            input_tokens: text.div_ceil(3) + count * TOKENS_OF_MEDIA,
+            input_tokens: text.div_ceil(3) + count * TOKENS_OF_MEDIA + known_tools,
         })
     }
 }
@@ -294,10 +297,60 @@ impl Gathered {
         self.media = (self.media.0 + data.len(), self.media.1 + 1);
         Ok(data)
     }
+
+    fn tools(&mut self, root: &Part, call: &mut Call) -> Result<(), Refusal> {
+        let declared = root.parts("tools")?;
+        let mut tools = Vec::with_capacity(declared.len());
+        for tool in &declared {
+            match tool.read::<String>("type", "a string")?.as_deref() {
+                None | Some("custom") => {}
+                Some(kind) if is_known_tool(kind) => {
+                    self.known_tools.push(tool.place("type"));
+                    continue;
+                }
+                Some(_) => return Err(tool.unknown("type", "tools that the caller runs are called")),
+            }
+            for key in tool.members().keys() {
+                if !["type", "name", "description", "input_schema", "strict"].contains(&key) && tool.raw(key).is_some()
+                {
+                    self.lost.note(&format!("tools.{key}"));
+                }
+            }
+            tools.push(Tool {
+                r#type: "function",
+                function: Declaration {
+                    name: tool.text("name")?,
+                    description: tool.read("description", "a string")?,
+                    parameters: tool.raw("input_schema"),
+                    strict: tool.read("strict", "true or false")?,
+                },
+            });
+        }
+        if !tools.is_empty() {
+            call.set("tools", &tools);
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is a tool that Anthropic's models know by heart and the caller runs: one of these, and a date. Those that
+/// Anthropic runs cost extra or keep something there.
+fn is_known_tool(kind: &str) -> bool {
+    const RUN_BY_THE_CALLER: [&str; 6] = [
+        "bash",
+        "text_editor",
+        "memory",
+        "computer",
+        "computer_toolset",
+        "browser_toolset",
+    ];
+    kind.rsplit_once('_').is_some_and(|(name, date)| {
+        RUN_BY_THE_CALLER.contains(&name) && date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit())
+    })
 }
 
 /// What was said, without what nobody is told.
-fn original(root: &Part, lost: Dropped) -> Original {
+fn original(root: &Part, lost: Dropped, known_tools: Vec<String>) -> Original {
     let mut body = root.members().clone();
     let told = |key: &&str| {
         let row = PARAMETERS.iter().find(|(name, _)| name == key);
@@ -311,6 +364,7 @@ fn original(root: &Part, lost: Dropped) -> Original {
         dialect: Dialect::AnthropicMessages,
         body,
         lost: lost.into_names(),
+        known_tools,
     }
 }
 
@@ -323,38 +377,6 @@ fn user(root: &Part, call: &mut Call) -> Result<(), Refusal> {
     if let Some(user) = metadata.read::<String>("user_id", "a string")? {
         call.set("user", &user);
     }
-    Ok(())
-}
-
-fn tools(root: &Part, call: &mut Call, lost: &mut Dropped) -> Result<(), Refusal> {
-    let declared = root.parts("tools")?;
-    if declared.is_empty() {
-        return Ok(());
-    }
-    let mut tools = Vec::with_capacity(declared.len());
-    for tool in &declared {
-        if !matches!(
-            tool.read::<String>("type", "a string")?.as_deref(),
-            None | Some("custom")
-        ) {
-            return Err(tool.unknown("type", "tools of the caller's own (`custom`) are called"));
-        }
-        for key in tool.members().keys() {
-            if !["type", "name", "description", "input_schema", "strict"].contains(&key) && tool.raw(key).is_some() {
-                lost.note(&format!("tools.{key}"));
-            }
-        }
-        tools.push(Tool {
-            r#type: "function",
-            function: Declaration {
-                name: tool.text("name")?,
-                description: tool.read("description", "a string")?,
-                parameters: tool.raw("input_schema"),
-                strict: tool.read("strict", "true or false")?,
-            },
-        });
-    }
-    call.set("tools", &tools);
     Ok(())
 }
 

@@ -247,6 +247,64 @@ fn what_cannot_be_said_is_named() {
     );
 }
 
+#[test]
+fn tools_that_only_its_models_know_are_said_to_whoever_speaks_the_dialect() {
+    let tools = json!([
+        { "name": "f", "input_schema": { "type": "object" } },
+        { "type": "bash_20250124", "name": "bash" },
+        { "type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 100 },
+        { "type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600 },
+        { "type": "computer_toolset_20260801" },
+        { "type": "memory_20250818", "name": "memory" },
+        { "type": "custom", "name": "g" },
+    ]);
+    let request = asked(&with(&json!({ "tools": tools })));
+    let body: Value = serde_json::from_slice(&request.call.bytes()).unwrap();
+    let names: Vec<&Value> = body["tools"].as_array().unwrap().iter().collect();
+    let names: Vec<&str> = names
+        .iter()
+        .map(|tool| tool["function"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["f", "g"]);
+    let plain = asked(&with(&json!({ "tools": [tools[0], tools[6]] })));
+    assert!(
+        request.input_tokens >= plain.input_tokens + 5 * 1000,
+        "{} {}",
+        request.input_tokens,
+        plain.input_tokens
+    );
+    assert!(plain.call.original.unwrap().known_tools.is_empty());
+    let original = request.call.original.unwrap();
+    assert_eq!(original.body.get("tools").unwrap().get(), tools.to_string());
+    let places: Vec<String> = (1..=5).map(|number| format!("tools.{number}.type")).collect();
+    assert_eq!(original.known_tools, places);
+    assert!(original.lost.is_empty(), "{:?}", original.lost);
+    // None but the known ones, and no tools of the caller's.
+    let only = asked(&with(&json!({ "tools": [tools[1]] })));
+    let body: Value = serde_json::from_slice(&only.call.bytes()).unwrap();
+    assert_eq!(body["tools"], Value::Null);
+    for other in [
+        "web_search_20250305",
+        "web_fetch_20250910",
+        "code_execution_20250825",
+        "bash_code_execution_20250825",
+        "mcp_toolset",
+        "bash",
+        "bash_2025",
+        "bash_2025012x",
+        "tool_search_tool_regex_20251119",
+        "advisor_20260301",
+    ] {
+        let body = with(&json!({ "tools": [{ "type": other, "name": "x" }] }));
+        let refusal = Request::read(body.to_string().as_bytes(), false).unwrap_err();
+        assert_eq!(
+            (refusal.code, refusal.param.as_deref()),
+            ("unsupported_parameter", Some("tools.0.type")),
+            "{other}"
+        );
+    }
+}
+
 /// Moderation ends a stream in the words of a chat completion, whoever began it.
 #[test]
 fn what_a_provider_does_not_end_itself_is_ended() {
