@@ -3,6 +3,7 @@
 mod access;
 mod cancel;
 mod cuts;
+mod elsewhere;
 mod failures;
 mod fidelity;
 mod kept;
