@@ -13,6 +13,7 @@ mod providers;
 mod secret_file;
 mod server;
 mod system;
+mod target_metrics;
 mod telemetry;
 mod wiring;
 

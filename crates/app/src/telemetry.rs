@@ -1,5 +1,7 @@
 //! Traces, out of the configuration.
 
+use std::collections::HashMap;
+
 use anteroom_otlp::{Exporter, OtlpOptions, Place, SpanLayer};
 use anyhow::Context as _;
 use url::Url;
@@ -12,19 +14,24 @@ pub(crate) fn open(settings: &Settings) -> anyhow::Result<Option<(SpanLayer, Exp
     let Some(endpoint) = telemetry.otlp_endpoint.clone() else {
         return Ok(None);
     };
-    let providers = settings.model_providers();
     let opened = anteroom_otlp::open(OtlpOptions {
         endpoint,
         headers: telemetry.headers().map_err(anyhow::Error::msg)?,
         service_name: telemetry.service_name.clone(),
         service_version: env!("CARGO_PKG_VERSION"),
         sample_ratio: telemetry.sample_ratio,
-        places: providers
-            .iter()
-            .map(|provider| (provider.name.clone(), place(provider)))
-            .collect(),
+        places: places(settings),
     });
     Ok(Some(opened.context("traces cannot be exported")?))
+}
+
+/// What the conventions say of the providers, by the operator's names for them.
+pub(crate) fn places(settings: &Settings) -> HashMap<String, Place> {
+    let providers = settings.model_providers();
+    let placed = providers
+        .iter()
+        .map(|provider| (provider.name.clone(), place(provider)));
+    placed.collect()
 }
 
 /// What the conventions say of a provider: which API it speaks, and where it is.

@@ -36,11 +36,12 @@ use crate::config::{
     AliasSettings, DatabaseTarget, MailTransport, OnFailure, PaymentProviderName, ProviderKind, Settings,
     SigningAlgorithmName, Signup, WhenFullName,
 };
-use crate::metrics::TargetMetrics;
 use crate::plans::{catalogue, rule};
 use crate::providers::{moderator, providers};
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
+use crate::target_metrics::TargetMetrics;
+use crate::telemetry::places;
 
 /// The name of the built-in model.
 pub(crate) const ECHO_MODEL: &str = "echo";
@@ -324,7 +325,7 @@ impl Services {
             clock(),
             ids(),
             Arc::clone(&a.secrets),
-            Arc::new(TargetMetrics::default()),
+            Arc::new(TargetMetrics::new(places(settings))),
             Arc::clone(&access),
             Arc::clone(&billing),
             Arc::clone(&protection),
@@ -513,6 +514,7 @@ fn chat_options(settings: &Settings, a: &Adapters) -> ChatOptions {
             retries: ai.retries,
             retry_pause: Duration::from_millis(ai.retry_pause_ms.into()),
         },
+        traced_content: settings.telemetry.traced_content(),
         prices: PriceBook::new(prices, assumed),
         daily_spend_cap: usd(ai.daily_spend_cap_usd),
         spend_cap_share_percent: ai.spend_cap_share_percent,

@@ -380,10 +380,16 @@ pub struct TargetCall<'a> {
     pub provider: &'a str,
     /// The model, as that provider spells it.
     pub model: &'a str,
+    /// What was asked for, as the conventions of OpenTelemetry call it: `chat` or `embeddings`.
+    pub operation: &'static str,
     /// How it ended.
     pub outcome: Outcome,
     /// What kind of failure of the target ended it, if one did: [`ProviderErrorKind::as_str`].
     pub failure: Option<&'static str>,
+    /// What it used, where the provider said. What is only estimated is not told.
+    pub usage: Option<TokenUsage>,
+    /// From asking this target to the first chunk of a streamed answer, whatever that holds.
+    pub first_chunk: Option<Duration>,
     /// From asking this target to the first token of a streamed answer.
     pub first_token: Option<Duration>,
     /// From asking it to the end.
@@ -412,6 +418,12 @@ pub struct ProviderError {
 pub trait ChatModel: Send + Sync {
     /// Its name in logs and the start-up lines.
     fn name(&self) -> &str;
+
+    /// Whether it takes a system's instructions apart from what is said, rather than as messages among the others. Traces
+    /// tell them in the same way.
+    fn takes_instructions_apart(&self) -> bool {
+        false
+    }
 
     /// The models it offers, asked afresh.
     async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError>;

@@ -363,6 +363,12 @@ pub struct CountedCall {
     pub failure: Option<&'static str>,
     /// Whether a first token was timed.
     pub first_token: bool,
+    /// What was asked for.
+    pub operation: &'static str,
+    /// What it used, where that was told.
+    pub usage: Option<TokenUsage>,
+    /// Whether a first chunk was timed.
+    pub first_chunk: bool,
 }
 
 /// Keeps what it is told.
@@ -384,11 +390,19 @@ impl TargetObserver for CountingObserver {
             call.first_token.is_none_or(|first| first <= call.total),
             "the first token comes before the end"
         );
+        let earlier = |chunk| call.first_token.is_none_or(|token| chunk <= token) && chunk <= call.total;
+        assert!(
+            call.first_chunk.is_none_or(earlier),
+            "the first chunk comes before the first token and the end"
+        );
         lock(&self.calls).push(CountedCall {
             target: format!("{}/{}", call.provider, call.model),
             outcome: call.outcome,
             failure: call.failure,
             first_token: call.first_token.is_some(),
+            operation: call.operation,
+            usage: call.usage,
+            first_chunk: call.first_chunk.is_some(),
         });
     }
 }

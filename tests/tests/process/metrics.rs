@@ -102,20 +102,47 @@ async fn targets_of_models_are_counted(setup: &Setup) {
     };
     assert_eq!(ask("fast", true).await, 200);
     assert_eq!(ask("fast", false).await, 200);
+    let embed = client
+        .post(format!("{}/v1/embeddings", server.url))
+        .bearer_auth(&token)
+        .header("content-type", "application/json")
+        .body(json!({ "model": "fast", "input": "Hello there" }).to_string());
+    assert_eq!(embed.send().await.unwrap().status(), 200);
     // What a client makes up is no target.
     assert_eq!(ask("made up by a client", false).await, 403);
     let url = format!("http://127.0.0.1:{free}/metrics");
     let near = r#"provider="near",model="echo""#;
     let far = r#"provider="far",model="broken""#;
+    let (chat, embeddings) = (
+        r#"gen_ai_operation_name="chat""#,
+        r#"gen_ai_operation_name="embeddings""#,
+    );
+    let echo = r#"gen_ai_provider_name="anteroom.echo",gen_ai_request_model="echo""#;
+    let port = upstream.url.trim_end_matches("/v1").rsplit_once(':').unwrap().1;
+    let there = format!(
+        r#"gen_ai_provider_name="openai",gen_ai_request_model="broken",server_address="127.0.0.1",server_port="{port}""#
+    );
     let lines = [
-        format!(r#"anteroom_chat_target_calls_total{{{near},outcome="complete"}} 2"#),
-        format!(r#"anteroom_chat_target_calls_total{{{far},outcome="failed"}} 2"#),
-        format!(r#"anteroom_chat_target_errors_total{{{far},kind="upstream"}} 2"#),
-        format!("anteroom_chat_target_seconds_count{{{near}}} 2"),
-        format!("anteroom_chat_target_seconds_count{{{far}}} 2"),
+        format!(r#"anteroom_chat_target_calls_total{{{near},outcome="complete"}} 3"#),
+        format!(r#"anteroom_chat_target_calls_total{{{far},outcome="failed"}} 3"#),
+        format!(r#"anteroom_chat_target_errors_total{{{far},kind="upstream"}} 3"#),
+        format!("anteroom_chat_target_seconds_count{{{near}}} 3"),
+        format!("anteroom_chat_target_seconds_count{{{far}}} 3"),
         // Only a stream has a first token.
         format!("anteroom_chat_target_first_token_seconds_count{{{near}}} 1"),
-        format!(r#"anteroom_chat_target_seconds_bucket{{{near},le="600"}} 2"#),
+        format!(r#"anteroom_chat_target_seconds_bucket{{{near},le="600"}} 3"#),
+        // By the conventions of OpenTelemetry, with their bounds of buckets.
+        format!("gen_ai_client_operation_duration_seconds_count{{{chat},{echo}}} 2"),
+        format!("gen_ai_client_operation_duration_seconds_count{{{embeddings},{echo}}} 1"),
+        format!(r#"gen_ai_client_operation_duration_seconds_count{{{chat},{there},error_type="upstream"}} 2"#),
+        format!(r#"gen_ai_client_operation_duration_seconds_count{{{embeddings},{there},error_type="upstream"}} 1"#),
+        format!(r#"gen_ai_client_operation_duration_seconds_bucket{{{chat},{echo},le="81.92"}} 2"#),
+        format!("gen_ai_client_operation_time_to_first_chunk_seconds_count{{{chat},{echo}}} 1"),
+        format!(r#"gen_ai_client_operation_time_to_first_chunk_seconds_bucket{{{chat},{echo},le="81.92"}} 1"#),
+        format!(r#"gen_ai_client_token_usage_sum{{{chat},{echo},gen_ai_token_type="input"}} 2"#),
+        format!(r#"gen_ai_client_token_usage_count{{{chat},{echo},gen_ai_token_type="output"}} 2"#),
+        format!(r#"gen_ai_client_token_usage_bucket{{{chat},{echo},gen_ai_token_type="output",le="67108864"}} 2"#),
+        format!(r#"gen_ai_client_token_usage_sum{{{embeddings},{echo},gen_ai_token_type="input"}} 2"#),
     ];
     let text = eventually_asking("every try is counted", async || {
         let text = client.get(&url).send().await.unwrap().text().await.unwrap();
@@ -124,4 +151,13 @@ async fn targets_of_models_are_counted(setup: &Setup) {
     })
     .await;
     assert!(!text.contains("made up"), "{text}");
+    // Vectors are no tokens; and where the provider said nothing, nothing was used that anybody knows of.
+    let tokens = |line: &&str| line.starts_with("gen_ai_client_token_usage");
+    let unknown = |line: &&str| {
+        let vectors = line.contains("embeddings") && line.contains("output");
+        vectors || line.contains("broken")
+    };
+    assert_eq!(text.lines().filter(tokens).find(unknown), None);
+    // What a provider calls the model that answered could be anything.
+    assert!(!text.contains("response_model"), "{text}");
 }

@@ -120,6 +120,10 @@ impl ChatModel for Anthropic {
         dialect == Dialect::AnthropicMessages
     }
 
+    fn takes_instructions_apart(&self) -> bool {
+        true
+    }
+
     async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError> {
         #[derive(Deserialize)]
         struct List {

@@ -199,6 +199,10 @@ impl ChatModel for Gemini {
         "gemini"
     }
 
+    fn takes_instructions_apart(&self) -> bool {
+        true
+    }
+
     async fn models(&self) -> Result<Vec<OfferedModel>, ProviderError> {
         let listed = flow::models(&self.timeouts, self.listed()).await?;
         let offered = listed.into_iter().filter_map(|entry| {

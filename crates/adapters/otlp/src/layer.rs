@@ -1,6 +1,6 @@
 //! Spans of `tracing` as spans of OpenTelemetry.
 //!
-//! Fields become attributes of the same name. These are meant otherwise: `otel.name` is the span's name, `otel.kind` what
+//! Fields become attributes of the same name; `gen_ai.response.finish_reasons` a list of its lines. These are meant otherwise: `otel.name` is the span's name, `otel.kind` what
 //! it is, `traceparent` (W3C Trace Context) what it belongs to, `ended` its end, though it may be held longer;
 //! `anteroom.provider` names a provider, of which the conventions want to know more. `error.type` makes it a failed one.
 
@@ -11,7 +11,7 @@ use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
     TraceState, Tracer as _,
 };
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
@@ -159,6 +159,10 @@ impl Visit for Said {
             }
             "traceparent" => self.parent = remote(value),
             "anteroom.provider" => self.provider = Some(value.to_owned()),
+            "gen_ai.response.finish_reasons" => {
+                let lines = value.lines().map(|line| StringValue::from(line.to_owned()));
+                self.attribute(field, Value::Array(Array::String(lines.collect())));
+            }
             name => {
                 self.failed |= name == "error.type";
                 self.attribute(field, value.to_owned());

@@ -43,7 +43,8 @@ fn ask(traceparent: Option<&str>) {
     let request = info_span!(target: "anteroom::trace", "http", otel.name = "POST", otel.kind = "server", traceparent, http.route = Empty, http.response.status_code = Empty, ended = Empty);
     request.in_scope(|| {
         let _log = info_span!("request", secret = "only for the log").entered();
-        let call = info_span!(target: "anteroom::trace", "model", otel.name = "chat m", otel.kind = "client", anteroom.provider = "far", gen_ai.usage.input_tokens = Empty, error.type = Empty, ended = Empty);
+        let call = info_span!(target: "anteroom::trace", "model", otel.name = "chat m", otel.kind = "client", anteroom.provider = "far", gen_ai.response.finish_reasons = Empty, gen_ai.usage.input_tokens = Empty, error.type = Empty, ended = Empty);
+        call.record("gen_ai.response.finish_reasons", "stop\nlength");
         call.record("gen_ai.usage.input_tokens", 7_i64);
         call.record("error.type", "timeout");
         call.record("ended", true);
@@ -89,7 +90,8 @@ async fn spans_arrive_with_their_attributes_under_their_parents() {
         json!(call.attributes),
         json!({
             "gen_ai.provider.name": "anthropic", "server.address": "models.example", "server.port": 8443,
-            "anteroom.provider": "far", "gen_ai.usage.input_tokens": 7, "error.type": "timeout",
+            "anteroom.provider": "far", "gen_ai.response.finish_reasons": ["stop", "length"],
+            "gen_ai.usage.input_tokens": 7, "error.type": "timeout",
         })
     );
     assert_eq!(
@@ -144,6 +146,26 @@ async fn a_collector_that_is_away_or_silent_holds_nobody_up() {
         let begun = Instant::now();
         exporting.stop(Duration::from_secs(1)).await;
         assert!(begun.elapsed() < Duration::from_secs(3), "{url}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_large_is_sent_in_pieces_that_collectors_take() {
+    let collector = Collector::start();
+    let (subscriber, exporting) = open(&collector.url, 1.0);
+    let text = "x".repeat(1024 * 1024);
+    tracing::dispatcher::with_default(&subscriber, || {
+        for _ in 0..8 {
+            drop(info_span!(target: "anteroom::trace", "model", gen_ai.input.messages = text));
+        }
+    });
+    exporting.stop(LONG).await;
+    assert_eq!(collector.spans().len(), 8);
+    let heads = collector.heads();
+    assert!(heads.len() >= 3, "{heads:?}");
+    for (_, headers) in heads {
+        let length: usize = headers["content-length"].parse().unwrap();
+        assert!(length < 4 * 1024 * 1024, "{length}");
     }
 }
 

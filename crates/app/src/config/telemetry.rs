@@ -21,9 +21,18 @@ pub struct TelemetrySettings {
     pub service_name: String,
     /// The share of traces that is sent.
     pub sample_ratio: f64,
+    /// Whether traces are told what is said to models and what they answer.
+    pub content: bool,
+    /// How much of it, in bytes.
+    pub content_max_bytes: usize,
 }
 
 impl TelemetrySettings {
+    /// The most bytes that a span is told of a question, and of an answer; `None`: nothing is.
+    pub fn traced_content(&self) -> Option<usize> {
+        (self.content && self.otlp_endpoint.is_some()).then_some(self.content_max_bytes)
+    }
+
     /// The headers, each by itself; or which of them, counted from one, is none. Never shows them.
     pub fn headers(&self) -> Result<Vec<(String, SecretString)>, String> {
         let Some(text) = &self.otlp_headers else {
@@ -59,6 +68,8 @@ mod tests {
             otlp_headers: Some(SecretString::from(text)),
             service_name: "anteroom".to_owned(),
             sample_ratio: 1.0,
+            content: false,
+            content_max_bytes: 0,
         };
         let shown = |(name, value): (String, SecretString)| (name, value.expose_secret().to_owned());
         Ok(settings.headers()?.into_iter().map(shown).collect())

@@ -96,6 +96,14 @@ impl Settings {
         if let Err(message) = self.telemetry.headers() {
             findings.refuse("telemetry.otlp_headers", message);
         }
+        if self.telemetry.content {
+            findings.warn(match self.telemetry.otlp_endpoint {
+                Some(_) => {
+                    "telemetry.content is on: what users write and models answer goes to the collector of traces"
+                }
+                None => "telemetry.content has no effect: telemetry.otlp_endpoint names no collector",
+            });
+        }
     }
 
     fn check_web(&self, findings: &mut Findings) {

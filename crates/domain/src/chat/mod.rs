@@ -13,6 +13,7 @@ mod raw;
 mod request;
 mod stored_alias;
 mod title;
+mod transcript;
 
 pub use alias::{AliasMistake, Known, MaxTokensParameter, ModelAlias, Target};
 pub use assistant::{ASSISTANT_PREFIX, Assistant, InvalidAssistant};
@@ -27,6 +28,7 @@ pub use raw::{InvalidObject, RawObject};
 pub use request::{ChatRequest, InvalidRequest, MAX_CHOICES};
 pub use stored_alias::{MAX_STORED_ALIASES, StoredAlias, in_force};
 pub use title::title_of;
+pub use transcript::{AnswerTold, QuestionTold};
 
 use serde::{Deserialize, Serialize};
 

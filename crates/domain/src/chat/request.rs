@@ -247,6 +247,11 @@ impl ChatRequest {
         bytes
     }
 
+    /// Its messages, read.
+    pub fn messages(&self) -> Vec<Value> {
+        self.body.read("messages").ok().flatten().unwrap_or_default()
+    }
+
     /// The temperature, where it is a number.
     pub fn temperature(&self) -> Option<f64> {
         self.body.read("temperature").ok().flatten()

@@ -1,9 +1,9 @@
 //! The target that a call was last asked of: how far it came, what it is told of who asks, and what is counted of it.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use anteroom_domain::chat::{ChatRequest, EndUser, Original, Outcome, ServedBy, Target, TokenUsage};
+use anteroom_domain::chat::{ChatRequest, Direction, EndUser, Original, Outcome, ServedBy, Target, TokenUsage};
 use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TargetCall, TimeoutStage};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -12,6 +12,7 @@ use super::Chat;
 use super::call::Call;
 use super::complete_chat::ChatError;
 use super::targets::{OnDisconnect, Provider};
+use super::told::Told;
 
 /// The target that was asked last.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub(super) struct Asked {
     target: ServedBy,
     on_disconnect: OnDisconnect,
     at: Instant,
+    /// When it began to answer.
+    answered: Option<Instant>,
     streamed: bool,
     progress: Progress,
     failure: Option<&'static str>,
@@ -26,20 +29,62 @@ pub(super) struct Asked {
     at_fault: bool,
     /// What is told of it to whoever follows traces.
     span: Span,
+    /// What of its answer the span is told at its end; `None` where nobody follows, or there are no words.
+    told: Option<Arc<Told>>,
 }
 
 impl Asked {
-    /// Ends its span. Usage is told only where the provider told it.
-    fn end(&self, outcome: Outcome, reported: Option<TokenUsage>) {
+    /// From asking it to the first chunk of a streamed answer.
+    fn first_chunk(&self) -> Option<Duration> {
+        let at = self.answered.filter(|_| self.streamed)?;
+        Some(at.saturating_duration_since(self.at))
+    }
+
+    /// Ends its span. Usage is told only where the provider told it; what was answered only where it may be.
+    fn end(&self, outcome: Outcome, reported: Option<TokenUsage>, passed: bool) {
+        if self.span.is_disabled() {
+            return;
+        }
         if let Some(kind) = self.failure {
             self.span.record("error.type", kind);
         }
         if let Some(usage) = reported {
             self.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
             self.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
+            for (name, tokens) in [
+                ("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens),
+                ("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens),
+            ] {
+                // None may also mean that nobody counted them.
+                if tokens > 0 {
+                    self.span.record(name, tokens);
+                }
+            }
+        }
+        if let Some(first) = self.first_chunk() {
+            self.span
+                .record("gen_ai.response.time_to_first_chunk", first.as_secs_f64());
+        }
+        if let Some(told) = &self.told {
+            told.end(&self.span, outcome, passed);
         }
         self.span.record("anteroom.outcome", outcome.as_str());
         self.span.record("ended", true);
+    }
+
+    /// What is counted of it.
+    fn counted(&self, operation: &'static str, outcome: Outcome) -> TargetCall<'_> {
+        TargetCall {
+            provider: &self.target.provider,
+            model: &self.target.model,
+            operation,
+            outcome,
+            failure: self.failure,
+            usage: None,
+            first_chunk: self.first_chunk(),
+            first_token: None,
+            total: self.at.elapsed(),
+        }
     }
 }
 
@@ -63,15 +108,16 @@ impl Call {
         }
     }
 
-    /// Notes whom it is asked of now.
-    pub(super) fn goes_to(&self, provider: &Provider, target: &Target) {
-        let asked = Asked {
+    /// Notes whom it is asked of now. Its span is told so many bytes of what is said at most, if anything is.
+    pub(super) fn goes_to(&self, provider: &Provider, target: &Target, content: Option<usize>) {
+        let mut asked = Asked {
             target: ServedBy {
                 provider: target.provider.clone(),
                 model: target.model.clone(),
             },
             on_disconnect: provider.on_disconnect,
             at: Instant::now(),
+            answered: None,
             streamed: false,
             progress: Progress::Waiting,
             failure: None,
@@ -81,16 +127,34 @@ impl Call {
                 otel.name = %format_args!("{} {}", self.operation, target.model), otel.kind = "client",
                 gen_ai.operation.name = self.operation, gen_ai.request.model = target.model,
                 anteroom.provider = provider.name, anteroom.model = self.model, anteroom.call_id = %self.request_id,
-                gen_ai.usage.input_tokens = Empty, gen_ai.usage.output_tokens = Empty, error.type = Empty,
-                anteroom.outcome = Empty, ended = Empty,
+                gen_ai.request.stream = Empty, gen_ai.response.time_to_first_chunk = Empty, gen_ai.response.id = Empty,
+                gen_ai.response.model = Empty, gen_ai.response.finish_reasons = Empty,
+                gen_ai.usage.input_tokens = Empty, gen_ai.usage.output_tokens = Empty,
+                gen_ai.usage.cache_read.input_tokens = Empty, gen_ai.usage.reasoning.output_tokens = Empty,
+                gen_ai.system_instructions = Empty, gen_ai.input.messages = Empty, gen_ai.output.messages = Empty,
+                anteroom.content.truncated = Empty, error.type = Empty, anteroom.outcome = Empty, ended = Empty,
             ),
+            told: None,
         };
+        // Vectors have no words, and no reason to end.
+        if !asked.span.is_disabled() && self.operation == "chat" {
+            asked.told = Some(Arc::new(Told::new(content)));
+        }
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
     }
 
     /// Notes that the target answers, or has begun to.
     pub(super) fn answers(&self) {
-        self.on_asked(|asked| asked.progress = Progress::Answering);
+        self.on_asked(|asked| {
+            asked.progress = Progress::Answering;
+            asked.answered = Some(Instant::now());
+        });
+    }
+
+    /// What of the answer its span is told at its end, if anybody follows.
+    pub(super) fn span_told(&self) -> Option<Arc<Told>> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.as_ref()?.told.clone()
     }
 
     /// Notes that the target did not answer.
@@ -182,7 +246,15 @@ impl Chat {
         {
             only_said(said)?;
         }
-        call.on_asked(|asked| asked.streamed = request.stream);
+        call.on_asked(|asked| {
+            asked.streamed = request.stream;
+            if request.stream {
+                asked.span.record("gen_ai.request.stream", true);
+            }
+            if let Some(told) = &asked.told {
+                told.asked(&asked.span, request, provider.models.takes_instructions_apart());
+            }
+        });
         let name = || self.name_of_user(call);
         let user = EndUser {
             send: provider.send_user,
@@ -208,14 +280,18 @@ impl Chat {
             if asked.streamed && asked.progress == Progress::Answering {
                 self.note_stream_end(&asked.target, outcome, asked.at_fault);
             }
-            asked.end(outcome, call.usage_reported());
+            let usage = call.usage_reported();
+            // What was refused is told to nobody, nor what nobody had looked at to its end.
+            let passed = match outcome {
+                Outcome::Complete => true,
+                Outcome::Filtered => false,
+                _ => self.moderator(Direction::Output).is_none(),
+            };
+            asked.end(outcome, usage, passed);
             self.observer.ended(TargetCall {
-                provider: &asked.target.provider,
-                model: &asked.target.model,
-                outcome,
-                failure: asked.failure,
+                usage,
                 first_token,
-                total: asked.at.elapsed(),
+                ..asked.counted(call.operation, outcome)
             });
         }
     }
@@ -224,15 +300,8 @@ impl Chat {
     pub(super) fn observe_failure(&self, call: &Call, error: &ProviderError) {
         call.refused(error);
         if let Some(asked) = call.asked() {
-            asked.end(Outcome::Failed, None);
-            self.observer.ended(TargetCall {
-                provider: &asked.target.provider,
-                model: &asked.target.model,
-                outcome: Outcome::Failed,
-                failure: asked.failure,
-                first_token: None,
-                total: asked.at.elapsed(),
-            });
+            asked.end(Outcome::Failed, None, false);
+            self.observer.ended(asked.counted(call.operation, Outcome::Failed));
         }
     }
 }

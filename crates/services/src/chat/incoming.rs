@@ -18,6 +18,7 @@ use super::answer_cache::{Kept, KeptAnswer};
 use super::call::Call;
 use super::complete_chat::ChatError;
 use super::targets::Provider;
+use super::told::Told;
 
 /// An answer that is under way.
 pub(super) struct Incoming {
@@ -25,6 +26,8 @@ pub(super) struct Incoming {
     events: ChatEvents,
     dropped: Vec<String>,
     gone: CancellationToken,
+    /// What its span is told of it, if anybody follows.
+    told: Option<Arc<Told>>,
     /// Fused: that the session has ended may be noticed while something else is still to be said.
     ended: Fuse<Pin<Box<dyn Future<Output = ()> + Send>>>,
     over: Pin<Box<Sleep>>,
@@ -117,6 +120,7 @@ impl Chat {
             events,
             dropped,
             gone: gone.clone(),
+            told: call.span_told(),
             ended: ended.fuse(),
             over: Box::pin(self.call_over(call)),
         }
@@ -131,16 +135,20 @@ impl Incoming {
 
     /// What comes next, if anybody still wants it. `out` is where it goes, if it goes anywhere at once.
     pub(super) async fn next<T>(&mut self, out: Option<&mpsc::Sender<T>>) -> Result<ChatEvent, ChatError> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
+        let event = match self.first.take() {
+            Some(first) => first,
+            None => tokio::select! {
+                biased;
+                () = self.gone.cancelled() => return Err(ChatError::ClientGone),
+                () = closed(out) => return Err(ChatError::ClientGone),
+                () = &mut self.ended => return Err(ChatError::SessionEnded),
+                event = self.events.next() => event.ok_or_else(cut)??,
+            },
+        };
+        if let (Some(told), ChatEvent::Chunk(chunk)) = (&self.told, &event) {
+            told.chunk(&chunk.data);
         }
-        tokio::select! {
-            biased;
-            () = self.gone.cancelled() => Err(ChatError::ClientGone),
-            () = closed(out) => Err(ChatError::ClientGone),
-            () = &mut self.ended => Err(ChatError::SessionEnded),
-            event = self.events.next() => Ok(event.ok_or_else(cut)??),
-        }
+        Ok(event)
     }
 
     /// Reads on, although nobody wants it, for what the call has used; where what answers is to be read to its end. `each`
@@ -166,6 +174,9 @@ impl Incoming {
                 Some(Err(_)) | None => return,
             };
             call.note(chunk.output_bytes, chunk.usage);
+            if let Some(told) = &self.told {
+                told.chunk(&chunk.data);
+            }
             each(&chunk);
         }
     }

@@ -29,6 +29,7 @@ mod sweep_calls;
 mod targets;
 mod tend_calls;
 mod tend_conversations;
+mod told;
 mod write_answer;
 
 pub use answer_cache::{CacheOptions, CacheStatus, CacheUse};
@@ -79,6 +80,8 @@ pub struct ChatOptions {
     pub cache: CacheOptions,
     /// How failures of what answers are dealt with.
     pub routing: RoutingOptions,
+    /// The most bytes that traces are told of what is said to a model, and of what it answers; `None`: nothing.
+    pub traced_content: Option<usize>,
     /// Prices, and what a model without one counts as.
     pub prices: PriceBook,
     /// The most that all calls of a UTC day may cost.

@@ -299,7 +299,7 @@ impl Chat {
             if let Some((before, e)) = &last {
                 warn!(event = "chat.target.failed", call_id = %call.request_id, provider = %before.provider, model = %before.model, reason = %e);
             }
-            call.goes_to(provider, target);
+            call.goes_to(provider, target, self.options.traced_content);
             match ask(provider.clone(), target).await {
                 Ok(answer) => {
                     call.answers();

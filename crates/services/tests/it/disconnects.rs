@@ -9,7 +9,9 @@ use anteroom_services::access::Principal;
 use anteroom_services::chat::{ChatAnswer, ChatError, OnDisconnect, RoutingOptions};
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::StreamEnd;
-use anteroom_testkit::chat::{CountedCall, Step, done_step, provider_error, reply, text_step, usage_step};
+use anteroom_testkit::chat::{
+    CountedCall, DEFAULT_USAGE, Step, done_step, provider_error, reply, text_step, usage_step,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, Routed};
@@ -273,19 +275,24 @@ async fn every_try_of_a_target_is_counted_once() {
     ask(true).await;
     ask(false).await;
     house.chat.settled().await;
-    let counted = |target: &str, outcome, failure, first_token| CountedCall {
+    let counted = |target: &str, outcome, failure, streamed, usage| CountedCall {
         target: target.into(),
         outcome,
         failure,
-        first_token,
+        first_token: streamed,
+        operation: "chat",
+        usage,
+        first_chunk: streamed,
     };
+    // What is only estimated is not counted as used.
+    let used = Some(DEFAULT_USAGE);
     assert_eq!(
         house.observer.calls(),
         [
-            counted("main/small", Outcome::Failed, Some("timeout"), false),
-            counted("backup/b", Outcome::Partial, Some("transport"), true),
-            counted("main/small", Outcome::Complete, None, true),
-            counted("main/small", Outcome::Complete, None, false),
+            counted("main/small", Outcome::Failed, Some("timeout"), false, None),
+            counted("backup/b", Outcome::Partial, Some("transport"), true, None),
+            counted("main/small", Outcome::Complete, None, true, used),
+            counted("main/small", Outcome::Complete, None, false, used),
         ]
     );
 }

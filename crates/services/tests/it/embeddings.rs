@@ -67,6 +67,34 @@ async fn a_request_is_relayed_as_it_came_and_its_answer_too() {
 }
 
 #[tokio::test]
+async fn a_target_that_makes_embeddings_is_counted_too() {
+    let house = House::new().await;
+    let who = house.somebody("ada@example.com").await;
+    let used = TokenUsage {
+        prompt_tokens: 7,
+        ..TokenUsage::default()
+    };
+    let failed = Err(provider_error(ProviderErrorKind::Upstream { status: 500 }));
+    for reply in [Ok(vectors(Some(used))), failed] {
+        house.embedder.script(Duration::ZERO, reply);
+        let _ = embed(&house, &who, BODY).await;
+        house.chat_calls_are(0).await;
+    }
+    let calls = house.observer.calls();
+    let counted: Vec<_> = calls
+        .iter()
+        .map(|call| (call.operation, call.outcome, call.failure, call.usage, call.first_chunk))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            ("embeddings", Outcome::Complete, None, Some(used), false),
+            ("embeddings", Outcome::Failed, Some("upstream"), None, false),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn what_was_used_is_booked_once_in_every_ending() {
     let failed = || Err(provider_error(ProviderErrorKind::Upstream { status: 500 }));
     let said = |tokens| TokenUsage {

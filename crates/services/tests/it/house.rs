@@ -442,6 +442,7 @@ impl House {
             moderation: routed.moderation,
             cache: routed.cache,
             routing: routed.options,
+            traced_content: None,
             prices: PriceBook::new(HashMap::from([("small".to_owned(), price)]), price),
             daily_spend_cap,
             spend_cap_share_percent: 60,
