@@ -69,7 +69,7 @@ pub fn fresh_email() -> String {
 }
 
 impl TestApp {
-    pub(crate) async fn new(running: Running, data: PathBuf, mails: Arc<Mutex<Vec<String>>>) -> Self {
+    pub(crate) fn new(running: Running, data: PathBuf, mails: Arc<Mutex<Vec<String>>>) -> Self {
         let url = format!("http://{}", running.address);
         let http = http_client();
         let contract = contract();

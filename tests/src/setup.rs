@@ -202,7 +202,7 @@ impl Setup {
         let running = anteroom_app::serve(loaded.settings)
             .await
             .map_err(|e| format!("{e:#}"))?;
-        let app = TestApp::new(running, self.data(), Arc::clone(&self.mails)).await;
+        let app = TestApp::new(running, self.data(), Arc::clone(&self.mails));
         self.apps.lock().unwrap().push(app.clone());
         Ok(app)
     }

@@ -684,7 +684,7 @@ async fn lets_tools_through_that_only_anthropics_models_know(setup: &Setup) {
     let (own, other) = (Upstream::start().await, Upstream::start().await);
     let mut settings = both_kinds(&own, &other);
     let aliases = r#"[{ name = "own", targets = [{ provider = "a", model = "claude-x" }] }, { name = "other", targets = [{ provider = "o", model = "gpt-x" }] }, { name = "either", targets = [{ provider = "o", model = "gpt-x" }, { provider = "a", model = "claude-x" }] }]"#;
-    settings[1].1 = aliases.to_owned();
+    aliases.clone_into(&mut settings[1].1);
     let assistants = r#"[{ name = "butler", model = "own", instructions = "Be grand." }]"#;
     settings.push(("ai.assistants", assistants.to_owned()));
     let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();

@@ -137,7 +137,7 @@ pub async fn a_second_booking_adds_nothing(database: &dyn TestDatabase) {
     let mine = call(owner, "2026-02-28T12:00:00Z");
     book(&store, std::slice::from_ref(&mine)).await;
     let mut again = begin(&store).await;
-    assert_eq!(again.insert_usage(&[mine.clone()]).await.unwrap(), 0);
+    assert_eq!(again.insert_usage(std::slice::from_ref(&mine)).await.unwrap(), 0);
     again.commit().await.unwrap();
     let mut dropped = begin(&store).await;
     let elsewhere = call(owner, "2026-02-28T12:00:00Z");

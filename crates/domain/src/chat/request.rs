@@ -7,8 +7,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    EndUser, InvalidObject, ModelAlias, Original, ParameterRule, RawObject, TOKENS_OF_KNOWN_TOOL, Target, TokenUsage, end_user,
-    estimate_tokens, texts_of,
+    EndUser, InvalidObject, ModelAlias, Original, ParameterRule, RawObject, TOKENS_OF_KNOWN_TOOL, Target, TokenUsage,
+    end_user, estimate_tokens, texts_of,
 };
 
 /// A chat completion request: its bytes and a small view of them.

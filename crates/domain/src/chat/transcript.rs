@@ -225,7 +225,7 @@ impl Choice {
         }
         let call = |call: ToolCall| {
             let id = Some(call.id).filter(|id| !id.is_empty());
-            tool_call(Value::from(id), &call.name, &call.arguments)
+            tool_call(&Value::from(id), &call.name, &call.arguments)
         };
         parts.extend(self.calls.into_iter().map(call));
         parts
@@ -240,7 +240,7 @@ fn called(call: &Value) -> (&str, &str) {
     (name.unwrap_or_default(), arguments.unwrap_or_default())
 }
 
-fn tool_call(id: Value, name: &str, arguments: &str) -> Value {
+fn tool_call(id: &Value, name: &str, arguments: &str) -> Value {
     let arguments = serde_json::from_str(arguments).unwrap_or_else(|_| Value::from(arguments));
     json!({ "type": "tool_call", "id": id, "name": name, "arguments": arguments })
 }
@@ -280,11 +280,11 @@ fn parts_of(said: &Value) -> Vec<Value> {
     let calls = said["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     for call in calls {
         let (name, arguments) = called(call);
-        parts.push(tool_call(call["id"].clone(), name, arguments));
+        parts.push(tool_call(&call["id"], name, arguments));
     }
     if let Some(name) = said["function_call"]["name"].as_str() {
         let arguments = said["function_call"]["arguments"].as_str().unwrap_or_default();
-        parts.push(tool_call(Value::Null, name, arguments));
+        parts.push(tool_call(&Value::Null, name, arguments));
     }
     parts
 }

@@ -321,7 +321,7 @@ impl Driver {
         let complete = async { Ok(self.chat.ask_targets(&self.call, ask).await?) };
         let answer = match self.chat.while_wanted(&self.call, &self.gone, complete).await {
             Ok(answer) => {
-                self.call.came_whole(&answer.body);
+                self.call.note_whole(&answer.body);
                 self.call.note(answer.text.len().max(1), answer.usage);
                 self.call.came_whole();
                 self.judge_whole(answer).await

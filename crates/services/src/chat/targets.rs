@@ -62,7 +62,7 @@ impl RoutingOptions {
         let longest = self.retry_pause.saturating_mul(1 << rounds.min(10));
         // In thousandths, of which there are enough to tell calls apart.
         let left_off = u32::try_from(draw / (DRAWN / 500)).unwrap_or(500).min(500);
-        longest - longest / 1000 * left_off
+        longest.saturating_sub(longest / 1000 * left_off)
     }
 }
 

@@ -93,7 +93,7 @@ impl Told {
 
 impl Call {
     /// Notes an answer that came whole, for its span.
-    pub(super) fn came_whole(&self, body: &Bytes) {
+    pub(super) fn note_whole(&self, body: &Bytes) {
         if let Some(told) = self.span_told() {
             told.answer().whole = Some(body.clone());
         }
