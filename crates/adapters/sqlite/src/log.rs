@@ -31,8 +31,6 @@ const LOOK_EVERY: u64 = 64;
 const LONG: i32 = 4000;
 /// What is left of the file once all of it has been moved, in bytes.
 pub(crate) const KEEP_BYTES: u32 = 32 * 1024 * 1024;
-/// Moves what can be moved without waiting for anybody.
-const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// The log of one database.
 #[derive(Debug)]
@@ -117,13 +115,15 @@ impl Log {
 async fn move_log(connector: Connector, writer: Arc<Pool>) -> StoreResult<()> {
     let patience = connector.patience;
     let most = connector.runtime.clone().spawn_blocking(move || {
-        let moved = connector.open()?.batch_execute(MOVE);
+        // What can be moved without waiting for anybody.
+        let moved = connector.open()?.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
         moved.map_err(store_error)
     });
     most.await.map_err(|_| unsafe_now("the runtime is shutting down"))??;
     // Only once all of it has been moved does the next to write begin at its front again.
     let mut lease = writer.lease(Instant::now() + patience).await?;
-    let moved = lease.conn()?.link_for_long().batch_execute(MOVE).await;
+    let link = lease.conn()?.link_for_long();
+    let moved = link.batch_execute("PRAGMA wal_checkpoint(PASSIVE)").await;
     moved.map_err(store_error)
 }
 

@@ -22,7 +22,7 @@ use super::Chat;
 use super::asked::Asked;
 use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
-use super::hold_quota::{Amounts, exceeded, limits_answers, plan_holds};
+use super::hold_quota::{Amounts, exceeded, key_budget_reached, key_hold, limits_answers, plan_holds};
 use super::moderation::Found;
 use crate::access::Principal;
 use crate::ops::Lease;
@@ -570,33 +570,5 @@ impl Chat {
     /// goes on.
     pub(super) async fn session_ended(self: Arc<Self>, who: Principal, model: String) {
         self.access.wait_until_ended(&who, Some(&model)).await;
-    }
-}
-
-/// What a call that costs holds of the budget of the key that it is made with.
-fn key_hold(who: &Principal, worst: NanoUsd, now: Timestamp) -> Option<Hold> {
-    let key = who.key()?;
-    let budget = key.budget?;
-    Some(Hold {
-        key: QuotaKey {
-            owner: Owner::api_key(key.id),
-            meter: METER_KEY_BUDGET,
-            window_start: budget.window.start(now),
-        },
-        amount: worst.0,
-        limit: Some(budget.limit.0),
-    })
-}
-
-/// Why a call may not be made whose key has no room for it.
-fn key_budget_reached(who: &Principal, level: QuotaLevel, limit: i64, needed: NanoUsd, now: Timestamp) -> CallRefused {
-    let key = who.key();
-    let api_key_id = key.map(|key| key.id.to_string());
-    info!(event = "quota.denied", user_id = %who.user().id, meter = METER_KEY_BUDGET, limit, api_key_id);
-    CallRefused::KeyBudgetReached {
-        limit: NanoUsd(limit),
-        used: NanoUsd(level.used + level.reserved),
-        needed,
-        resets_at: key.and_then(|key| key.budget?.window.end(now)),
     }
 }

@@ -125,6 +125,40 @@ pub(super) fn exceeded(
     }
 }
 
+/// What a call that costs holds of the budget of the key that it is made with.
+pub(super) fn key_hold(who: &Principal, worst: NanoUsd, now: Timestamp) -> Option<Hold> {
+    let key = who.key()?;
+    let budget = key.budget?;
+    Some(Hold {
+        key: QuotaKey {
+            owner: Owner::api_key(key.id),
+            meter: METER_KEY_BUDGET,
+            window_start: budget.window.start(now),
+        },
+        amount: worst.0,
+        limit: Some(budget.limit.0),
+    })
+}
+
+/// Why a call may not be made whose key has no room for it.
+pub(super) fn key_budget_reached(
+    who: &Principal,
+    level: QuotaLevel,
+    limit: i64,
+    needed: NanoUsd,
+    now: Timestamp,
+) -> CallRefused {
+    let key = who.key();
+    let api_key_id = key.map(|key| key.id.to_string());
+    info!(event = "quota.denied", user_id = %who.user().id, meter = METER_KEY_BUDGET, limit, api_key_id);
+    CallRefused::KeyBudgetReached {
+        limit: NanoUsd(limit),
+        used: NanoUsd(level.used + level.reserved),
+        needed,
+        resets_at: key.and_then(|key| key.budget?.window.end(now)),
+    }
+}
+
 /// An amount on a meter, for people to read.
 pub(super) fn said(meter: Meter, amount: i64) -> String {
     match meter {
