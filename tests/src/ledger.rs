@@ -112,11 +112,11 @@ pub async fn adds_up(setup: &Setup) -> i64 {
     for (what, sql) in nothing {
         assert_eq!(setup.number(sql).await, 0, "so many: {what}");
     }
-    // What failed counts for nothing, and what nobody was asked for.
+    // What nobody worked on used nothing, and counts for nothing.
     let sums = [
         (
             "messages",
-            "sum(CASE WHEN u.outcome = 'failed' OR (u.outcome = 'cancelled' AND u.provider IS NULL) THEN 0 ELSE 1 END)",
+            "sum(CASE WHEN u.outcome IN ('failed', 'cancelled') AND u.prompt_tokens + u.completion_tokens = 0 THEN 0 ELSE 1 END)",
         ),
         ("tokens", "sum(u.prompt_tokens + u.completion_tokens)"),
         ("tokens_month", "sum(u.prompt_tokens + u.completion_tokens)"),

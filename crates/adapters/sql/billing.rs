@@ -569,11 +569,10 @@ impl BillingWrite for Unit {
     async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize> {
         let rows = events.iter().map(UsageRow::from).collect();
         let booked = insert_new(self.conn()?, rows).await;
-        let booked = self.checked(booked)?;
-        let new: Vec<&UsageEvent> = events
-            .iter()
-            .filter(|event| booked.contains(&event.request_id.0))
-            .collect();
+        let mut booked = self.checked(booked)?;
+        // Taken out: one that stands here twice is booked once.
+        let new = events.iter().filter(|event| booked.remove(&event.request_id.0));
+        let new: Vec<&UsageEvent> = new.collect();
         self.add_usage(&new).await?;
         Ok(new.len())
     }

@@ -160,7 +160,8 @@ impl Target {
         }
         let Some(usage) = call.usage else { return };
         // Vectors are no tokens.
-        let output = (operation != "embeddings").then_some(("output", usage.completion_tokens));
+        let output =
+            (operation != "embeddings" && usage.completion_tokens > 0).then_some(("output", usage.completion_tokens));
         for (kind, tokens) in [Some(("input", usage.prompt_tokens)), output].into_iter().flatten() {
             let histogram = || {
                 let kind = Some(("gen_ai_token_type", kind));

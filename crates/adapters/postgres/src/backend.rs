@@ -288,15 +288,18 @@ async fn move_forward(link: &mut Link, table: &str, column: &str, seen: Vec<(Id,
 
 /// Inserts holds of reservations: few one by one, by a statement that stays prepared, many at once.
 pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
-    if rows.len() > FEW_ROWS {
-        let all = diesel::insert_into(reservations::table).values(rows);
-        return all.execute(link).await.map(|_| ());
-    }
-    for row in rows {
-        diesel::insert_into(reservations::table)
-            .values(row)
-            .execute(link)
-            .await?;
+    for rows in at_once(rows) {
+        if rows.len() > FEW_ROWS {
+            let all = diesel::insert_into(reservations::table).values(rows);
+            all.execute(link).await?;
+        } else {
+            for row in rows {
+                diesel::insert_into(reservations::table)
+                    .values(row)
+                    .execute(link)
+                    .await?;
+            }
+        }
     }
     Ok(())
 }
@@ -311,28 +314,45 @@ pub(crate) async fn delete_holds(link: &mut Link, ids: Vec<Id>) -> QueryResult<V
 
 /// Inserts usage of calls that are not booked yet: few one by one, many at once. Answers which were not.
 pub(crate) async fn insert_new(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
-    if rows.len() > FEW_ROWS {
-        let all = diesel::insert_into(usage_events::table)
-            .values(rows)
-            .on_conflict(usage_events::request_id)
-            .do_nothing()
-            .returning(usage_events::request_id);
-        let new: Vec<Id> = all.get_results(link).await?;
-        return Ok(new.into_iter().map(|id| id.0).collect());
-    }
     let mut new = HashSet::new();
-    for row in rows {
-        let id = row.request_id.0;
-        let booked = diesel::insert_into(usage_events::table)
-            .values(row)
-            .on_conflict(usage_events::request_id)
-            .do_nothing();
-        if kept::<InsertUsage, _>(booked).execute(link).await? == 1 {
-            new.insert(id);
+    for rows in at_once(rows) {
+        if rows.len() > FEW_ROWS {
+            let all = diesel::insert_into(usage_events::table)
+                .values(rows)
+                .on_conflict(usage_events::request_id)
+                .do_nothing()
+                .returning(usage_events::request_id);
+            let booked: Vec<Id> = all.get_results(link).await?;
+            new.extend(booked.into_iter().map(|id| id.0));
+            continue;
+        }
+        for row in rows {
+            let id = row.request_id.0;
+            let booked = diesel::insert_into(usage_events::table)
+                .values(row)
+                .on_conflict(usage_events::request_id)
+                .do_nothing();
+            if kept::<InsertUsage, _>(booked).execute(link).await? == 1 {
+                new.insert(id);
+            }
         }
     }
     Ok(new)
 }
+
+/// Rows in groups of as many as one statement takes: it can count 65,535 values, and a row has some 20.
+fn at_once<T>(mut rows: Vec<T>) -> Vec<Vec<T>> {
+    let mut groups = Vec::new();
+    while rows.len() > MOST_ROWS {
+        let rest = rows.split_off(MOST_ROWS);
+        groups.push(std::mem::replace(&mut rows, rest));
+    }
+    groups.push(rows);
+    groups
+}
+
+/// The most rows of one statement.
+const MOST_ROWS: usize = 1000;
 
 /// Up to so many rows it takes no longer to send one after another than to have a longer statement prepared.
 const FEW_ROWS: usize = 2;

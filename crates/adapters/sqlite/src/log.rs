@@ -20,7 +20,7 @@ use diesel::sql_types::Integer;
 use diesel_async::SimpleAsyncConnection as _;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::backend::{Connector, Link, store_error};
 use crate::pool::Pool;
@@ -40,6 +40,8 @@ pub(crate) struct Log {
     committed: AtomicU64,
     /// How many of them are on the disk. Held while it is waited for.
     synced: tokio::sync::Mutex<u64>,
+    /// Whether the disk has failed to take it. What it did not take it never will, and it says so only once.
+    broken: AtomicBool,
     long: AtomicBool,
     runtime: Handle,
 }
@@ -55,6 +57,7 @@ impl Log {
             path: path.into(),
             committed: AtomicU64::new(0),
             synced: tokio::sync::Mutex::new(0),
+            broken: AtomicBool::new(false),
             long: AtomicBool::new(false),
             runtime,
         }))
@@ -91,7 +94,14 @@ impl Log {
 
     fn sync(&self, first: bool) -> StoreResult<()> {
         let file = File::open(&self.path).map_err(unsafe_now)?;
-        file.sync_data().map_err(unsafe_now)?;
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(unsafe_now("the disk failed before; look at it, and start again"));
+        }
+        if let Err(e) = file.sync_data() {
+            error!(event = "store.sync.failed", reason = %e);
+            self.broken.store(true, Ordering::SeqCst);
+            return Err(unsafe_now(e));
+        }
         // The file may be new, and its name must outlive the cut too.
         if first && let Some(folder) = self.path.parent() {
             File::open(folder).and_then(|it| it.sync_all()).map_err(unsafe_now)?;
@@ -137,7 +147,7 @@ fn unsafe_now(reason: impl std::fmt::Display) -> StoreError {
 mod tests {
     use std::time::Duration;
 
-    use anteroom_ports::{Durability, Store as _};
+    use anteroom_ports::{Durability, Migrator as _, Store as _};
 
     use super::*;
     use crate::store::{SqliteOptions, SqliteStore};
@@ -157,6 +167,28 @@ mod tests {
         log.committed.store(4, Ordering::SeqCst);
         let error = log.safe(4).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_commit_waits_for_the_disk_and_a_relaxed_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("a.db"));
+        let store = SqliteStore::open(options).await.unwrap();
+        store.migrate_up().await.unwrap();
+        let commit = async |durability| {
+            let mut unit = store.begin(durability).await.unwrap();
+            let called = Arc::new(AtomicBool::new(false));
+            let call = Arc::clone(&called);
+            unit.after_commit(Box::new(move || call.store(true, Ordering::SeqCst)));
+            (unit.commit().await, called.load(Ordering::SeqCst))
+        };
+        assert_eq!(commit(Durability::Full).await, (Ok(()), true));
+        // Whoever waits finds nothing to wait for.
+        std::fs::remove_file(folder.path().join("a.db-wal")).unwrap();
+        assert_eq!(commit(Durability::Relaxed).await, (Ok(()), true));
+        let (outcome, called) = commit(Durability::Full).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
+        assert!(!called);
     }
 
     #[tokio::test(flavor = "multi_thread")]

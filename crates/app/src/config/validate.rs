@@ -492,6 +492,12 @@ impl PlanSettings {
         {
             mistakes.push(format!("refused_parameters: no call can be made without `{name}`"));
         }
+        let odd = |name: &&String| name.chars().any(char::is_uppercase);
+        for name in self.refused_parameters.iter().filter(odd) {
+            mistakes.push(format!(
+                "refused_parameters: write `{name}` in lower case; however it is sent, it is refused"
+            ));
+        }
         if self.max_choices == Some(0) {
             mistakes.push("`max_choices` is 1 or more".to_owned());
         }

@@ -41,9 +41,7 @@ fn call(owner: Owner, at: &str) -> UsageEvent {
 
 async fn book(store: &Arc<dyn Store>, calls: &[UsageEvent]) {
     let mut unit = begin(store).await;
-    for call in calls {
-        assert_eq!(unit.insert_usage(std::slice::from_ref(call)).await.unwrap(), 1);
-    }
+    assert_eq!(unit.insert_usage(calls).await.unwrap(), calls.len());
     unit.commit().await.unwrap();
 }
 
@@ -139,6 +137,20 @@ pub async fn a_second_booking_adds_nothing(database: &dyn TestDatabase) {
     let mut again = begin(&store).await;
     assert_eq!(again.insert_usage(std::slice::from_ref(&mine)).await.unwrap(), 0);
     again.commit().await.unwrap();
+    // One of several is booked already, and another stands there twice.
+    let others = [(); 3].map(|()| call(owner, "2026-08-01T12:00:00Z"));
+    let several = [others.as_slice(), &[mine.clone(), others[0].clone()]].concat();
+    let mut partly = begin(&store).await;
+    assert_eq!(partly.insert_usage(&several).await.unwrap(), 3);
+    partly.commit().await.unwrap();
+    let late = UsageAsk {
+        span: UsageSpan {
+            from: time("2026-07-01T00:00:00Z"),
+            until: time("2026-09-01T00:00:00Z"),
+        },
+        ..ask(Some(owner), &[])
+    };
+    assert_eq!(sums(&store, &late).await[0].totals.calls, 3);
     let mut dropped = begin(&store).await;
     let elsewhere = call(owner, "2026-02-28T12:00:00Z");
     assert_eq!(dropped.insert_usage(&[elsewhere]).await.unwrap(), 1);

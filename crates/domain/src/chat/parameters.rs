@@ -49,6 +49,14 @@ pub struct ParameterRule {
 }
 
 impl ParameterRule {
+    /// The first parameter of a request in another dialect that it does not let through whatever it says.
+    pub(super) fn names<'a>(&self, said: &'a RawObject) -> Option<&'a str> {
+        said.keys().find(|key| {
+            let present = said.get(key).is_some_and(|value| value.get() != "null");
+            present && self.refused.contains(&folded(key))
+        })
+    }
+
     /// The first parameter of a request that it does not let through.
     pub(super) fn refuses<'a>(&self, body: &'a RawObject) -> Option<&'a str> {
         body.keys().find(|key| {

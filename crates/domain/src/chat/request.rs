@@ -29,6 +29,8 @@ pub struct ChatRequest {
     pub messages: usize,
     /// An upper estimate of the prompt's tokens.
     pub prompt_estimate: i64,
+    /// Whether some of the prompt may be written to the provider's cache, which costs more.
+    marks_cache: bool,
     /// What the caller said, where that was in another dialect.
     pub original: Option<Arc<Original>>,
 }
@@ -191,8 +193,9 @@ impl ChatRequest {
         }
         // Tools and schemas are prompt as well, so the whole body is counted.
         let pictures: i64 = messages.iter().map(|message| pictures_of(message)).sum();
-        let prompt_estimate =
-            estimate_tokens(&body.to_vec()).saturating_add(pictures.saturating_mul(TOKENS_OF_PICTURE));
+        let bytes = body.to_vec();
+        let prompt_estimate = estimate_tokens(&bytes).saturating_add(pictures.saturating_mul(TOKENS_OF_PICTURE));
+        let marks_cache = marks_cache(&bytes);
         Ok(Self {
             body,
             model,
@@ -202,6 +205,7 @@ impl ChatRequest {
             choices,
             messages: messages.len(),
             prompt_estimate,
+            marks_cache,
             original: None,
         })
     }
@@ -211,7 +215,9 @@ impl ChatRequest {
     pub fn said_as(mut self, original: Original) -> Self {
         let tools = i64::try_from(original.known_tools.len()).unwrap_or(i64::MAX);
         let tools = tools.saturating_mul(TOKENS_OF_KNOWN_TOOL);
-        let estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
+        let bytes = original.body.to_vec();
+        let estimate = self.prompt_estimate.max(estimate_tokens(&bytes));
+        self.marks_cache |= marks_cache(&bytes);
         self.prompt_estimate = estimate.saturating_add(tools);
         self.original = Some(Arc::new(original));
         self
@@ -220,7 +226,9 @@ impl ChatRequest {
     /// The first parameter that a plan does not let through.
     pub fn refused_by(&self, rule: &ParameterRule) -> Option<&str> {
         let too_many = || rule.max_choices.is_some_and(|most| self.choices > most).then_some("n");
-        rule.refuses(&self.body).or_else(too_many)
+        // What a dialect guards by itself does not need the plan; what an operator refuses travels in no dialect.
+        let as_said = || self.original.as_ref().and_then(|said| rule.names(&said.body));
+        rule.refuses(&self.body).or_else(too_many).or_else(as_said)
     }
 
     /// Everything that it says to a model, as one text.
@@ -314,12 +322,21 @@ impl ChatRequest {
     pub fn worst_case(&self, alias: &ModelAlias, assumed_output: i64) -> TokenUsage {
         let asked = self.max_tokens.or(alias.max_output_tokens).unwrap_or(assumed_output);
         let answer = asked.min(alias.max_output_tokens.unwrap_or(i64::MAX));
+        let written = if self.marks_cache { self.prompt_estimate } else { 0 };
         TokenUsage {
             prompt_tokens: self.prompt_estimate,
             completion_tokens: answer.saturating_mul(self.choices),
+            cache_write_tokens: written,
+            hour_write_tokens: written,
             ..TokenUsage::default()
         }
     }
+}
+
+/// Whether a request may ask for some of it to be kept in the provider's cache, by Anthropic's word for it.
+fn marks_cache(bytes: &[u8]) -> bool {
+    const WORD: &[u8] = b"\"cache_control\"";
+    bytes.windows(WORD.len()).any(|piece| piece == WORD)
 }
 
 #[cfg(test)]
@@ -500,6 +517,29 @@ mod tests {
         };
         let with_tools = made.said_as(tools).prompt_estimate;
         assert_eq!(with_tools, estimate + 2 * TOKENS_OF_KNOWN_TOOL);
+    }
+
+    #[test]
+    fn what_may_be_written_to_a_cache_is_held_as_such() {
+        let written = |request: &ChatRequest| {
+            let worst = request.worst_case(&ModelAlias::plain("p", "m"), 10);
+            assert_eq!(worst.cache_write_tokens, worst.hour_write_tokens);
+            (worst.cache_write_tokens, worst.prompt_tokens)
+        };
+        let plain = parse(r#"{"model":"m","messages":[{"role":"user","content":"cache_control"}]}"#).unwrap();
+        assert_eq!(written(&plain).0, 0);
+        let marked =
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{}}]}]}"#;
+        let (cached, prompt) = written(&parse(marked).unwrap());
+        assert!(cached == prompt && prompt > 0);
+        let said = Original {
+            dialect: crate::chat::Dialect::AnthropicMessages,
+            body: RawObject::parse(br#"{"system":[{"cache_control":{"ttl":"1h"}}]}"#).unwrap(),
+            lost: Vec::new(),
+            known_tools: Vec::new(),
+        };
+        let (cached, prompt) = written(&plain.said_as(said));
+        assert!(cached == prompt && prompt > 0);
     }
 
     #[test]

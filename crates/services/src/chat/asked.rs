@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anteroom_domain::chat::{ChatRequest, Direction, EndUser, Original, Outcome, ServedBy, Target, TokenUsage};
 use anteroom_ports::chat::{ChatCall, ProviderError, ProviderErrorKind, TargetCall, TimeoutStage};
+use serde_json::Value;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
@@ -50,8 +51,8 @@ impl Asked {
         }
         if let Some(usage) = reported {
             self.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
-            self.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
             for (name, tokens) in [
+                ("gen_ai.usage.output_tokens", usage.completion_tokens),
                 ("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens),
                 ("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens),
             ] {
@@ -170,7 +171,11 @@ impl Call {
         if let ChatError::Provider(e) = error {
             self.on_asked(|asked| {
                 asked.failure = Some(e.kind.as_str());
-                asked.at_fault = e.kind != ProviderErrorKind::Timeout(TimeoutStage::Total);
+                asked.at_fault = match &e.kind {
+                    ProviderErrorKind::Timeout(TimeoutStage::Total) => false,
+                    ProviderErrorKind::Protocol { error: Some(error) } => !blames_request(error),
+                    _ => true,
+                };
             });
         }
     }
@@ -230,6 +235,15 @@ pub(super) fn only_said(original: &Original) -> Result<(), ProviderError> {
             "`{place}` cannot be used here: the tool is known to models that are asked by their maker's own API only"
         ),
     })
+}
+
+/// Whether what a provider says in the middle of a stream is that the request is at fault, which any caller may be.
+fn blames_request(error: &Value) -> bool {
+    let number = |key: &str| error[key].as_u64();
+    let of_client = number("code")
+        .or_else(|| number("status"))
+        .filter(|code| (400..500).contains(code));
+    error["type"] == "invalid_request_error" || of_client.is_some()
 }
 
 impl Chat {

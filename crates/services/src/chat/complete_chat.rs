@@ -159,6 +159,8 @@ impl Chat {
         let access = self.access_of(who);
         // What an assistant says is the operator's own, and not looked at.
         let said = self.moderator(Direction::Input).map(|_| request.text());
+        // Nor are its parameters the caller's.
+        Self::check_parameters(&access, request.refused_by(&access.plan.parameters))?;
         let Prepared {
             alias,
             request,
@@ -166,7 +168,6 @@ impl Chat {
             assisted,
         } = self.prepare(&access, request).await?;
         Self::check_key(who, &alias.name)?;
-        Self::check_parameters(&access, request.refused_by(&access.plan.parameters))?;
         let verdict = match said {
             Some(said) => self.look(Direction::Input, &said).await?,
             None => Verdict::default(),

@@ -66,34 +66,36 @@ impl Chat {
     }
 
     async fn hold_all(&self, mut asks: Vec<Ask>) {
+        // Last, so that one who has nothing left keeps nobody waiting.
+        let mut alone = Vec::new();
         while !asks.is_empty() {
             let reservations: Vec<Reservation> = asks.iter().map(|ask| ask.reservation.clone()).collect();
-            let alone = match self.hold_once(&reservations).await {
+            match self.hold_once(&reservations).await {
                 // Together they ask for more than there is: those that hold something there are looked at one by one.
                 Ok(Reserved::Denied { key, .. }) if asks.len() > 1 => {
-                    let (alone, rest) = asks.into_iter().partition(|ask| ask.holds_on(&key));
+                    let (there, rest): (Vec<Ask>, Vec<Ask>) = asks.into_iter().partition(|ask| ask.holds_on(&key));
+                    alone.extend(there);
                     asks = rest;
-                    alone
                 }
                 // One that the store will never take must not stand in the others' way.
                 Err(StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Stale) if asks.len() > 1 => {
-                    std::mem::take(&mut asks)
+                    alone.append(&mut asks);
                 }
                 held => {
                     // Who asked meanwhile would only wait as long for the same.
-                    let away = matches!(held, Err(StoreError::Unavailable { .. }));
-                    let behind = if away { self.asking.take() } else { Vec::new() };
-                    for ask in asks.into_iter().chain(behind) {
+                    if matches!(held, Err(StoreError::Unavailable { .. })) {
+                        asks.append(&mut self.asking.waiting());
+                    }
+                    for ask in std::mem::take(&mut asks) {
                         // Where nobody waits any more it lasts until its lease is over, as that of a dead process does.
                         let _ = ask.reply.send(held.clone());
                     }
-                    return;
                 }
-            };
-            for ask in alone {
-                let held = self.hold_once(std::slice::from_ref(&ask.reservation)).await;
-                let _ = ask.reply.send(held);
             }
+        }
+        for ask in alone {
+            let held = self.hold_once(std::slice::from_ref(&ask.reservation)).await;
+            let _ = ask.reply.send(held);
         }
     }
 

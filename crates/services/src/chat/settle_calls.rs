@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anteroom_domain::ReservationId;
 use anteroom_domain::chat::Outcome;
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use tracing::{error, warn};
@@ -18,6 +19,8 @@ pub(super) struct Settlements {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// How many are booked in one commit at most: a statement takes no more values than it can count.
+const MOST: usize = 200;
 /// For how long others are gathered. A process that dies meanwhile leaves their reservations to the sweep.
 const GATHER: Duration = Duration::from_millis(10);
 /// Tries, with growing pauses, before calls are left to the sweep: about 50 seconds.
@@ -29,7 +32,13 @@ impl Settlements {
     }
 
     fn take(&self) -> Vec<Record> {
-        std::mem::take(&mut *self.waiting())
+        let mut waiting = self.waiting();
+        let most = waiting.len().min(MOST);
+        waiting.drain(..most).collect()
+    }
+
+    fn is_waiting(&self, reservation: ReservationId) -> bool {
+        self.waiting().iter().any(|record| record.reservation == reservation)
     }
 }
 
@@ -38,11 +47,14 @@ impl Chat {
     pub(super) async fn settle(&self, call: &Call, outcome: Outcome) {
         self.observe(call, outcome);
         let record = self.record(call, outcome);
+        let reservation = record.reservation;
         self.settlements.waiting().push(record);
         let _turn = self.settlements.turn.lock().await;
         // Whoever had the turn before may have taken this call along.
-        if !self.settlements.waiting().is_empty() {
-            tokio::time::sleep(GATHER).await;
+        while self.settlements.is_waiting(reservation) {
+            if self.settlements.waiting().len() < MOST {
+                tokio::time::sleep(GATHER).await;
+            }
             self.write_all(self.settlements.take()).await;
         }
         self.booked(call, outcome);

@@ -137,10 +137,6 @@ impl Drop for Try<'_> {
 }
 
 impl Try<'_> {
-    fn succeeded(self) {
-        self.answered(Breaker::succeeded);
-    }
-
     /// It answers. A stream has only begun with that; its end is another thing to be noted.
     fn answered(mut self, how: fn(&mut Breaker) -> bool) {
         self.said = true;
@@ -154,9 +150,11 @@ impl Try<'_> {
             // It was not asked.
             ProviderErrorKind::Unsupported { .. } => return,
             // It answers; only this request is not for it.
-            ProviderErrorKind::BadRequest { .. } => return self.succeeded(),
+            ProviderErrorKind::BadRequest { .. } => return self.answered(Breaker::began),
             // Others may still have room there, and nothing else could answer them.
-            ProviderErrorKind::RateLimited { .. } if call.alias.targets.len() == 1 => return self.succeeded(),
+            ProviderErrorKind::RateLimited { .. } if call.alias.targets.len() == 1 => {
+                return self.answered(Breaker::began);
+            }
             ProviderErrorKind::RateLimited { retry_after } => Some(retry_after.unwrap_or(SHORT_REST).min(LONGEST_REST)),
             _ => None,
         };
@@ -324,12 +322,22 @@ impl Chat {
                     if !a_moment_may_help(&error.kind) {
                         hopeless.push(target);
                     }
-                    last = Some((target, error));
+                    // One that was not asked does not hide why another failed.
+                    if last.is_none() || !matches!(error.kind, ProviderErrorKind::Unsupported { .. }) {
+                        last = Some((target, error));
+                    }
                 }
             }
         }
         let rest = self.shortest_rest(alias, hopeless);
-        let error = last.map_or_else(|| resting(rest.unwrap_or_default()), |(_, e)| e);
+        let error = match last {
+            // Another could do it, once it is asked again.
+            Some((_, e)) if rest.is_some() && matches!(e.kind, ProviderErrorKind::Unsupported { .. }) => {
+                resting(rest.unwrap_or_default())
+            }
+            Some((_, e)) => e,
+            None => resting(rest.unwrap_or_default()),
+        };
         // One that is alone is left alone by nobody, but the call itself does as it asks.
         let asked = match error.kind {
             ProviderErrorKind::RateLimited { retry_after } if alias.targets.len() == 1 => {

@@ -169,6 +169,21 @@ async fn what_one_has_not_left_is_not_held_against_others() {
     assert_eq!((level.used, level.reserved), (FREE_LIMIT, 0));
 }
 
+/// However many begin and end at once, none is left out of a commit that takes no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_450_at_once_each_is_held_and_booked() {
+    let house = House::new().await;
+    let who = house.payer("ada@example.com", SubscriptionStatus::Active).await;
+    let question = body("small", false);
+    let asked = (0..450).map(|_| complete(&house, &who, &question));
+    for answer in futures_util::future::join_all(asked).await {
+        answer.unwrap();
+    }
+    house.chat.settled().await;
+    let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+    assert_eq!((level.used, level.reserved), (450, 0));
+}
+
 #[tokio::test]
 async fn what_a_provider_could_not_be_told_is_said_with_the_answer() {
     let house = House::new().await;

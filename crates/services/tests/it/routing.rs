@@ -10,6 +10,7 @@ use anteroom_services::chat::{CallRefused, ChatAnswer, ChatError, Relayed, Routi
 use anteroom_services::sessions::LiveSession;
 use anteroom_testkit::chat::{DEFAULT_USAGE, Step, provider_error, reply, text_step};
 use jiff::SignedDuration;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, Routed};
@@ -514,4 +515,48 @@ async fn streams_in_a_row_that_break_off_open_the_breaker_and_clients_that_leave
     breaks_off().await;
     ended(ask_as(&house, &other, true).await.unwrap()).await;
     assert_eq!(asked(&house), (10, 2));
+}
+
+/// It was not asked, so it has nothing to say of why another failed, or of one that is left alone for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_cannot_hides_nothing_of_one_that_could() {
+    let house = house(fast(), PATIENT).await;
+    let who = house.somebody("ada@example.com").await;
+    let cannot = || {
+        let parameter = "tools".to_owned();
+        Err(provider_error(ProviderErrorKind::Unsupported { parameter }))
+    };
+    let late = ProviderErrorKind::Timeout(TimeoutStage::FirstToken);
+    for _ in 0..3 {
+        house.model.script_reply(Err(provider_error(late.clone())));
+        house.backup.script_reply(cannot());
+        assert_eq!(kind(ask_as(&house, &who, false).await), late);
+    }
+    // The one that could is left alone now.
+    house.backup.script_reply(cannot());
+    let resting = kind(ask_as(&house, &who, false).await);
+    assert!(matches!(resting, ProviderErrorKind::Resting { .. }), "{resting:?}");
+}
+
+/// Anybody may send a request that every provider breaks off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_at_fault_opens_no_breaker() {
+    let house = house(fast(), PATIENT).await;
+    let who = house.somebody("ada@example.com").await;
+    for error in [json!({ "type": "invalid_request_error" }), json!({ "code": 400 })] {
+        for _ in 0..3 {
+            let fault = ProviderErrorKind::Protocol {
+                error: Some(error.clone()),
+            };
+            house
+                .model
+                .script_stream([text_step("m1", "Hel"), Step::Fail(provider_error(fault))]);
+            let Ok(ChatAnswer::Stream { mut events, .. }) = ask_as(&house, &who, true).await else {
+                panic!()
+            };
+            while events.recv().await.is_some() {}
+            house.chat_calls_are(0).await;
+        }
+    }
+    assert_eq!(asked(&house), (6, 0));
 }

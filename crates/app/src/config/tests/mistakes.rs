@@ -198,6 +198,11 @@ fn plans_that_contradict_themselves_are_refused() {
             "refused_parameters = ['messages']",
             "no call can be made without `messages`",
         ),
+        (
+            "case",
+            "refused_parameters = ['LogProbs']",
+            "write `LogProbs` in lower case",
+        ),
         ("no-choice", "max_choices = 0", "`max_choices` is 1 or more"),
         ("choices", "max_choices = 17", "from 0 to 16"),
     ] {

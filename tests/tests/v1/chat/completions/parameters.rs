@@ -9,11 +9,12 @@ on_every_store![
     what_costs_more_than_tokens_needs_a_plan_that_allows_it,
     what_clients_send_by_themselves_passes,
     no_dialect_is_a_way_round,
+    what_an_assistant_fixes_is_not_the_callers,
     a_request_has_so_many_messages_at_most,
 ];
 
 const PLANS: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", max_choices = 2,
-        refused_parameters = ["logprobs"], entitlements = [{ key = "messages", kind = "metered", window = "day" }] },
+        refused_parameters = ["logprobs", "temperature", "top_k"], entitlements = [{ key = "messages", kind = "metered", window = "day" }] },
     { key = "pro", name = "Pro", version = 1, models = "all", prices = [{ amount = 1900, currency = "usd", interval = "month" }],
         allowed_parameters = ["service_tier", "web_search_options", "store", "tools", "modalities", "audio"],
         entitlements = [{ key = "messages", kind = "metered", window = "day" }] }]"#;
@@ -26,6 +27,10 @@ async fn app_with_plans(setup: &Setup, upstream: &Upstream) -> TestApp {
         ("billing.default_plan", "free"),
         ("billing.provider", "stripe-stub"),
         ("ai.max_request_messages", "3"),
+        (
+            "ai.assistants",
+            r#"[{ name = "butler", model = "m", instructions = "Open doors.", temperature = 0.0 }]"#,
+        ),
     ]);
     setup.app_with(&settings).await
 }
@@ -151,9 +156,33 @@ async fn no_dialect_is_a_way_round(setup: &Setup) {
     assert_eq!((sent.get("service_tier"), sent.get("speed")), (None, None));
     let search = message(json!({ "tools": [{ "type": "web_search_20250305", "name": "web_search" }] }));
     search.expect(400).code("unsupported_parameter").await;
+    // What an operator refuses is refused where the completion that is made of it has no such thing, too.
+    let refused = message(json!({ "top_k": 3 }))
+        .expect(403)
+        .code("parameter_not_in_plan")
+        .await;
+    assert!(refused.text().contains("top_k"), "{refused:?}");
     let text = json!({ "model": "m", "prompt": "hi", "n": 3 });
     let text = app.post("/v1/completions").by(&user).json(&text);
     text.expect(403).code("parameter_not_in_plan").await;
+}
+
+async fn what_an_assistant_fixes_is_not_the_callers(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    let app = app_with_plans(setup, &upstream).await;
+    let user = app.user().await;
+    let body = json!({ "model": "assistant:butler", "messages": [{ "role": "user", "content": "hi" }] });
+    say(&app, &user, &body.to_string())
+        .expect(200)
+        .events(&["chat.call.ended"])
+        .await;
+    assert_eq!(upstream.last().json()["temperature"], 0.0);
+    let mut own = body;
+    own["temperature"] = json!(1);
+    say(&app, &user, &own.to_string())
+        .expect(403)
+        .code("parameter_not_in_plan")
+        .await;
 }
 
 async fn a_request_has_so_many_messages_at_most(setup: &Setup) {
