@@ -526,7 +526,7 @@ mod tests {
             assert_eq!(worst.cache_write_tokens, worst.hour_write_tokens);
             (worst.cache_write_tokens, worst.prompt_tokens)
         };
-        let plain = parse(r#"{"model":"m","messages":[{"role":"user","content":"cache_control"}]}"#).unwrap();
+        let plain = parse(r#"{"model":"m","messages":[{"role":"user","content":"what is cache_control?"}]}"#).unwrap();
         assert_eq!(written(&plain).0, 0);
         let marked =
             r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{}}]}]}"#;
