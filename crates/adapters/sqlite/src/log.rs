@@ -93,10 +93,10 @@ impl Log {
     }
 
     fn sync(&self, first: bool) -> StoreResult<()> {
-        let file = File::open(&self.path).map_err(unsafe_now)?;
         if self.broken.load(Ordering::SeqCst) {
             return Err(unsafe_now("the disk failed before; look at it, and start again"));
         }
+        let file = File::open(&self.path).map_err(unsafe_now)?;
         if let Err(e) = file.sync_data() {
             error!(event = "store.sync.failed", reason = %e);
             self.broken.store(true, Ordering::SeqCst);
@@ -167,6 +167,23 @@ mod tests {
         log.committed.store(4, Ordering::SeqCst);
         let error = log.safe(4).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    }
+
+    /// The kernel tells of a failure once, and then that all is well.
+    #[tokio::test]
+    async fn after_a_sync_that_failed_nothing_is_safe_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, file) = (folder.path().join("a.db"), folder.path().join("a.db-wal"));
+        std::fs::write(&database, "").unwrap();
+        // What cannot be synced.
+        std::os::unix::fs::symlink("/dev/null", &file).unwrap();
+        let log = Log::of(&database, Handle::current()).unwrap();
+        log.committed.store(1, Ordering::SeqCst);
+        log.safe(1).await.unwrap_err();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        log.committed.store(2, Ordering::SeqCst);
+        log.safe(2).await.unwrap_err();
     }
 
     #[tokio::test(flavor = "multi_thread")]
