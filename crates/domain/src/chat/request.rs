@@ -193,9 +193,9 @@ impl ChatRequest {
         }
         // Tools and schemas are prompt as well, so the whole body is counted.
         let pictures: i64 = messages.iter().map(|message| pictures_of(message)).sum();
-        let bytes = body.to_vec();
-        let prompt_estimate = estimate_tokens(&bytes).saturating_add(pictures.saturating_mul(TOKENS_OF_PICTURE));
-        let marks_cache = marks_cache(&bytes);
+        let prompt_estimate =
+            estimate_tokens(&body.to_vec()).saturating_add(pictures.saturating_mul(TOKENS_OF_PICTURE));
+        let marks_cache = marks_cache(&body);
         Ok(Self {
             body,
             model,
@@ -215,9 +215,8 @@ impl ChatRequest {
     pub fn said_as(mut self, original: Original) -> Self {
         let tools = i64::try_from(original.known_tools.len()).unwrap_or(i64::MAX);
         let tools = tools.saturating_mul(TOKENS_OF_KNOWN_TOOL);
-        let bytes = original.body.to_vec();
-        let estimate = self.prompt_estimate.max(estimate_tokens(&bytes));
-        self.marks_cache |= marks_cache(&bytes);
+        let estimate = self.prompt_estimate.max(estimate_tokens(&original.body.to_vec()));
+        self.marks_cache |= marks_cache(&original.body);
         self.prompt_estimate = estimate.saturating_add(tools);
         self.original = Some(Arc::new(original));
         self
@@ -334,9 +333,12 @@ impl ChatRequest {
 }
 
 /// Whether a request may ask for some of it to be kept in the provider's cache, by Anthropic's word for it.
-fn marks_cache(bytes: &[u8]) -> bool {
-    const WORD: &[u8] = b"\"cache_control\"";
-    bytes.windows(WORD.len()).any(|piece| piece == WORD)
+fn marks_cache(body: &RawObject) -> bool {
+    let marks = |key: &str| {
+        body.get(key)
+            .is_some_and(|value| value.get().contains("\"cache_control\""))
+    };
+    body.keys().any(|key| key == "cache_control" || marks(key))
 }
 
 #[cfg(test)]
