@@ -22,7 +22,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::{delete_holds, insert_each, insert_new, lock_name, locked_or_skipped};
+use crate::backend::{delete_holds, insert_holds, insert_usage, lock_name, locked_or_skipped};
 use crate::kept::kept;
 use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
 use crate::types::{At, Id, text, unknown_word};
@@ -448,7 +448,7 @@ impl BillingWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.billing.reserve_quota", skip_all)]
-    async fn reserve_quota(&mut self, reservations: &[Reservation]) -> StoreResult<Reserved> {
+    async fn reserve_quota(&mut self, reservations: &[&Reservation]) -> StoreResult<Reserved> {
         if reservations.iter().any(|reservation| reservation.holds.is_empty()) {
             return Err(StoreError::Corrupt {
                 reason: "a reservation without a hold could never be settled".into(),
@@ -470,7 +470,7 @@ impl BillingWrite for Unit {
             let holds = reservation.holds.iter();
             holds.map(move |hold| ReservationRow::new(reservation, hold))
         });
-        let done = insert_each(self.conn()?, rows.collect()).await;
+        let done = insert_holds(self.conn()?, rows.collect()).await;
         self.checked(done)?;
         Ok(Reserved::Held)
     }
@@ -566,13 +566,13 @@ impl BillingWrite for Unit {
     }
 
     #[instrument(level = "debug", name = "store.billing.insert_usage", skip_all)]
-    async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize> {
-        let rows = events.iter().map(UsageRow::from).collect();
-        let booked = insert_new(self.conn()?, rows).await;
+    async fn insert_usage(&mut self, events: &[&UsageEvent]) -> StoreResult<usize> {
+        let rows = events.iter().map(|event| UsageRow::from(*event)).collect();
+        let booked = insert_usage(self.conn()?, rows).await;
         let mut booked = self.checked(booked)?;
+        let mut new = events.to_vec();
         // Taken out: one that stands here twice is booked once.
-        let new = events.iter().filter(|event| booked.remove(&event.request_id.0));
-        let new: Vec<&UsageEvent> = new.collect();
+        new.retain(|event| booked.remove(&event.request_id.0));
         self.add_usage(&new).await?;
         Ok(new.len())
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use diesel::QueryResult;
 use diesel::backend::Backend;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 
 /// A statement under the name `N`, a type of its own for each.
 pub(crate) struct Kept<N, Q> {
@@ -37,6 +37,10 @@ impl<N: 'static, Q> QueryId for Kept<N, Q> {
     type QueryId = N;
 
     const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<N, Q: Query> Query for Kept<N, Q> {
+    type SqlType = Q::SqlType;
 }
 
 impl<C, N, Q> diesel::RunQueryDsl<C> for Kept<N, Q> {}

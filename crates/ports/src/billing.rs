@@ -134,7 +134,7 @@ pub trait BillingWrite: Send {
     /// Holds quota on every counter of the reservations by conditional updates, one for each counter: never over a limit,
     /// whatever runs in parallel, and without a denial while there is room for all of them. Where they name several limits
     /// for one counter, the lowest holds.
-    async fn reserve_quota(&mut self, reservations: &[Reservation]) -> StoreResult<Reserved>;
+    async fn reserve_quota(&mut self, reservations: &[&Reservation]) -> StoreResult<Reserved>;
 
     /// Turns holds into use. Every counter moves once, in the order in which holding locks them, so that many calls that
     /// are settled together and one that reserves do not wait for each other in a circle. Answers which reservations were
@@ -150,7 +150,7 @@ pub trait BillingWrite: Send {
 
     /// Books what calls used, and adds it to the sums of their days. Answers how many of them were not booked already; of
     /// the others nothing changed.
-    async fn insert_usage(&mut self, events: &[UsageEvent]) -> StoreResult<usize>;
+    async fn insert_usage(&mut self, events: &[&UsageEvent]) -> StoreResult<usize>;
 
     /// Adds the calls that are booked for an owner up anew. Bookings wait until the unit ends; none is lost or counted
     /// twice.

@@ -345,11 +345,11 @@ delegate! {
         fn insert_billing_event(provider: &str, event_id: &str, kind: &str, payload: &str, received_at: Timestamp) -> bool;
         fn lock_subscription(provider: &str, provider_id: &str) -> Option<Subscription>;
         fn put_subscription(subscription: &Subscription) -> ();
-        fn reserve_quota(reservations: &[Reservation]) -> Reserved;
+        fn reserve_quota(reservations: &[&Reservation]) -> Reserved;
         fn settle_quota(settlements: &[Settlement]) -> Vec<ReservationId>;
         fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
-        fn insert_usage(events: &[UsageEvent]) -> usize;
+        fn insert_usage(events: &[&UsageEvent]) -> usize;
         fn rebuild_usage(owner: Owner) -> ();
     }
 }

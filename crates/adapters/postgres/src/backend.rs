@@ -287,19 +287,23 @@ async fn move_forward(link: &mut Link, table: &str, column: &str, seen: Vec<(Id,
 }
 
 /// Inserts holds of reservations: few one by one, by a statement that stays prepared, many at once.
-pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
-    for rows in at_once(rows) {
-        if rows.len() > FEW_ROWS {
-            let all = diesel::insert_into(reservations::table).values(rows);
-            all.execute(link).await?;
-        } else {
-            for row in rows {
+pub(crate) async fn insert_holds(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
+    let each = if rows.len() > FEW_ROWS { MOST_ROWS } else { 1 };
+    for rows in rows.chunks(each) {
+        match rows {
+            [row] => {
                 diesel::insert_into(reservations::table)
                     .values(row)
                     .execute(link)
-                    .await?;
+                    .await?
             }
-        }
+            rows => {
+                diesel::insert_into(reservations::table)
+                    .values(rows)
+                    .execute(link)
+                    .await?
+            }
+        };
     }
     Ok(())
 }
@@ -313,45 +317,29 @@ pub(crate) async fn delete_holds(link: &mut Link, ids: Vec<Id>) -> QueryResult<V
 }
 
 /// Inserts usage of calls that are not booked yet: few one by one, many at once. Answers which were not.
-pub(crate) async fn insert_new(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
+pub(crate) async fn insert_usage(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
+    let each = if rows.len() > FEW_ROWS { MOST_ROWS } else { 1 };
     let mut new = HashSet::new();
-    for rows in at_once(rows) {
-        if rows.len() > FEW_ROWS {
-            let all = diesel::insert_into(usage_events::table)
-                .values(rows)
-                .on_conflict(usage_events::request_id)
-                .do_nothing()
-                .returning(usage_events::request_id);
-            let booked: Vec<Id> = all.get_results(link).await?;
-            new.extend(booked.into_iter().map(|id| id.0));
-            continue;
-        }
-        for row in rows {
-            let id = row.request_id.0;
-            let booked = diesel::insert_into(usage_events::table)
-                .values(row)
-                .on_conflict(usage_events::request_id)
-                .do_nothing();
-            if kept::<InsertUsage, _>(booked).execute(link).await? == 1 {
-                new.insert(id);
+    for rows in rows.chunks(each) {
+        let booked: Vec<Id> = match rows {
+            [row] => {
+                let one = diesel::insert_into(usage_events::table).values(row);
+                let one = one.on_conflict(usage_events::request_id).do_nothing();
+                let one = kept::<InsertUsage, _>(one.returning(usage_events::request_id));
+                one.get_results(link).await?
             }
-        }
+            rows => {
+                let all = diesel::insert_into(usage_events::table).values(rows);
+                let all = all.on_conflict(usage_events::request_id).do_nothing();
+                all.returning(usage_events::request_id).get_results(link).await?
+            }
+        };
+        new.extend(booked.into_iter().map(|id| id.0));
     }
     Ok(new)
 }
 
-/// Rows in groups of as many as one statement takes: it can count 65,535 values, and a row has some 20.
-fn at_once<T>(mut rows: Vec<T>) -> Vec<Vec<T>> {
-    let mut groups = Vec::new();
-    while rows.len() > MOST_ROWS {
-        let rest = rows.split_off(MOST_ROWS);
-        groups.push(std::mem::replace(&mut rows, rest));
-    }
-    groups.push(rows);
-    groups
-}
-
-/// The most rows of one statement.
+/// The most rows of one statement: it can count 65,535 values, and a row has some 20.
 const MOST_ROWS: usize = 1000;
 
 /// Up to so many rows it takes no longer to send one after another than to have a longer statement prepared.

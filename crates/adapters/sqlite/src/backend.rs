@@ -300,7 +300,7 @@ pub(crate) async fn touch_api_keys(link: &mut Link, used: Vec<(Id, At)>) -> Quer
 }
 
 /// Inserts holds of reservations, one statement each, which stays prepared.
-pub(crate) async fn insert_each(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
+pub(crate) async fn insert_holds(link: &mut Link, rows: Vec<ReservationRow>) -> QueryResult<()> {
     link.spawn_blocking(move |conn| {
         use diesel::RunQueryDsl as _;
         for row in rows {
@@ -324,7 +324,7 @@ pub(crate) async fn delete_holds(link: &mut Link, ids: Vec<Id>) -> QueryResult<V
 }
 
 /// Inserts usage of calls that are not booked yet, one statement each, which stays prepared. Answers which were not.
-pub(crate) async fn insert_new(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
+pub(crate) async fn insert_usage(link: &mut Link, rows: Vec<UsageRow>) -> QueryResult<HashSet<Uuid>> {
     link.spawn_blocking(move |conn| {
         use diesel::RunQueryDsl as _;
         let mut new = HashSet::with_capacity(rows.len());

@@ -276,7 +276,7 @@ pub async fn a_budget_holds_exactly_under_parallel_calls(database: &dyn TestData
             let mut call = reservation(vec![hold(&counter(), 1, None), hold(&budget, 3, Some(30))]);
             call.used_with = UsedWith::ApiKey(key);
             let mut unit = store.begin(Durability::Relaxed).await.unwrap();
-            let held = unit.reserve_quota(std::slice::from_ref(&call)).await.unwrap() == Reserved::Held;
+            let held = unit.reserve_quota(&[&call]).await.unwrap() == Reserved::Held;
             if held {
                 unit.commit().await.unwrap();
             }

@@ -159,13 +159,13 @@ pub async fn usage_is_booked_once(database: &dyn TestDatabase) {
         created_at: at(1),
     };
     let mut unit = begin(&store).await;
-    assert_eq!(unit.insert_usage(std::slice::from_ref(&event)).await.unwrap(), 1);
-    assert_eq!(unit.insert_usage(std::slice::from_ref(&event)).await.unwrap(), 0);
+    assert_eq!(unit.insert_usage(&[&event]).await.unwrap(), 1);
+    assert_eq!(unit.insert_usage(&[&event]).await.unwrap(), 0);
     event.request_id = RequestId(id());
     event.used_with = UsedWith::ApiKey(ApiKeyId(id()));
     event.cost = None;
     event.first_token_ms = None;
     event.outcome = Outcome::Lost;
-    assert_eq!(unit.insert_usage(std::slice::from_ref(&event)).await.unwrap(), 1);
+    assert_eq!(unit.insert_usage(&[&event]).await.unwrap(), 1);
     unit.commit().await.unwrap();
 }

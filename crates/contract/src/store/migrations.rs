@@ -84,7 +84,7 @@ pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &d
     let mut unit = begin(&store).await;
     unit.insert_api_key(&key, &digest()).await.unwrap();
     for call in [&by_session, &by_key] {
-        unit.reserve_quota(std::slice::from_ref(call)).await.unwrap();
+        unit.reserve_quota(&[call]).await.unwrap();
         let event = UsageEvent {
             request_id: call.request_id,
             owner: call.owner,
@@ -100,7 +100,7 @@ pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &d
             outcome: Outcome::Lost,
             created_at: at(1),
         };
-        assert_eq!(unit.insert_usage(std::slice::from_ref(&event)).await.unwrap(), 1);
+        assert_eq!(unit.insert_usage(&[&event]).await.unwrap(), 1);
     }
     unit.commit().await.unwrap();
 

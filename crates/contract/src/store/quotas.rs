@@ -19,7 +19,7 @@ async fn level(store: &Arc<dyn Store>, key: &QuotaKey) -> (i64, i64) {
 /// Reserves, and commits if the holds stand.
 async fn reserve(store: &Arc<dyn Store>, reservation: &Reservation) -> Reserved {
     let mut unit = store.begin(Durability::Relaxed).await.unwrap();
-    let reserved = unit.reserve_quota(std::slice::from_ref(reservation)).await.unwrap();
+    let reserved = unit.reserve_quota(&[reservation]).await.unwrap();
     if reserved == Reserved::Held {
         unit.commit().await.unwrap();
     }
@@ -109,7 +109,7 @@ pub async fn reservations_are_held_together(database: &dyn TestDatabase) {
     let store = ready(database).await;
     let (mine, money) = (counter(), spend());
     let ask = |amount, limit| reservation(vec![hold(&mine, amount, Some(limit)), hold(&money, 5, None)]);
-    let reserve_all = async |asks: &[Reservation]| {
+    let reserve_all = async |asks: &[&Reservation]| {
         let mut unit = store.begin(Durability::Relaxed).await.unwrap();
         let reserved = unit.reserve_quota(asks).await.unwrap();
         if reserved == Reserved::Held {
@@ -118,7 +118,7 @@ pub async fn reservations_are_held_together(database: &dyn TestDatabase) {
         reserved
     };
     let three = [ask(1, 9), ask(2, 9), ask(3, 9)];
-    assert_eq!(reserve_all(&three).await, Reserved::Held);
+    assert_eq!(reserve_all(&three.each_ref()).await, Reserved::Held);
     assert_eq!(
         (level(&store, &mine).await, level(&store, &money).await),
         ((0, 6), (0, 15))
@@ -128,8 +128,8 @@ pub async fn reservations_are_held_together(database: &dyn TestDatabase) {
         level: QuotaLevel { used: 0, reserved: 6 },
         limit,
     };
-    assert_eq!(reserve_all(&[ask(2, 9), ask(2, 9)]).await, denied(9));
-    assert_eq!(reserve_all(&[ask(1, 7), ask(1, 9)]).await, denied(7));
+    assert_eq!(reserve_all(&[&ask(2, 9), &ask(2, 9)]).await, denied(9));
+    assert_eq!(reserve_all(&[&ask(1, 7), &ask(1, 9)]).await, denied(7));
     assert_eq!(
         (level(&store, &mine).await, level(&store, &money).await),
         ((0, 6), (0, 15))
@@ -150,7 +150,7 @@ pub async fn reservations_are_held_together(database: &dyn TestDatabase) {
         (level(&store, &mine).await, level(&store, &money).await),
         ((2, 4), (4, 10))
     );
-    assert_eq!(reserve_all(&[ask(1, 9), ask(2, 9)]).await, Reserved::Held);
+    assert_eq!(reserve_all(&[&ask(1, 9), &ask(2, 9)]).await, Reserved::Held);
     assert_eq!(reserve_all(&[]).await, Reserved::Held);
 }
 
@@ -166,7 +166,7 @@ pub async fn holds_without_a_limit_count(database: &dyn TestDatabase) {
     let mut unit = begin(&store).await;
     let mut empty = reservation(vec![hold(&key, 1, None)]);
     empty.holds.clear();
-    let error = unit.reserve_quota(&[empty]).await.unwrap_err();
+    let error = unit.reserve_quota(&[&empty]).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
@@ -415,7 +415,7 @@ pub async fn open_holds_are_what_is_reserved(database: &dyn TestDatabase) {
             let amount = 1 + i64::try_from(number).unwrap() % 7;
             let ask = reservation(vec![hold(&mine, amount, Some(150)), hold(&money, amount * 10, None)]);
             let mut unit = store.begin(Durability::Relaxed).await.unwrap();
-            let reserved = unit.reserve_quota(std::slice::from_ref(&ask)).await.unwrap();
+            let reserved = unit.reserve_quota(&[&ask]).await.unwrap();
             if number % 4 == 0 || reserved != Reserved::Held {
                 drop(unit);
                 return;

@@ -212,7 +212,7 @@ pub async fn a_relaxed_unit_is_seen_by_others(database: &dyn TestDatabase) {
             Durability::Relaxed
         };
         let mut unit = store.begin(durability).await.unwrap();
-        unit.reserve_quota(&[reservation(vec![hold(&key, 1, None)])])
+        unit.reserve_quota(&[&reservation(vec![hold(&key, 1, None)])])
             .await
             .unwrap();
         unit.commit().await.unwrap();

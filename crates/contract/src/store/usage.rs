@@ -41,7 +41,10 @@ fn call(owner: Owner, at: &str) -> UsageEvent {
 
 async fn book(store: &Arc<dyn Store>, calls: &[UsageEvent]) {
     let mut unit = begin(store).await;
-    assert_eq!(unit.insert_usage(calls).await.unwrap(), calls.len());
+    assert_eq!(
+        unit.insert_usage(&calls.iter().collect::<Vec<_>>()).await.unwrap(),
+        calls.len()
+    );
     unit.commit().await.unwrap();
 }
 
@@ -135,11 +138,11 @@ pub async fn a_second_booking_adds_nothing(database: &dyn TestDatabase) {
     let mine = call(owner, "2026-02-28T12:00:00Z");
     book(&store, std::slice::from_ref(&mine)).await;
     let mut again = begin(&store).await;
-    assert_eq!(again.insert_usage(std::slice::from_ref(&mine)).await.unwrap(), 0);
+    assert_eq!(again.insert_usage(&[&mine]).await.unwrap(), 0);
     again.commit().await.unwrap();
     // One of several is booked already, and another stands there twice.
     let others = [(); 3].map(|()| call(owner, "2026-08-01T12:00:00Z"));
-    let several = [others.as_slice(), &[mine.clone(), others[0].clone()]].concat();
+    let several: Vec<&UsageEvent> = others.iter().chain([&mine, &others[0]]).collect();
     let mut partly = begin(&store).await;
     assert_eq!(partly.insert_usage(&several).await.unwrap(), 3);
     partly.commit().await.unwrap();
@@ -153,7 +156,7 @@ pub async fn a_second_booking_adds_nothing(database: &dyn TestDatabase) {
     assert_eq!(sums(&store, &late).await[0].totals.calls, 3);
     let mut dropped = begin(&store).await;
     let elsewhere = call(owner, "2026-02-28T12:00:00Z");
-    assert_eq!(dropped.insert_usage(&[elsewhere]).await.unwrap(), 1);
+    assert_eq!(dropped.insert_usage(&[&elsewhere]).await.unwrap(), 1);
     drop(dropped);
     let found = sums(&store, &ask(Some(owner), &[])).await;
     assert_eq!(
@@ -171,7 +174,7 @@ pub async fn of_parallel_bookings_none_is_lost(database: &dyn TestDatabase) {
         let (store, call) = (store.clone(), calls[number / 2].clone());
         async move {
             let mut unit = begin(&store).await;
-            let new = unit.insert_usage(std::slice::from_ref(&call)).await.unwrap() == 1;
+            let new = unit.insert_usage(&[&call]).await.unwrap() == 1;
             unit.commit().await.unwrap();
             new
         }

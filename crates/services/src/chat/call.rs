@@ -242,7 +242,7 @@ impl Record {
     pub(super) async fn write(records: &[Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
         let settlements = records.iter().map(|record| record.came_to.settle(record.reservation));
         unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
-        let events: Vec<UsageEvent> = records.iter().map(|record| record.event.clone()).collect();
+        let events: Vec<&UsageEvent> = records.iter().map(|record| &record.event).collect();
         unit.insert_usage(&events).await.map(|_| ())
     }
 }
@@ -329,7 +329,7 @@ impl Chat {
         admitted: Admitted,
     ) -> Result<Call, CallRefused> {
         let claim = self.claim(id, who, access, admitted)?;
-        let held = unit.reserve_quota(std::slice::from_ref(&claim.reservation)).await?;
+        let held = unit.reserve_quota(&[&claim.reservation]).await?;
         self.call(claim, held, who, access)
     }
 

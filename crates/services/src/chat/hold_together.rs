@@ -69,7 +69,7 @@ impl Chat {
         // Last, so that one who has nothing left keeps nobody waiting.
         let mut alone = Vec::new();
         while !asks.is_empty() {
-            let reservations: Vec<Reservation> = asks.iter().map(|ask| ask.reservation.clone()).collect();
+            let reservations: Vec<&Reservation> = asks.iter().map(|ask| &ask.reservation).collect();
             match self.hold_once(&reservations).await {
                 // Together they ask for more than there is: those that hold something there are looked at one by one.
                 Ok(Reserved::Denied { key, .. }) if asks.len() > 1 => {
@@ -94,12 +94,12 @@ impl Chat {
             }
         }
         for ask in alone {
-            let held = self.hold_once(std::slice::from_ref(&ask.reservation)).await;
+            let held = self.hold_once(&[&ask.reservation]).await;
             let _ = ask.reply.send(held);
         }
     }
 
-    async fn hold_once(&self, reservations: &[Reservation]) -> StoreResult<Reserved> {
+    async fn hold_once(&self, reservations: &[&Reservation]) -> StoreResult<Reserved> {
         let mut unit = self.store.begin(Durability::Relaxed).await?;
         let held = unit.reserve_quota(reservations).await?;
         if held == Reserved::Held {

@@ -36,7 +36,7 @@ impl Chat {
         let booked: StoreResult<()> = async {
             let mut unit = self.store.begin(Durability::Full).await?;
             self.record_findings(&mut *unit, found).await?;
-            unit.insert_usage(&[self.refused_event(found, plan, begun)]).await?;
+            unit.insert_usage(&[&self.refused_event(found, plan, begun)]).await?;
             unit.commit().await
         }
         .await;
@@ -86,7 +86,7 @@ impl Chat {
         unit.insert_message(&answer).await?;
         unit.release_conversation(conversation, call).await?;
         self.record_findings(&mut *unit, found).await?;
-        unit.insert_usage(&[self.refused_event(found, plan, begun)]).await?;
+        unit.insert_usage(&[&self.refused_event(found, plan, begun)]).await?;
         unit.commit().await?;
         self.tell_findings(found);
         if !stream {

@@ -66,7 +66,7 @@ impl Chat {
             });
             warn!(event = "chat.call.lost", call_id = %reservation.request_id, owner_id = %reservation.owner.id, model = %reservation.model);
         }
-        unit.insert_usage(&events).await?;
+        unit.insert_usage(&events.iter().collect::<Vec<_>>()).await?;
         unit.commit().await?;
         Ok(lost.len())
     }

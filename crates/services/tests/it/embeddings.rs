@@ -48,7 +48,7 @@ async fn booked(house: &House, who: &LiveSession) -> bool {
         created_at: house.clock.now(),
     };
     let mut unit = house.store.begin(Durability::Full).await.unwrap();
-    unit.insert_usage(&[event]).await.unwrap() == 0
+    unit.insert_usage(&[&event]).await.unwrap() == 0
 }
 
 #[tokio::test]
