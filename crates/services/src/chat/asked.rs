@@ -99,7 +99,12 @@ enum Progress {
 
 impl Call {
     fn asked(&self) -> Option<Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.of_asked(Asked::clone)
+    }
+
+    fn of_asked<T>(&self, read: impl FnOnce(&Asked) -> T) -> Option<T> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.as_ref().map(read)
     }
 
     fn on_asked(&self, act: impl FnOnce(&mut Asked)) {
@@ -154,8 +159,7 @@ impl Call {
 
     /// What of the answer its span is told at its end, if anybody follows.
     pub(super) fn span_told(&self) -> Option<Arc<Told>> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.as_ref()?.told.clone()
+        self.of_asked(|asked| asked.told.clone())?
     }
 
     /// Notes that the target did not answer.
@@ -182,16 +186,17 @@ impl Call {
 
     /// Whether the target is asked for a stream.
     pub(super) fn is_streamed(&self) -> bool {
-        self.asked().is_some_and(|asked| asked.streamed)
+        self.of_asked(|asked| asked.streamed).unwrap_or_default()
     }
 
     /// Whether a target answers, or may be about to.
     pub(super) fn is_asked(&self) -> bool {
-        self.asked().is_some_and(|asked| asked.progress != Progress::Failed)
+        self.of_asked(|asked| asked.progress != Progress::Failed)
+            .unwrap_or_default()
     }
 
     pub(super) fn served_by(&self) -> Option<ServedBy> {
-        self.asked().map(|asked| asked.target)
+        self.of_asked(|asked| asked.target.clone())
     }
 
     /// Notes that nobody wants the answer any more. Answers until when it is read on, if what answers is to be.

@@ -140,7 +140,8 @@ impl Call {
             return (TokenUsage::default(), true);
         }
         let reported = self.reported.unwrap_or_default();
-        // One that counts no output of an answer that has some was told early, and nothing after it.
+        // One that counts no output of an answer that has some was told early, and nothing after it. (A whole answer without
+        // any text, of tool calls say, is noted as one byte.)
         let counted = self.reported.is_some() && (reported.completion_tokens > 0 || self.output_bytes <= 1);
         if self.whole && counted {
             return (reported, true);

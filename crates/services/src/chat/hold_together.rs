@@ -1,8 +1,6 @@
 //! Holding quota for calls that begin at the same time, many in one commit: the store may have one writer, and on another
 //! the counter of the operator's money is one row for all.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use anteroom_domain::billing::QuotaKey;
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::{Durability, StoreError, StoreResult};
@@ -13,15 +11,8 @@ use super::Chat;
 /// How many are held in one commit at most.
 const MOST: usize = 64;
 
-/// Calls that wait for what they may use.
-#[derive(Default)]
-pub(super) struct Asking {
-    waiting: Mutex<Vec<Ask>>,
-    turn: tokio::sync::Mutex<()>,
-}
-
-/// One of them.
-struct Ask {
+/// A call that waits for what it may use.
+pub(super) struct Ask {
     reservation: Reservation,
     reply: oneshot::Sender<StoreResult<Reserved>>,
 }
@@ -29,20 +20,6 @@ struct Ask {
 impl Ask {
     fn holds_on(&self, key: &QuotaKey) -> bool {
         self.reservation.holds.iter().any(|hold| hold.key == *key)
-    }
-}
-
-impl Asking {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Ask>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next to be served, without those that nobody waits for any more.
-    fn take(&self) -> Vec<Ask> {
-        let mut waiting = self.waiting();
-        waiting.retain(|ask| !ask.reply.is_closed());
-        let most = waiting.len().min(MOST);
-        waiting.drain(..most).collect()
     }
 }
 
@@ -60,7 +37,9 @@ impl Chat {
             };
             // Those that are about to ask may come along.
             tokio::task::yield_now().await;
-            self.hold_all(self.asking.take()).await;
+            // Without those that nobody waits for any more.
+            self.asking.waiting().retain(|ask| !ask.reply.is_closed());
+            self.hold_all(self.asking.take(MOST)).await;
             drop(turn);
         }
     }

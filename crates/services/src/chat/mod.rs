@@ -29,6 +29,7 @@ mod sweep_calls;
 mod targets;
 mod tend_calls;
 mod tend_conversations;
+mod together;
 mod told;
 mod write_answer;
 
@@ -135,8 +136,10 @@ pub struct Chat {
     listed: Mutex<Option<Offer>>,
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
-    settlements: settle_calls::Settlements,
-    asking: hold_together::Asking,
+    /// Calls that wait for what they may use.
+    asking: together::Together<hold_together::Ask>,
+    /// Calls that wait to be booked.
+    settlements: together::Together<call::Record>,
     /// The answers of conversations that are being written here.
     drafts: Arc<drafts::Drafts>,
     /// The reservations of the calls that run here.
@@ -183,8 +186,8 @@ impl Chat {
             draining: CancellationToken::new(),
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
-            settlements: settle_calls::Settlements::default(),
-            asking: hold_together::Asking::default(),
+            asking: together::Together::default(),
+            settlements: together::Together::default(),
             sweep_failed: AtomicBool::new(false),
         }
     }

@@ -1,10 +1,8 @@
 //! Booking calls that have ended, many in one commit: waiting for the disk once for each would make every next call
 //! wait as well, since a store may have one writer.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anteroom_domain::ReservationId;
 use anteroom_domain::chat::Outcome;
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use tracing::{error, warn};
@@ -12,35 +10,12 @@ use tracing::{error, warn};
 use super::Chat;
 use super::call::{Call, Record};
 
-/// Calls that wait to be booked. Whoever gets the turn books all of them.
-#[derive(Default)]
-pub(super) struct Settlements {
-    waiting: Mutex<Vec<Record>>,
-    turn: tokio::sync::Mutex<()>,
-}
-
 /// How many are booked in one commit at most: a statement takes no more values than it can count.
 const MOST: usize = 200;
 /// For how long others are gathered. A process that dies meanwhile leaves their reservations to the sweep.
 const GATHER: Duration = Duration::from_millis(10);
 /// Tries, with growing pauses, before calls are left to the sweep: about 50 seconds.
 const TRIES: u32 = 9;
-
-impl Settlements {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Vec<Record> {
-        let mut waiting = self.waiting();
-        let most = waiting.len().min(MOST);
-        waiting.drain(..most).collect()
-    }
-
-    fn is_waiting(&self, reservation: ReservationId) -> bool {
-        self.waiting().iter().any(|record| record.reservation == reservation)
-    }
-}
 
 impl Chat {
     /// Books a call, off the answer's path. Returns when it is booked, or left to the sweep.
@@ -51,11 +26,12 @@ impl Chat {
         self.settlements.waiting().push(record);
         let _turn = self.settlements.turn.lock().await;
         // Whoever had the turn before may have taken this call along.
-        while self.settlements.is_waiting(reservation) {
+        let is_this = |record: &Record| record.reservation == reservation;
+        while self.settlements.waiting().iter().any(is_this) {
             if self.settlements.waiting().len() < MOST {
                 tokio::time::sleep(GATHER).await;
             }
-            self.write_all(self.settlements.take()).await;
+            self.write_all(self.settlements.take(MOST)).await;
         }
         self.booked(call, outcome);
     }

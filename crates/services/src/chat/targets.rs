@@ -113,7 +113,11 @@ impl Targets {
     }
 
     fn on_breaker_of<T>(&self, target: &Target, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        let key = (target.provider.clone(), target.model.clone());
+        self.on_breaker(&target.provider, &target.model, act)
+    }
+
+    fn on_breaker<T>(&self, provider: &str, model: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let key = (provider.to_owned(), model.to_owned());
         act(self.breakers().entry(key).or_default())
     }
 }
@@ -168,7 +172,7 @@ impl Try<'_> {
             false
         });
         if opened {
-            warn!(event = "chat.target.opened", provider = %self.target.provider, model = %self.target.model, seconds = policy.open_for.as_secs());
+            self.chat.log_opened(&self.target.provider, &self.target.model);
         }
     }
 }
@@ -212,14 +216,22 @@ impl Chat {
     /// Notes how a stream ended that a target had begun: whole, or broken off by it. A client that went away says nothing.
     pub(super) fn note_stream_end(&self, target: &ServedBy, outcome: Outcome, failed: bool) {
         let (now, policy) = (self.clock.now(), self.options.routing.breaker);
-        let key = (target.provider.clone(), target.model.clone());
-        let mut breakers = self.targets.breakers();
-        let breaker = breakers.entry(key).or_default();
-        if outcome == Outcome::Complete {
-            breaker.came_whole();
-        } else if failed && breaker.broke_off(now, policy) {
-            warn!(event = "chat.target.opened", provider = %target.provider, model = %target.model, seconds = policy.open_for.as_secs());
+        let (provider, model) = (&*target.provider, &*target.model);
+        let opened = self.targets.on_breaker(provider, model, |breaker| match outcome {
+            Outcome::Complete => {
+                breaker.came_whole();
+                false
+            }
+            _ => failed && breaker.broke_off(now, policy),
+        });
+        if opened {
+            self.log_opened(provider, model);
         }
+    }
+
+    fn log_opened(&self, provider: &str, model: &str) {
+        let seconds = self.options.routing.breaker.open_for.as_secs();
+        warn!(event = "chat.target.opened", provider, model, seconds);
     }
 
     /// Says of a target, once, that nobody has stated its price. It is the operator's affair, and no request's.
