@@ -206,7 +206,8 @@ impl TestApp {
         eventually("mails leave", || (self.mails().len() >= expected).then_some(())).await;
     }
 
-    /// Does what waits in the outbox now, rather than in a moment.
+    /// Does what waits in the outbox now, rather than in a moment; what the server is about to do itself it does not wait
+    /// for ([`Setup::errands_are_done`](crate::Setup::errands_are_done) does).
     pub async fn errands_are_run(&self) {
         while !matches!(self.services().webhooks.deliver_outbox().await, Ok(0) | Err(_)) {}
     }

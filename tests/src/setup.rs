@@ -166,6 +166,16 @@ impl Setup {
         conn.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
+    /// Does what waits in the outbox besides mails, and waits for what the server is doing of it.
+    pub async fn errands_are_done(&self, app: &TestApp) {
+        app.errands_are_run().await;
+        crate::eventually_asking("no errand waits", async || {
+            let waiting = self.number("SELECT count(*) AS n FROM outbox WHERE topic <> 'mail'");
+            (waiting.await == 0).then_some(())
+        })
+        .await;
+    }
+
     /// The number that SQL selects as `n`, a BIGINT, past the server.
     pub async fn number(&self, sql: &str) -> i64 {
         if let Some(schema) = &self.schema {

@@ -16,6 +16,9 @@ use serde_json::json;
 use crate::upstream::{Received, Step, Upstream, whole};
 use crate::{LONG, call};
 
+/// Where nobody listens. A port that somebody listened on a moment ago may be another test's by now.
+const AWAY: &str = "http://127.0.0.1:1/v1";
+
 /// The servers of a stage, one for every adapter.
 #[derive(Default)]
 struct Servers(Mutex<Vec<Upstream>>);
@@ -49,18 +52,19 @@ impl Stage {
 #[async_trait]
 impl Bench for Stage {
     async fn model(&self, scene: Scene, patience: Patience) -> Box<dyn ChatModel> {
-        let play = self.play;
-        let upstream = Upstream::start(move |request| play(scene, request)).await;
         let timeouts = Timeouts {
             connect: LONG,
             first_token: patience.first_token,
             idle: patience.idle,
             total: patience.total,
         };
-        let model = (self.adapter)(&upstream.base_url, timeouts);
-        if scene != Scene::Away {
-            self.servers.0.lock().unwrap().push(upstream);
+        if scene == Scene::Away {
+            return (self.adapter)(AWAY, timeouts);
         }
+        let play = self.play;
+        let upstream = Upstream::start(move |request| play(scene, request)).await;
+        let model = (self.adapter)(&upstream.base_url, timeouts);
+        self.servers.0.lock().unwrap().push(upstream);
         model
     }
 
@@ -106,6 +110,10 @@ impl VectorStage {
 impl embedder::Bench for VectorStage {
     async fn embedder(&self, scene: embedder::Scene, total: Duration) -> Box<dyn Embedder> {
         use embedder::Scene;
+        let timeouts = Timeouts {
+            total,
+            ..crate::PATIENT
+        };
         let embed = self.embed;
         let play = move |request: &Received| match scene {
             Scene::Answer => embed(request, true),
@@ -119,15 +127,12 @@ impl embedder::Bench for VectorStage {
             }
             Scene::Away => Vec::new(),
         };
-        let upstream = Upstream::start(play).await;
-        let timeouts = Timeouts {
-            total,
-            ..crate::PATIENT
-        };
-        let adapter = (self.adapter)(&upstream.base_url, timeouts);
-        if scene != Scene::Away {
-            self.servers.0.lock().unwrap().push(upstream);
+        if scene == Scene::Away {
+            return (self.adapter)(AWAY, timeouts);
         }
+        let upstream = Upstream::start(play).await;
+        let adapter = (self.adapter)(&upstream.base_url, timeouts);
+        self.servers.0.lock().unwrap().push(upstream);
         adapter
     }
 

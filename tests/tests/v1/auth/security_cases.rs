@@ -230,7 +230,7 @@ async fn b25_a_disabled_account_enters_by_no_path(setup: &Setup) {
     );
     shut().await;
     // The mails that were asked for are decided on while it is closed.
-    app.errands_are_run().await;
+    setup.errands_are_done(&app).await;
     // What was closed stays ended once the account is open again; its password is what it was.
     disabled(false).await;
     for (ask, status, code) in of_sessions() {
