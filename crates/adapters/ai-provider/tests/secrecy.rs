@@ -9,7 +9,6 @@ use anteroom_ports::chat::{ChatCall, EmbedCall};
 use anteroom_ports::{ChatModel, Embedder};
 use futures_util::StreamExt as _;
 use serde_json::json;
-use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::upstream::{Received, Step, Upstream, data, end, head, json as answer, whole};
@@ -87,50 +86,53 @@ async fn all_of(model: &dyn ChatModel) -> String {
     format!("{whole:?} {listed:?} {streamed}")
 }
 
+/// Everything that all adapters give away about all answers.
+async fn all_of_all() -> String {
+    let mut shown = vec![format!("{:?}", options("http://a.example/v1", KEY))];
+    for number in 0..16 {
+        let upstream = Upstream::start(move |request| talkative(number, request)).await;
+        let url = &upstream.base_url;
+        let azure = OpenAiOptions {
+            azure: Some(AzureOptions::default()),
+            ..options(url, KEY)
+        };
+        let (openai, azure) = (model(url, KEY), OpenAiCompatible::new(azure).unwrap());
+        let (anthropic, gemini) = (anthropic::model(url, KEY, PATIENT), gemini::model(url, KEY, PATIENT));
+        shown.push(format!("{openai:?} {azure:?} {anthropic:?} {gemini:?}"));
+        let models: [&dyn ChatModel; 4] = [&openai, &azure, &anthropic, &gemini];
+        for model in models {
+            shown.push(all_of(model).await);
+        }
+        let embedders: [&dyn Embedder; 3] = [&openai, &azure, &gemini];
+        for embedder in embedders {
+            let ChatCall { request_id, model, .. } = call("");
+            let body = "{\"input\":\"x\"}".into();
+            let embedded = embedder
+                .embed(EmbedCall {
+                    request_id,
+                    model,
+                    body,
+                })
+                .await;
+            shown.push(format!("{:?}", embedded.map_err(|e| (e.to_string(), e))));
+        }
+        let seen = upstream.seen();
+        assert!(seen.requests.iter().all(|request| shown_key(request).ends_with(KEY)));
+        assert_eq!(seen.requests.len(), 4 * 3 + 3);
+    }
+    shown.concat()
+}
+
 #[tokio::test]
 async fn the_key_is_in_no_error_no_debug_and_no_log() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
+    // For the whole process, so that it hears of tasks that libraries start too, and of other tests: they may tell the key
+    // as little. And what a thread without a subscriber comes by first is cached as if nobody wanted to hear of it.
+    tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())
-        .finish();
-    let shown = async {
-        let mut shown = vec![format!("{:?}", options("http://a.example/v1", KEY))];
-        for number in 0..16 {
-            let upstream = Upstream::start(move |request| talkative(number, request)).await;
-            let url = &upstream.base_url;
-            let azure = OpenAiOptions {
-                azure: Some(AzureOptions::default()),
-                ..options(url, KEY)
-            };
-            let (openai, azure) = (model(url, KEY), OpenAiCompatible::new(azure).unwrap());
-            let (anthropic, gemini) = (anthropic::model(url, KEY, PATIENT), gemini::model(url, KEY, PATIENT));
-            shown.push(format!("{openai:?} {azure:?} {anthropic:?} {gemini:?}"));
-            let models: [&dyn ChatModel; 4] = [&openai, &azure, &anthropic, &gemini];
-            for model in models {
-                shown.push(all_of(model).await);
-            }
-            let embedders: [&dyn Embedder; 3] = [&openai, &azure, &gemini];
-            for embedder in embedders {
-                let ChatCall { request_id, model, .. } = call("");
-                let body = "{\"input\":\"x\"}".into();
-                let embedded = embedder
-                    .embed(EmbedCall {
-                        request_id,
-                        model,
-                        body,
-                    })
-                    .await;
-                shown.push(format!("{:?}", embedded.map_err(|e| (e.to_string(), e))));
-            }
-            let seen = upstream.seen();
-            assert!(seen.requests.iter().all(|request| shown_key(request).ends_with(KEY)));
-            assert_eq!(seen.requests.len(), 4 * 3 + 3);
-        }
-        shown.concat()
-    }
-    .with_subscriber(subscriber)
-    .await;
+        .init();
+    let shown = all_of_all().await;
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(shown.contains("[redacted]"));
     let at = shown.find(KEY).map(|at| &shown[at.saturating_sub(300)..at + KEY.len()]);
