@@ -12,7 +12,7 @@ use anteroom_domain::chat::{
     ChatRequest, Direction, Finding, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens,
 };
 use anteroom_domain::protection::{CallRate, CallRates};
-use anteroom_domain::{RequestId, ReservationId, Timestamp};
+use anteroom_domain::{RequestId, ReservationId, Timestamp, UserId};
 use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved};
 use anteroom_ports::chat::ProviderError;
 use anteroom_ports::{StoreResult, UnitOfWork};
@@ -99,7 +99,7 @@ pub(super) struct Call {
     /// Where it came from.
     pub(super) client: Client,
     /// Renewed until the call has been booked.
-    _lease: Lease,
+    pub(super) lease: Arc<Lease>,
 }
 
 impl Call {
@@ -154,24 +154,6 @@ impl Call {
             ..reported
         };
         (least, false)
-    }
-
-    /// Logs how the call ended, once it is booked.
-    fn log(&self, outcome: Outcome) {
-        let (usage, exact) = self.usage();
-        let used_with = self.who.used_with();
-        let (session_id, api_key_id) = (
-            used_with.session().map(|id| id.to_string()),
-            used_with.api_key().map(|id| id.to_string()),
-        );
-        let served_by = self.served_by();
-        let provider = served_by.as_ref().map(|target| target.provider.as_str());
-        let upstream_model = served_by.as_ref().map(|target| target.model.as_str());
-        info!(
-            event = "chat.call.ended", outcome = outcome.as_str(), call_id = %self.request_id, session_id, api_key_id,
-            model = %self.model, provider, upstream_model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens, exact,
-            first_token_ms = self.first_token_ms(), total_ms = elapsed_ms(self.started),
-        );
     }
 
     /// How a call that brought an error ends; one that is the provider's fault is logged.
@@ -236,15 +218,40 @@ pub(super) struct Record {
     pub(super) reservation: ReservationId,
     came_to: Amounts,
     event: UsageEvent,
+    /// What counts against the plan's rate now, of a call that counts: its tokens as far as they were not counted when it
+    /// began.
+    charge: Option<(UserId, CallRate, i64)>,
 }
 
 impl Record {
+    /// Whose call it was.
+    pub(super) fn owner(&self) -> Owner {
+        self.event.owner
+    }
+
     /// Writes records within the unit of work. Again has no effect.
-    pub(super) async fn write(records: &[Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
+    pub(super) async fn write(records: &[&Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
         let settlements = records.iter().map(|record| record.came_to.settle(record.reservation));
         unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
         let events: Vec<&UsageEvent> = records.iter().map(|record| &record.event).collect();
         unit.insert_usage(&events).await.map(|_| ())
+    }
+
+    /// Logs how the call ended.
+    fn log(&self) {
+        let UsageEvent { usage, used_with, .. } = &self.event;
+        let (session_id, api_key_id) = (
+            used_with.session().map(|id| id.to_string()),
+            used_with.api_key().map(|id| id.to_string()),
+        );
+        let served_by = self.event.served_by.as_ref();
+        let provider = served_by.map(|target| target.provider.as_str());
+        let upstream_model = served_by.map(|target| target.model.as_str());
+        info!(
+            event = "chat.call.ended", outcome = self.event.outcome.as_str(), call_id = %self.event.request_id, session_id, api_key_id,
+            model = %self.event.model, provider, upstream_model, prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
+            exact = self.event.exact, first_token_ms = self.event.first_token_ms, total_ms = self.event.total_ms,
+        );
     }
 }
 
@@ -343,7 +350,11 @@ impl Chat {
     ) -> Result<Call, CallRefused> {
         let id = ReservationId(self.ids.uuid());
         let claim = self.claim(id, who, access, admitted)?;
-        let held = self.hold_together(claim.reservation.clone()).await?;
+        let mut held = self.hold_together(claim.reservation.clone()).await?;
+        // What calls that have ended still hold is in nobody's way.
+        if matches!(held, Reserved::Denied { .. }) && self.settle_now(claim.reservation.owner).await {
+            held = self.hold_together(claim.reservation.clone()).await?;
+        }
         self.call(claim, held, who, access)
     }
 
@@ -423,7 +434,7 @@ impl Chat {
             assisted: false,
             from_cache: false,
             client: Client::default(),
-            _lease: lease,
+            lease: Arc::new(lease),
         })
     }
 
@@ -542,23 +553,22 @@ impl Chat {
         } else {
             Amounts::of(usage, self.capped(price).of(usage))
         };
+        let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+        let uncounted = tokens.saturating_sub(call.prompt_least);
         Record {
             reservation: call.reservation_id,
             came_to,
             event,
+            charge: (!spared).then_some((call.who.user().id, call.rate, uncounted)),
         }
     }
 
-    /// What is left to do when a call has been booked: it is logged, and its tokens count against the plan's rate, those
-    /// of its prompt as far as they were not counted when it began.
-    pub(super) fn booked(&self, call: &Call, outcome: Outcome) {
-        if !call.spared(outcome) {
-            let (usage, _) = call.usage();
-            let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
-            let uncounted = tokens.saturating_sub(call.prompt_least);
-            self.protection.charge_call(call.who.user().id, call.rate, uncounted);
+    /// What is left to do when a call has been booked: it is logged, and counts against the plan's rate.
+    pub(super) fn booked(&self, record: &Record) {
+        if let Some((user, rate, tokens)) = record.charge {
+            self.protection.charge_call(user, rate, tokens);
         }
-        call.log(outcome);
+        record.log();
     }
 
     /// Waits until the call has taken longer than any may, whoever is the slow one: the provider keeps its own time,

@@ -15,10 +15,11 @@ use tracing::Instrument as _;
 use super::Chat;
 use super::answer_cache::{CacheStatus, CacheUse, Keeper, Kept, KeptAnswer, Key};
 use super::assistants::Prepared;
-use super::call::{Call, Needs};
+use super::call::Needs;
 use super::call_refused::CallRefused;
 use super::incoming::Incoming;
 use super::moderation::{Found, Gate, Head, Through, answers_text, refused_body};
+use super::settle_calls::Driven;
 use super::targets::Provider;
 use crate::Client;
 use crate::access::Principal;
@@ -195,7 +196,7 @@ impl Chat {
             None => self.needs(&access, &alias, &request),
         };
         let admitted = self.admit(who, &access, needs)?;
-        let mut call = self.reserve_apart(who, &access, admitted).await?;
+        let mut call = Driven::new(self, self.reserve_apart(who, &access, admitted).await?);
         let rates = call.rates;
         call.assisted = assisted;
         call.client = manner.client.clone();
@@ -269,7 +270,7 @@ impl Chat {
 /// Owns a call: its upstream and its reservation.
 struct Driver {
     chat: Arc<Chat>,
-    call: Call,
+    call: Driven,
     gone: CancellationToken,
     /// Under which the answer may be kept.
     key: Option<Key>,
@@ -311,7 +312,7 @@ impl Driver {
         };
         // The answer leaves first; booking it is not what the client waits for.
         let _ = reply.send(answer);
-        self.chat.settle(&self.call, outcome).await;
+        self.call.end(outcome);
     }
 
     async fn ask_whole(&mut self, request: &ChatRequest) -> (Outcome, Result<ChatReply, ChatError>) {
@@ -398,7 +399,7 @@ impl Driver {
             }
         };
         drop(out);
-        self.chat.settle(&self.call, outcome).await;
+        self.call.end(outcome);
     }
 
     async fn forward(&mut self, mut incoming: Incoming, mut passing: Passing, out: &mpsc::Sender<Relayed>) -> Outcome {

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Chat;
-use super::call::{Call, Needs};
+use super::call::Needs;
 use super::complete_chat::ChatError;
+use super::settle_calls::Driven;
 use super::targets::Provider;
 use crate::access::Principal;
 
@@ -45,7 +46,7 @@ impl Chat {
             worst: request.worst_case(),
         };
         let admitted = self.admit(who, &access, needs)?;
-        let mut call = self.reserve_apart(who, &access, admitted).await?;
+        let mut call = Driven::new(self, self.reserve_apart(who, &access, admitted).await?);
         call.operation = "embeddings";
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
@@ -57,7 +58,7 @@ impl Chat {
 
     async fn embed(
         self: Arc<Self>,
-        mut call: Call,
+        mut call: Driven,
         gone: CancellationToken,
         request: EmbedRequest,
         reply: oneshot::Sender<Result<Embeddings, ChatError>>,
@@ -95,7 +96,7 @@ impl Chat {
         };
         // The answer leaves first; booking it is not what the client waits for.
         let _ = reply.send(answer);
-        self.settle(&call, outcome).await;
+        call.end(outcome);
     }
 }
 

@@ -139,7 +139,9 @@ pub struct Chat {
     /// Calls that wait for what they may use.
     asking: together::Together<hold_together::Ask>,
     /// Calls that wait to be booked.
-    settlements: together::Together<call::Record>,
+    books: settle_calls::Books,
+    /// The main runtime, which outlives the workers that calls run on.
+    runtime: tokio::runtime::Handle,
     /// The answers of conversations that are being written here.
     drafts: Arc<drafts::Drafts>,
     /// The reservations of the calls that run here.
@@ -187,7 +189,8 @@ impl Chat {
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
             asking: together::Together::default(),
-            settlements: together::Together::default(),
+            books: settle_calls::Books::default(),
+            runtime: tokio::runtime::Handle::current(),
             sweep_failed: AtomicBool::new(false),
         }
     }

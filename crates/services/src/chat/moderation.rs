@@ -11,12 +11,13 @@ use anteroom_domain::chat::{
     Consequence, Direction, Finding, Lane, Outcome, Pace, TokenUsage, UsageEvent, Verdict, texts_of,
 };
 use anteroom_domain::{RequestId, Timestamp};
-use anteroom_ports::chat::{ChatChunk, Moderator};
+use anteroom_ports::chat::{ChatChunk, Moderator, ModeratorAway};
 use anteroom_ports::{Durability, StoreResult, UnitOfWork};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, error, info, warn};
 
 use super::Chat;
 use super::call::Call;
@@ -86,7 +87,11 @@ impl Chat {
         let Some(moderator) = self.moderator(direction) else {
             return Ok(Verdict::default());
         };
-        match moderator.judge(direction, text).await {
+        // Not on the worker that the call runs on: a pattern may take long, and a connection to a moderator is shared.
+        let (judge, text) = (Arc::clone(moderator), text.to_owned());
+        let judging = async move { judge.judge(direction, &text).await }.in_current_span();
+        let judged = AbortOnDropHandle::new(self.runtime.spawn(judging)).await;
+        match judged.unwrap_or_else(|e| Err(ModeratorAway { detail: e.to_string() })) {
             Ok(verdict) => Ok(verdict),
             Err(away) => {
                 let passed = self.options.moderation.fail_open;

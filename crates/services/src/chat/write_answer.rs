@@ -96,12 +96,13 @@ impl Answering {
         answer.status = outcome.into();
         answer.filtered = filtered;
         answer.usage = (!self.call.spared(outcome)).then(|| self.call.usage().0);
+        let record = self.chat.record(&self.call, outcome);
         let mut pause = Duration::from_millis(100);
         let mut last = None;
         for _ in 0..9 {
-            match self.try_finish(&answer, outcome).await {
+            match self.try_finish(&answer, outcome, &record).await {
                 Ok(kept) => {
-                    self.chat.booked(&self.call, outcome);
+                    self.chat.booked(&record);
                     if kept {
                         return Ok(answer);
                     }
@@ -119,7 +120,7 @@ impl Answering {
     }
 
     /// Whether the answer was stored: not if this call no longer holds the conversation.
-    async fn try_finish(&self, answer: &Message, outcome: Outcome) -> StoreResult<bool> {
+    async fn try_finish(&self, answer: &Message, outcome: Outcome, record: &Record) -> StoreResult<bool> {
         let mut unit = self.chat.store.begin(Durability::Full).await?;
         let holds = unit
             .release_conversation(answer.conversation_id, self.call.reservation_id)
@@ -139,7 +140,7 @@ impl Answering {
                 }
             }
         }
-        Record::write(&[self.chat.record(&self.call, outcome)], &mut *unit).await?;
+        Record::write(&[record], &mut *unit).await?;
         unit.commit().await?;
         Ok(holds)
     }

@@ -288,6 +288,47 @@ async fn a_client_that_leaves_ends_the_call() {
     assert_eq!((level.used, level.reserved), (3, 0), "what was sent upstream was used");
 }
 
+/// Calls run on a worker's own runtime, which is dropped with all that is on it when the process is told to stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_worker_ends_is_booked() {
+    for stream in [true, false] {
+        let house = House::new().await;
+        let who = house.somebody("ada@example.com").await;
+        if stream {
+            house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
+        } else {
+            let late = Ok(reply("small", "late", None));
+            house.model.script_reply_after(Duration::from_secs(3600), late);
+        }
+        let (chat, model, asking) = (house.chat.clone(), house.model.clone(), by(&who));
+        let worker = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async move {
+                let question = body("small", stream);
+                let call = tokio::spawn(async move {
+                    chat.complete_chat(&asking, question.as_bytes(), CancellationToken::new())
+                        .await
+                });
+                while model.calls().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                // A stream's answer is there now; its driver goes on.
+                if stream {
+                    call.await.unwrap().unwrap();
+                }
+            });
+        });
+        worker.join().unwrap();
+        house.chat.settled().await;
+        let level = house.level(Owner::account(who.user.id), METER_MESSAGES).await;
+        assert_eq!((level.used, level.reserved), (1, 0), "what was sent upstream was used");
+        assert!(booked(&house, &house.model.calls()[0].call, &who).await);
+    }
+}
+
 #[tokio::test]
 async fn a_reader_that_never_reads_does_not_outlive_the_longest_call() {
     let house = House::new().await;

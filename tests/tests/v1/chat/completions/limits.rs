@@ -1,8 +1,10 @@
 //! What a plan limits: messages, tokens and money, in several windows at once.
 
+use std::time::Duration;
+
 use anteroom_tests::upstream::{chunk, completion, usage_chunk};
-use anteroom_tests::{Script, Setup, TestApp, Upstream, User, on_every_store};
-use futures_util::future::join_all;
+use anteroom_tests::{Script, Setup, TestApp, Upstream, User, eventually_asking, on_every_store};
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{ask, question, streamed};
@@ -10,6 +12,7 @@ use super::{ask, question, streamed};
 on_every_store![
     a_call_needs_room_in_every_window,
     what_is_held_is_given_back_and_what_was_used_stays,
+    what_has_ended_is_in_no_later_calls_way,
     a_call_that_never_fits_is_told_so,
     of_64_at_once_no_window_is_overdrawn,
     a_plans_rate_is_told_and_kept,
@@ -180,6 +183,36 @@ async fn what_is_held_is_given_back_and_what_was_used_stays(setup: &Setup) {
     let mut short = question("m");
     short["max_tokens"] = 100.into();
     ask(&app, &user, &short).expect(200).events(&["chat.call.ended"]).await;
+}
+
+/// Whoever has an answer may ask again at once, though a call may use far more than one used.
+async fn what_has_ended_is_in_no_later_calls_way(setup: &Setup) {
+    let upstream = Upstream::start().await;
+    upstream.on("m", using(5, 15));
+    let app = app_granting(
+        setup,
+        &upstream,
+        r#"{ key = "messages", kind = "metered", window = "day" },
+        { key = "tokens", kind = "metered", limit = 1000, window = "day" }"#,
+    )
+    .await;
+    let user = app.user().await;
+    let mut bounded = question("m");
+    bounded["max_tokens"] = 500.into();
+    for _ in 0..20 {
+        ask(&app, &user, &bounded).await.is(200);
+    }
+    // What is being answered still holds what it may use.
+    upstream.on("m", using(5, 15).after(Duration::from_millis(600)));
+    let (one, other) = (ask(&app, &user, &bounded), ask(&app, &user, &bounded));
+    let (one, other) = join(one.into_future(), other.into_future()).await;
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 402], "{one:?} {other:?}");
+    eventually_asking("what was used is booked", async || {
+        (standing(&app, &user, "tokens", "day").await == json!([420, 1000])).then_some(())
+    })
+    .await;
 }
 
 async fn a_call_that_never_fits_is_told_so(setup: &Setup) {
