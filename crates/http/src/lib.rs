@@ -110,6 +110,13 @@ pub struct Api {
     pub options: HttpOptions,
 }
 
+fn ended<T, E: Into<Problem>>(outcome: Result<Result<T, E>, tokio::task::JoinError>) -> Result<T, Problem> {
+    match outcome {
+        Ok(outcome) => outcome.map_err(Into::into),
+        Err(e) => Err(Problem::internal(format!("a use case did not end: {e}"))),
+    }
+}
+
 impl Api {
     /// Runs a use case as a task on the main runtime and waits for it. A request that is dropped half-way (actix
     /// drops handlers on its single-threaded workers) can then not cut a transaction in two, and a store that blocks
@@ -120,9 +127,21 @@ impl Api {
         E: Into<Problem> + Send + 'static,
     {
         let counted = Queries::current().of(use_case.in_current_span());
-        match self.runtime.spawn(counted).await {
-            Ok(outcome) => outcome.map_err(Into::into),
-            Err(e) => Err(Problem::internal(format!("a use case did not end: {e}"))),
-        }
+        ended(self.runtime.spawn(counted).await)
+    }
+
+    /// The same, but as a task on the worker that took the request. For calls to models, of which there are many at once
+    /// and which are long: each piece of an answer would have to be handed from thread to thread. What must not end with
+    /// the worker a use case has to see to itself.
+    pub async fn run_here<T, E>(
+        &self,
+        use_case: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let counted = Queries::current().of(use_case.in_current_span());
+        ended(tokio::spawn(counted).await)
     }
 }

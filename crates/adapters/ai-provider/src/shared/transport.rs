@@ -7,8 +7,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Request, Response};
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use thread_local::ThreadLocal;
 use tokio::time::timeout;
 use url::Url;
 
@@ -35,12 +39,60 @@ const MAX_ERROR: usize = 64 * 1024;
 /// How long an error's body may take once its status is known.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
-/// The one HTTP client, and the key that must not come back from it. It follows no redirect (the key would go along)
-/// and repeats no request (a model's answer costs).
+/// The HTTP clients, and the key that must not come back from them. They follow no redirect (the key would go along) and
+/// repeat no request (a model's answer costs).
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: reqwest::Client,
+    clients: Arc<Clients>,
     redactor: Arc<Redactor>,
+}
+
+/// A client for each thread that makes calls. A connection is driven by the runtime that opened it: what a worker's call
+/// goes over must neither wait for another worker nor end with it.
+struct Clients {
+    connect_timeout: Duration,
+    /// Reading the machine's authorities takes milliseconds, and sessions that are resumed are worth sharing.
+    tls: ClientConfig,
+    first: reqwest::Client,
+    of_thread: ThreadLocal<reqwest::Client>,
+}
+
+impl Clients {
+    fn new(connect_timeout: Duration, tls: ClientConfig) -> reqwest::Result<Self> {
+        let first = Self::build(connect_timeout, &tls)?;
+        Ok(Self {
+            connect_timeout,
+            tls,
+            first,
+            of_thread: ThreadLocal::new(),
+        })
+    }
+
+    fn build(connect_timeout: Duration, tls: &ClientConfig) -> reqwest::Result<reqwest::Client> {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .user_agent(concat!("anteroom/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(connect_timeout)
+            .build()
+    }
+
+    /// This thread's.
+    fn here(&self) -> &reqwest::Client {
+        // What could be built once can be built again.
+        let build = || Self::build(self.connect_timeout, &self.tls).unwrap_or_else(|_| self.first.clone());
+        self.of_thread.get_or(build)
+    }
+}
+
+/// TLS as reqwest sets it up by itself.
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = CryptoProvider::get_default()
+        .map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone);
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_platform_verifier()?.with_no_client_auth())
 }
 
 impl fmt::Debug for Transport {
@@ -51,19 +103,19 @@ impl fmt::Debug for Transport {
 
 impl Transport {
     pub(crate) fn new(connect_timeout: Duration, redactor: Arc<Redactor>) -> Result<Self, InvalidOptions> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("anteroom/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(connect_timeout)
-            .build()
-            .map_err(|e| InvalidOptions::Client(failure::transport(e, &redactor).detail))?;
-        Ok(Self { http, redactor })
+        let clients = tls()
+            .map_err(|e| e.to_string())
+            .and_then(|tls| Clients::new(connect_timeout, tls).map_err(|e| failure::transport(e, &redactor).detail))
+            .map_err(InvalidOptions::Client)?;
+        Ok(Self {
+            clients: Arc::new(clients),
+            redactor,
+        })
     }
 
+    /// A client to build requests with.
     pub(crate) fn http(&self) -> &reqwest::Client {
-        &self.http
+        &self.clients.first
     }
 
     pub(crate) fn redactor(&self) -> &Arc<Redactor> {
@@ -72,7 +124,7 @@ impl Transport {
 
     /// Sends a request and answers the response once its status says success.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, ProviderError> {
-        let sent = self.http.execute(request).await;
+        let sent = self.clients.here().execute(request).await;
         let mut response = sent.map_err(|e| failure::transport(e, &self.redactor))?;
         let status = response.status();
         if status.is_success() {
@@ -130,13 +182,13 @@ impl Transport {
     ) -> Result<Request, ProviderError> {
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(ACCEPT, accept);
-        let request = self.http.post(url).headers(headers).body(body).build();
+        let request = self.http().post(url).headers(headers).body(body).build();
         request.map_err(|e| failure::transport(e, &self.redactor))
     }
 
     /// Asks for JSON.
     pub(crate) async fn get(&self, url: Url, headers: HeaderMap) -> Result<Value, ProviderError> {
-        let request = self.http.get(url).headers(headers).header(ACCEPT, JSON).build();
+        let request = self.http().get(url).headers(headers).header(ACCEPT, JSON).build();
         let request = request.map_err(|e| failure::transport(e, &self.redactor))?;
         let body = self.whole(request, MAX_ANSWER).await?;
         serde_json::from_slice(&body).map_err(|_| failure::protocol("an answer that is not JSON"))

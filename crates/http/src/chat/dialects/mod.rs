@@ -165,7 +165,7 @@ pub(crate) async fn relay(
     let body = call.bytes();
     let original = call.original;
     let answer = api
-        .run(async move { chat.complete_chat_as(&who, &body, original, gone, manner).await })
+        .run_here(async move { chat.complete_chat_as(&who, &body, original, gone, manner).await })
         .await?;
     let (answer, theirs, rates) = match answer {
         ChatAnswer::Whole {
