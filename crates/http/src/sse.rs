@@ -1,5 +1,6 @@
 //! Server-sent events (WHATWG HTML, section 9.2).
 
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -101,28 +102,104 @@ fn frames<T>(
     heartbeat: Duration,
     render: impl FnMut(T) -> Frames,
 ) -> impl Stream<Item = Bytes> {
-    stream::unfold(Some((receiver, render)), move |state| async move {
-        let (mut receiver, mut render) = state?;
+    let state = Some((receiver, render, NOT_AT_ALL));
+    stream::unfold(state, move |state| async move {
+        let (mut receiver, mut render, patience) = state?;
         // From when the client was ready for the next frame; what is ready at once never runs into it below.
         let due = Instant::now() + heartbeat;
+        let mut gathered = Gathered::default();
         loop {
             let item = timeout_at(due, receiver.recv()).await;
             let Ok(item) = item else {
-                return Some((HEARTBEAT, Some((receiver, render))));
+                return Some((HEARTBEAT, Some((receiver, render, patience))));
             };
-            let Frames { bytes, last } = render(item?);
-            if last {
-                return Some((bytes, None));
+            if !gathered.add(render(item?)) {
+                return Some((gathered.bytes(), None));
             }
             // An empty chunk would end the body (RFC 9112 section 7.1).
-            if !bytes.is_empty() {
-                return Some((bytes, Some((receiver, render))));
+            if gathered.len() > 0 {
+                break;
             }
             if Instant::now() >= due {
-                return Some((HEARTBEAT, Some((receiver, render))));
+                return Some((HEARTBEAT, Some((receiver, render, patience))));
             }
         }
+        // What has come already is written along: each write costs more than all that Anteroom does with an event.
+        let mut waited = 0;
+        while gathered.len() < AT_ONCE {
+            match receiver.try_recv() {
+                Ok(item) => {
+                    waited = 0;
+                    if !gathered.add(render(item)) {
+                        return Some((gathered.bytes(), None));
+                    }
+                }
+                Err(mpsc::error::TryRecvError::Empty) if waited < patience => {
+                    waited += 1;
+                    after_others().await;
+                }
+                // The next call finds out that the channel has ended.
+                Err(_) => break,
+            }
+        }
+        Some((gathered.bytes(), Some((receiver, render, FOR_OTHERS))))
     })
+}
+
+/// A stream's first frames wait for nothing.
+const NOT_AT_ALL: usize = 0;
+/// How often everybody else on this worker gets a turn without anything new coming, before what has come is written: who
+/// reads the provider's connection and who drives the call hand on an event at a time, in turns.
+const FOR_OTHERS: usize = 2;
+/// So many bytes are written without waiting for more.
+const AT_ONCE: usize = 8 * 1024;
+
+/// Lets everything that is ready to run on this worker run once.
+async fn after_others() {
+    let mut waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Not tokio's way, which asks the kernel for news before it goes on.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Frames that are written together.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gathered {
+    /// Adds these. Whether more may follow.
+    fn add(&mut self, Frames { bytes, last }: Frames) -> bool {
+        if self.len() == 0 {
+            self.first = bytes;
+        } else {
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+            }
+            self.all.extend_from_slice(&bytes);
+        }
+        !last
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn bytes(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
+    }
 }
 
 fn event_stream() -> HttpResponseBuilder {
@@ -155,6 +232,41 @@ mod tests {
         };
         let frames: Vec<Bytes> = frames(receiver, Duration::from_millis(900), render).collect().await;
         assert_eq!(frames, [HEARTBEAT, HEARTBEAT, "sixth".into(), "last".into()]);
+    }
+
+    /// Whoever brings an event gets a turn to bring the next, so that they are written together.
+    #[tokio::test]
+    async fn what_comes_in_turns_is_written_together() {
+        let (out, receiver) = mpsc::channel(1);
+        let (ask, mut asked) = mpsc::channel(1);
+        // As the reader of a connection and the driver of a call do it.
+        tokio::spawn(async move {
+            for number in 0..10 {
+                ask.send(number).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Some(number) = asked.recv().await {
+                out.send(number).await.unwrap();
+            }
+        });
+        let render = |number: u8| Frames::more(Bytes::from(vec![b'0' + number]));
+        let frames: Vec<Bytes> = frames(receiver, Duration::from_secs(60), render).collect().await;
+        assert_eq!(frames.concat(), b"0123456789");
+        assert!(frames.len() < 5, "{frames:?}");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_written_together_than_is_worth_it() {
+        let (out, receiver) = mpsc::channel(100);
+        for _ in 0..100 {
+            out.send(()).await.unwrap();
+        }
+        drop(out);
+        let render = |()| Frames::more(Bytes::from(vec![b'x'; 1000]));
+        let frames: Vec<Bytes> = frames(receiver, Duration::from_secs(60), render).collect().await;
+        assert_eq!(frames.concat().len(), 100_000);
+        assert!(frames.iter().all(|frame| frame.len() < AT_ONCE + 1000), "{frames:?}");
     }
 
     #[test]
