@@ -132,16 +132,55 @@ impl Api {
 
     /// The same, but as a task on the worker that took the request. For calls to models, of which there are many at once
     /// and which are long: each piece of an answer would have to be handed from thread to thread. What must not end with
-    /// the worker a use case has to see to itself.
-    pub async fn run_here<T, E>(
+    /// the worker a use case has to see to itself. A call whose body has more than [`LARGE`] bytes goes to the main runtime
+    /// even so: reading it takes a while, for which everybody else on the worker would wait.
+    pub async fn run_call<T, E>(
         &self,
-        use_case: impl Future<Output = Result<T, E>> + Send + 'static,
+        body_bytes: usize,
+        call: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, Problem>
     where
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        let counted = Queries::current().of(use_case.in_current_span());
-        ended(tokio::spawn(counted).await)
+        let counted = Queries::current().of(call.in_current_span());
+        ended(spawn_call(&self.runtime, body_bytes, counted).await)
+    }
+}
+
+/// What has more bytes takes a while to read.
+const LARGE: usize = 256 * 1024;
+
+fn spawn_call<T: Send + 'static>(
+    main: &tokio::runtime::Handle,
+    body_bytes: usize,
+    call: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    if body_bytes > LARGE {
+        main.spawn(call)
+    } else {
+        tokio::spawn(call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_runs_on_the_worker_unless_its_body_is_large() {
+        let main = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let worker = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let here = std::thread::current().id();
+        for (body_bytes, stays) in [(0, true), (LARGE, true), (LARGE + 1, false)] {
+            let ran = worker.block_on(async {
+                let call = async { std::thread::current().id() };
+                spawn_call(main.handle(), body_bytes, call).await.unwrap()
+            });
+            assert_eq!(ran == here, stays, "{body_bytes}");
+        }
     }
 }

@@ -37,7 +37,9 @@ pub async fn handle(
     let (gone, watch) = api.watchers.watch(&request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let answer = api
-        .run_here(async move { chat.complete_chat_as(&who, &bytes, None, gone, manner).await })
+        .run_call(bytes.len(), async move {
+            chat.complete_chat_as(&who, &bytes, None, gone, manner).await
+        })
         .await?;
     let (answer, rates) = match answer {
         ChatAnswer::Whole {

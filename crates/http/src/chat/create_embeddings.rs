@@ -30,7 +30,10 @@ pub async fn handle(
     let (gone, _watch) = api.watchers.watch(&request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let embedded = api
-        .run_here(async move { chat.create_embeddings(&who, &bytes, gone).await })
+        .run_call(
+            bytes.len(),
+            async move { chat.create_embeddings(&who, &bytes, gone).await },
+        )
         .await?;
     let answer = HttpResponse::Ok().content_type("application/json").body(embedded.body);
     let answer = Dropped::default().name_in(answer, &embedded.dropped);

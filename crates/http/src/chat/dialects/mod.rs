@@ -165,7 +165,9 @@ pub(crate) async fn relay(
     let body = call.bytes();
     let original = call.original;
     let answer = api
-        .run_here(async move { chat.complete_chat_as(&who, &body, original, gone, manner).await })
+        .run_call(body.len(), async move {
+            chat.complete_chat_as(&who, &body, original, gone, manner).await
+        })
         .await?;
     let (answer, theirs, rates) = match answer {
         ChatAnswer::Whole {
