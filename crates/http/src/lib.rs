@@ -132,7 +132,7 @@ impl Api {
 
     /// The same, but as a task on the worker that took the request. For calls to models, of which there are many at once
     /// and which are long: each piece of an answer would have to be handed from thread to thread. What must not end with
-    /// the worker a use case has to see to itself. A call whose body has more than [`LARGE`] bytes goes to the main runtime
+    /// the worker a use case has to see to itself. A call whose body has more than 256 KiB goes to the main runtime
     /// even so: reading it takes a while, for which everybody else on the worker would wait.
     pub async fn run_call<T, E>(
         &self,
