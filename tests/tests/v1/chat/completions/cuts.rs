@@ -27,14 +27,15 @@ const AT_ONCE: usize = 64;
 const RICH: usize = 16;
 /// Makes so many calls that its messages are used up.
 const POOR: usize = RICH;
-/// Asks for so long answers that a few of them hold all its tokens.
+/// Asks for so long answers that one of them leaves no room for a second.
 const GREEDY: usize = RICH + 1;
-/// Asks only with its key, for so long answers that a few of them hold all of the key's budget.
+/// Asks only with its key, for so long answers that one of them leaves no room in the key's budget for a second.
 const TIGHT: usize = RICH + 2;
 const TOKENS: i64 = 1_000_000;
 /// What [`TIGHT`] may spend with its key, and what any other may, in US dollars.
 const BUDGETS: [f64; 2] = [100.0, 500.0];
-const TIGHT_LONGEST: i64 = 40_000;
+const TIGHT_LONGEST: i64 = 60_000;
+const GREEDY_LONGEST: i64 = TOKENS / 2;
 /// What a token costs in nano-USD: one of a prompt, one of an answer.
 const COSTS: [i64; 2] = [2_000_000, 1_000_000];
 /// A number that no cut has.
@@ -162,13 +163,13 @@ impl Scene {
         let dice = &mut Dice::of(!self.seed, number);
         let who = match dice.below(12) {
             0..=3 => POOR,
-            4 => GREEDY,
-            5 => TIGHT,
+            4 | 5 => GREEDY,
+            6 => TIGHT,
             _ => dice.below(RICH),
         };
         let (which, streams, room) = (dice.below(2), dice.below(3) > 0, dice.below(ROOMS));
         let longest = match who {
-            GREEDY => TOKENS / 4,
+            GREEDY => GREEDY_LONGEST,
             TIGHT => TIGHT_LONGEST,
             _ => 64,
         };
