@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anteroom_domain::billing::Access;
+use anteroom_domain::billing::Owner;
 use anteroom_domain::chat::{
     Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn,
     Verdict, Window, recall, title_of, turn_budget,
@@ -131,6 +132,8 @@ impl Chat {
         let needs = self.needs(&access, &alias, &request);
         let most_bytes = most_bytes(needs.worst.completion_tokens);
         let admitted = self.admit(who, &access, needs)?;
+        // What calls that have ended still hold is in nobody's way; once the unit has begun nobody else can book it.
+        self.settle_now(Owner::account(user)).await;
         // Claim, quota, question and the answer's row are one commit: nothing is half done, and the limit holds.
         let mut unit = self.store.begin(Durability::Full).await?;
         let id = ReservationId(self.ids.uuid());

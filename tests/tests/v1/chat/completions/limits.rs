@@ -188,19 +188,29 @@ async fn what_is_held_is_given_back_and_what_was_used_stays(setup: &Setup) {
 /// Whoever has an answer may ask again at once, though a call may use far more than one used.
 async fn what_has_ended_is_in_no_later_calls_way(setup: &Setup) {
     let upstream = Upstream::start().await;
-    upstream.on("m", using(5, 15));
     let app = app_granting(
         setup,
         &upstream,
         r#"{ key = "messages", kind = "metered", window = "day" },
-        { key = "tokens", kind = "metered", limit = 1000, window = "day" }"#,
+        { key = "tokens", kind = "metered", limit = 10000, window = "day" }"#,
     )
     .await;
     let user = app.user().await;
+    let room = app.post("/v1/conversations").by(&user).json(&json!({ "model": "m" }));
+    let room = format!(
+        "/v1/conversations/{}/messages",
+        room.await.is(201).json()["id"].as_str().unwrap()
+    );
     let mut bounded = question("m");
-    bounded["max_tokens"] = 500.into();
-    for _ in 0..20 {
+    bounded["max_tokens"] = 6000.into();
+    for _ in 0..10 {
+        upstream.on("m", using(5, 15));
         ask(&app, &user, &bounded).await.is(200);
+        ask(&app, &user, &bounded).await.is(200);
+        // Its answer may have 4096 tokens.
+        upstream.on("m", Script::data(&[&chunk("hi"), &usage_chunk(5, 15), "[DONE]"]));
+        let said = app.post(&room).by(&user).json(&json!({ "content": "hi" }));
+        said.await.is(201);
     }
     // What is being answered still holds what it may use.
     upstream.on("m", using(5, 15).after(Duration::from_millis(600)));
@@ -210,7 +220,7 @@ async fn what_has_ended_is_in_no_later_calls_way(setup: &Setup) {
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 402], "{one:?} {other:?}");
     eventually_asking("what was used is booked", async || {
-        (standing(&app, &user, "tokens", "day").await == json!([420, 1000])).then_some(())
+        (standing(&app, &user, "tokens", "day").await == json!([620, 10000])).then_some(())
     })
     .await;
 }
