@@ -1,6 +1,8 @@
 //! Holding quota for calls that begin at the same time, many in one commit: the store may have one writer, and on another
 //! the counter of the operator's money is one row for all.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anteroom_domain::billing::QuotaKey;
 use anteroom_ports::billing::{Reservation, Reserved};
 use anteroom_ports::{Durability, StoreError, StoreResult};
@@ -11,8 +13,29 @@ use super::Chat;
 /// How many are held in one commit at most.
 const MOST: usize = 64;
 
+/// Calls that wait for what they may use: whoever has the turn holds it for all of them.
+#[derive(Default)]
+pub(super) struct Asking {
+    waiting: Mutex<Vec<Ask>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Asking {
+    /// Those that wait, the first to come first.
+    fn waiting(&self) -> MutexGuard<'_, Vec<Ask>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next for whom it is held.
+    fn take(&self) -> Vec<Ask> {
+        let mut waiting = self.waiting();
+        let many = waiting.len().min(MOST);
+        waiting.drain(..many).collect()
+    }
+}
+
 /// A call that waits for what it may use.
-pub(super) struct Ask {
+struct Ask {
     reservation: Reservation,
     reply: oneshot::Sender<StoreResult<Reserved>>,
 }
@@ -39,7 +62,7 @@ impl Chat {
             tokio::task::yield_now().await;
             // Without those that nobody waits for any more.
             self.asking.waiting().retain(|ask| !ask.reply.is_closed());
-            self.hold_all(self.asking.take(MOST)).await;
+            self.hold_all(self.asking.take()).await;
             drop(turn);
         }
     }

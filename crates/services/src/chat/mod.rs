@@ -29,7 +29,6 @@ mod sweep_calls;
 mod targets;
 mod tend_calls;
 mod tend_conversations;
-mod together;
 mod told;
 mod write_answer;
 
@@ -137,7 +136,7 @@ pub struct Chat {
     /// Every call that runs or has not been booked yet; shutdown waits for it.
     calls: TaskTracker,
     /// Calls that wait for what they may use.
-    asking: together::Together<hold_together::Ask>,
+    asking: hold_together::Asking,
     /// Calls that wait to be booked.
     books: settle_calls::Books,
     /// The main runtime, which outlives the workers that calls run on.
@@ -188,7 +187,7 @@ impl Chat {
             draining: CancellationToken::new(),
             listed: Mutex::new(None),
             calls: TaskTracker::new(),
-            asking: together::Together::default(),
+            asking: hold_together::Asking::default(),
             books: settle_calls::Books::default(),
             runtime: tokio::runtime::Handle::current(),
             sweep_failed: AtomicBool::new(false),
