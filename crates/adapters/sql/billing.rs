@@ -1,30 +1,35 @@
-//! Subscriptions, quotas and usage.
+//! Quotas and usage; subscriptions and what belongs to them.
 
+#[path = "billing/consume.rs"]
+mod consume;
+#[path = "billing/events.rs"]
+mod events;
+#[path = "billing/subscriptions.rs"]
+mod subscriptions;
 #[path = "billing/usage.rs"]
 mod usage;
 
 use std::collections::BTreeMap;
 
 use anteroom_domain::access::UsedWith;
-use anteroom_domain::billing::{Hold, Owner, OwnerKind, QuotaKey, Subscription, SubscriptionStatus, counter_named};
+use anteroom_domain::billing::{Hold, Owner, OwnerKind, QuotaKey, counter_named};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
-use anteroom_domain::sessions::Change;
-use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp, UserId};
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement, UsageAsk, UsageSum};
-use anteroom_ports::{BillingRead, BillingWrite, SessionsWrite as _, StoreError, StoreResult};
+use anteroom_domain::{ApiKeyId, RequestId, ReservationId, SessionId, Timestamp};
+use anteroom_ports::billing::{
+    Consumed, Consumption, QuotaLevel, Reservation, Reserved, Settlement, UsageAsk, UsageSum,
+};
+use anteroom_ports::{BillingRead, BillingWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use diesel::upsert::excluded;
-use diesel::{
-    BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
-};
+use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::backend::{delete_holds, insert_holds, insert_usage, lock_name, locked_or_skipped};
+use crate::backend::{delete_holds, insert_holds, insert_usage, locked_or_skipped};
 use crate::kept::kept;
-use crate::schema::{billing_events, quota_windows, reservations, subscriptions, usage_events};
+use crate::schema::{quota_windows, reservations, usage_events};
 use crate::types::{At, Id, text, unknown_word};
 use crate::unit::Unit;
 
@@ -32,23 +37,6 @@ use crate::unit::Unit;
 struct HoldQuota;
 struct SettleQuota;
 pub(crate) struct InsertUsage;
-
-#[derive(Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
-struct SubscriptionRow {
-    provider: String,
-    provider_id: String,
-    owner_kind: String,
-    owner_id: Id,
-    plan: String,
-    plan_version: i32,
-    status: String,
-    current_period_end: Option<At>,
-    cancel_at_period_end: bool,
-    trial_end: Option<At>,
-    past_due_since: Option<At>,
-    as_of: At,
-}
 
 /// One hold of a reservation.
 #[derive(Debug, Queryable, Selectable, Insertable)]
@@ -134,45 +122,6 @@ impl From<&UsageEvent> for UsageRow {
             provider: event.served_by.as_ref().map(|by| text(&by.provider)),
             upstream_model: event.served_by.as_ref().map(|by| text(&by.model)),
         }
-    }
-}
-
-impl From<&Subscription> for SubscriptionRow {
-    fn from(subscription: &Subscription) -> Self {
-        Self {
-            provider: subscription.provider.clone(),
-            provider_id: subscription.provider_id.clone(),
-            owner_kind: subscription.owner.kind.as_str().to_owned(),
-            owner_id: Id(subscription.owner.id),
-            plan: subscription.plan.clone(),
-            plan_version: subscription.plan_version,
-            status: subscription.status.as_str().to_owned(),
-            current_period_end: subscription.current_period_end.map(At),
-            cancel_at_period_end: subscription.cancel_at_period_end,
-            trial_end: subscription.trial_end.map(At),
-            past_due_since: subscription.past_due_since.map(At),
-            as_of: At(subscription.as_of),
-        }
-    }
-}
-
-impl TryFrom<SubscriptionRow> for Subscription {
-    type Error = StoreError;
-
-    fn try_from(row: SubscriptionRow) -> StoreResult<Self> {
-        Ok(Self {
-            provider: row.provider,
-            provider_id: row.provider_id,
-            owner: owner("subscriptions.owner_kind", &row.owner_kind, row.owner_id)?,
-            plan: row.plan,
-            plan_version: row.plan_version,
-            status: SubscriptionStatus::parse(&row.status),
-            current_period_end: row.current_period_end.map(|at| at.0),
-            cancel_at_period_end: row.cancel_at_period_end,
-            trial_end: row.trial_end.map(|at| at.0),
-            past_due_since: row.past_due_since.map(|at| at.0),
-            as_of: row.as_of.0,
-        })
     }
 }
 
@@ -294,32 +243,6 @@ fn together(holds: &[&Hold]) -> StoreResult<Hold> {
 
 #[async_trait]
 impl BillingRead for Unit {
-    #[instrument(level = "debug", name = "store.billing.subscription_of", skip_all)]
-    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>> {
-        let terminal = subscriptions::status
-            .eq(SubscriptionStatus::Canceled.as_str().to_owned())
-            .or(subscriptions::status.eq(SubscriptionStatus::IncompleteExpired.as_str().to_owned()));
-        let paid = subscriptions::status
-            .eq(SubscriptionStatus::Active.as_str().to_owned())
-            .or(subscriptions::status.eq(SubscriptionStatus::Trialing.as_str().to_owned()))
-            .or(subscriptions::status.eq(SubscriptionStatus::PastDue.as_str().to_owned()));
-        let row = subscriptions::table
-            .filter(subscriptions::owner_kind.eq(owner.kind.as_str()))
-            .filter(subscriptions::owner_id.eq(Id(owner.id)))
-            .order((
-                terminal.asc(),
-                paid.desc(),
-                subscriptions::created_at.desc(),
-                subscriptions::as_of.desc(),
-                subscriptions::provider_id.desc(),
-            ))
-            .select(SubscriptionRow::as_select())
-            .first(self.conn()?)
-            .await
-            .optional();
-        self.checked(row)?.map(Subscription::try_from).transpose()
-    }
-
     #[instrument(level = "debug", name = "store.billing.quota_level", skip_all)]
     async fn quota_level(&mut self, key: &QuotaKey) -> StoreResult<QuotaLevel> {
         let row = quota_windows::table
@@ -333,6 +256,10 @@ impl BillingRead for Unit {
             .optional();
         let (used, reserved) = self.checked(row)?.unwrap_or_default();
         Ok(QuotaLevel { used, reserved })
+    }
+
+    async fn counter_level(&mut self, owner: Owner, counter: &str, window_start: Timestamp) -> StoreResult<i64> {
+        self.read_counter(owner, counter, window_start).await
     }
 
     #[instrument(level = "debug", name = "store.billing.sum_usage", skip_all)]
@@ -380,73 +307,6 @@ impl Unit {
 
 #[async_trait]
 impl BillingWrite for Unit {
-    #[instrument(level = "debug", name = "store.billing.insert_billing_event", skip_all)]
-    async fn insert_billing_event(
-        &mut self,
-        provider: &str,
-        event_id: &str,
-        kind: &str,
-        payload: &str,
-        received_at: Timestamp,
-    ) -> StoreResult<bool> {
-        let done = diesel::insert_into(billing_events::table)
-            .values((
-                billing_events::provider.eq(provider),
-                billing_events::event_id.eq(text(event_id)),
-                billing_events::kind.eq(text(kind)),
-                billing_events::payload.eq(text(payload)),
-                billing_events::received_at.eq(At(received_at)),
-            ))
-            .on_conflict((billing_events::provider, billing_events::event_id))
-            .do_nothing()
-            .execute(self.conn()?)
-            .await;
-        Ok(self.checked(done)? == 1)
-    }
-
-    #[instrument(level = "debug", name = "store.billing.lock_subscription", skip_all)]
-    async fn lock_subscription(&mut self, provider: &str, provider_id: &str) -> StoreResult<Option<Subscription>> {
-        // By its name, not by its row: the first two events about a subscription meet where there is no row yet.
-        let done = lock_name(self.conn()?, &format!("subscription {provider} {provider_id}")).await;
-        self.checked(done)?;
-        let row = subscriptions::table
-            .find((provider, provider_id))
-            .select(SubscriptionRow::as_select())
-            .first(self.conn()?)
-            .await
-            .optional();
-        self.checked(row)?.map(Subscription::try_from).transpose()
-    }
-
-    #[instrument(level = "debug", name = "store.billing.put_subscription", skip_all)]
-    async fn put_subscription(&mut self, subscription: &Subscription) -> StoreResult<()> {
-        use subscriptions as s;
-        let done = diesel::insert_into(s::table)
-            .values((
-                SubscriptionRow::from(subscription),
-                s::created_at.eq(At(subscription.as_of)),
-            ))
-            .on_conflict((s::provider, s::provider_id))
-            .do_update()
-            .set((
-                s::plan.eq(excluded(s::plan)),
-                s::plan_version.eq(excluded(s::plan_version)),
-                s::status.eq(excluded(s::status)),
-                s::current_period_end.eq(excluded(s::current_period_end)),
-                s::cancel_at_period_end.eq(excluded(s::cancel_at_period_end)),
-                s::trial_end.eq(excluded(s::trial_end)),
-                s::past_due_since.eq(excluded(s::past_due_since)),
-                s::as_of.eq(excluded(s::as_of)),
-            ))
-            .execute(self.conn()?)
-            .await;
-        self.checked(done)?;
-        if subscription.owner.kind == OwnerKind::Account {
-            self.tell(&[Change::User(UserId(subscription.owner.id))]).await?;
-        }
-        Ok(())
-    }
-
     #[instrument(level = "debug", name = "store.billing.reserve_quota", skip_all)]
     async fn reserve_quota(&mut self, reservations: &[&Reservation]) -> StoreResult<Reserved> {
         if reservations.iter().any(|reservation| reservation.holds.is_empty()) {
@@ -563,6 +423,14 @@ impl BillingWrite for Unit {
             }
         }
         Ok(found)
+    }
+
+    async fn consume(&mut self, consumption: &Consumption) -> StoreResult<Consumed> {
+        self.count_consumption(consumption).await
+    }
+
+    async fn purge_consumptions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize> {
+        self.forget_consumptions(before, limit).await
     }
 
     #[instrument(level = "debug", name = "store.billing.insert_usage", skip_all)]

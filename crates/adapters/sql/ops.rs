@@ -6,6 +6,7 @@ use anteroom_ports::{OpsRead, OpsWrite, StoreError, StoreResult};
 use async_trait::async_trait;
 use diesel::prelude::{Queryable, Selectable};
 use diesel::sql_types::{BigInt, Bool};
+use diesel::upsert::excluded;
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _};
 use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
@@ -178,6 +179,25 @@ impl OpsWrite for Unit {
             .await;
         self.checked(kept)
     }
+
+    #[instrument(level = "debug", name = "store.ops.take_turn", skip_all)]
+    async fn take_turn(&mut self, name: &str, now: Timestamp, until: Timestamp) -> StoreResult<bool> {
+        use diesel::query_dsl::methods::FilterDsl as _;
+        let done = diesel::insert_into(deployment::table)
+            .values((deployment::name.eq(name), deployment::value.eq(sortable(until))))
+            .on_conflict(deployment::name)
+            .do_update()
+            .set(deployment::value.eq(excluded(deployment::value)))
+            .filter(deployment::value.le(sortable(now)))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(done)? == 1)
+    }
+}
+
+/// A time as text that sorts as times do.
+fn sortable(time: Timestamp) -> String {
+    format!("{time:.6}")
 }
 
 fn answered((status, body): (i32, String)) -> StoreResult<Claim> {

@@ -142,6 +142,86 @@ diesel::table! {
         past_due_since -> Nullable<SqlTime>,
         as_of -> SqlTime,
         created_at -> SqlTime,
+        revision -> BigInt,
+        customer -> Nullable<Text>,
+        price_amount -> Nullable<BigInt>,
+        price_currency -> Nullable<Text>,
+        price_interval -> Nullable<Text>,
+        quantity -> BigInt,
+        known_status -> Nullable<Text>,
+        paid_until -> Nullable<SqlTime>,
+        cancel_at -> Nullable<SqlTime>,
+        collection_paused -> Bool,
+        next_plan -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    billing_customers (provider, customer) {
+        provider -> Text,
+        customer -> Text,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::SqlTime;
+
+    plan_versions (plan, version) {
+        plan -> Text,
+        version -> Integer,
+        terms -> Text,
+        published_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    overrides (id) {
+        id -> SqlId,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        granted -> Text,
+        reason -> Text,
+        granted_by -> Nullable<SqlId>,
+        created_at -> SqlTime,
+        expires_at -> Nullable<SqlTime>,
+        revoked_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    consumptions (owner_kind, owner_id, id) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        id -> Text,
+        entitlement -> Text,
+        amount -> BigInt,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    trials (kind, value) {
+        kind -> Text,
+        value -> Text,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        used_at -> SqlTime,
     }
 }
 
@@ -155,6 +235,10 @@ diesel::table! {
         kind -> Text,
         payload -> Text,
         received_at -> SqlTime,
+        state -> Text,
+        created_at -> Nullable<SqlTime>,
+        subscription -> Nullable<Text>,
+        customer -> Nullable<Text>,
     }
 }
 

@@ -125,7 +125,10 @@ macro_rules! store_contract {
                 of_parallel_writers_of_an_alias_each_sees_the_one_before, what_a_newer_version_wrote_is_shown_as_unreadable,
             }
             billing {
-                an_event_is_known_after_the_first_time, subscriptions_survive_a_round_trip,
+                an_event_is_known_after_the_first_time, events_that_wait_are_found,
+                subscriptions_that_are_not_over_are_paged, an_owner_is_one_customer, what_was_granted_holds_until_it_ends,
+                a_trial_is_had_once, a_turn_is_taken_by_one,
+                what_is_consumed_counts_everywhere_or_nowhere, subscriptions_survive_a_round_trip,
                 the_subscription_in_force_comes_first, events_about_one_subscription_take_turns, usage_is_booked_once,
             }
             quotas {

@@ -46,6 +46,8 @@ ids! {
     RequestId,
     /// Quota held for a call that has not been settled yet.
     ReservationId,
+    /// Something that was granted to somebody beside their subscription.
+    OverrideId,
     /// One state of a model's stored alias.
     AliasVersion,
 }

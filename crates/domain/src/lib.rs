@@ -14,7 +14,7 @@ pub mod protection;
 pub mod sessions;
 
 pub use id::{
-    AliasVersion, ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, RefreshTokenId, RequestId,
+    AliasVersion, ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, OverrideId, RefreshTokenId, RequestId,
     ReservationId, SessionId, UserId,
 };
 

@@ -3,11 +3,22 @@
 use async_trait::async_trait;
 
 use anteroom_domain::access::UsedWith;
-use anteroom_domain::billing::{Hold, Owner, QuotaKey, Subscription, UsageGroup, UsageSpan, UsageTotals};
+use anteroom_domain::billing::{Hold, Owner, QuotaKey, UsageGroup, UsageSpan, UsageTotals};
 use anteroom_domain::chat::{TokenUsage, UsageEvent};
 use anteroom_domain::{ApiKeyId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
+
+mod provider;
+mod subscriptions;
+
+pub use provider::{
+    ChangePreview, Checkout, CheckoutOrder, PaymentError, PaymentProvider, PlanChange, ProviderEvent, ProviderPage,
+    ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
+};
+pub use subscriptions::{
+    EventState, StoredEvent, StoredSubscription, SubscriptionsRead, SubscriptionsWrite, TrialMark,
+};
 
 /// What stands on a quota counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,15 +57,60 @@ pub struct UsageSum {
     pub totals: UsageTotals,
 }
 
-/// Finding subscriptions, quotas and usage.
+/// One of the counters that something of the operator's own counts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterAsk {
+    /// Its name.
+    pub counter: String,
+    /// In the window that began then.
+    pub window_start: Timestamp,
+    /// The most that may stand on it; `None` counts without a limit.
+    pub limit: Option<i64>,
+}
+
+/// Something of the operator's own that is used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumption {
+    /// Whose.
+    pub owner: Owner,
+    /// What makes it known again; consuming it twice has the effect of once.
+    pub id: String,
+    /// The entitlement's key.
+    pub key: String,
+    /// How much; positive.
+    pub amount: i64,
+    /// Every counter it counts on: in each window of the entitlement.
+    pub counters: Vec<CounterAsk>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What consuming showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consumed {
+    /// It counts on every counter.
+    Counted,
+    /// It had counted before.
+    Repeated,
+    /// Something else was consumed under this identifier.
+    OtherUse,
+    /// A counter has no room. Nothing may be committed: drop the unit of work.
+    Denied {
+        /// Which of the counters.
+        counter: usize,
+        /// What stands on it.
+        used: i64,
+    },
+}
+
+/// Finding quotas and usage.
 #[async_trait]
 pub trait BillingRead: Send {
-    /// The owner's subscription: one that is not terminal before one that is, one that may open its plan (`active`,
-    /// `trialing`, `past_due`) before one that cannot, then the newest.
-    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>>;
-
     /// A counter; one that was never touched is zero.
     async fn quota_level(&mut self, key: &QuotaKey) -> StoreResult<QuotaLevel>;
+
+    /// What stands on a counter of the operator's own; on one that was never touched, nothing.
+    async fn counter_level(&mut self, owner: Owner, counter: &str, window_start: Timestamp) -> StoreResult<i64>;
 
     /// What was used, in the order of [`UsageGroup::ALL`], at most `limit` rows. Told apart by nothing it is one row,
     /// also where nothing was used. It does not look at single calls.
@@ -112,25 +168,9 @@ pub enum Reserved {
     },
 }
 
-/// Changing subscriptions and quotas.
+/// Changing quotas and usage.
 #[async_trait]
 pub trait BillingWrite: Send {
-    /// Remembers a provider's event. `false` if it is known already; then its effect has been had.
-    async fn insert_billing_event(
-        &mut self,
-        provider: &str,
-        event_id: &str,
-        kind: &str,
-        payload: &str,
-        received_at: Timestamp,
-    ) -> StoreResult<bool>;
-
-    /// A subscription by the provider's identifier, locked until the unit of work ends.
-    async fn lock_subscription(&mut self, provider: &str, provider_id: &str) -> StoreResult<Option<Subscription>>;
-
-    /// Writes a subscription, new or not. Provider and provider identifier are its key; the owner never changes.
-    async fn put_subscription(&mut self, subscription: &Subscription) -> StoreResult<()>;
-
     /// Holds quota on every counter of the reservations by conditional updates, one for each counter: never over a limit,
     /// whatever runs in parallel, and without a denial while there is room for all of them. Where they name several limits
     /// for one counter, the lowest holds.
@@ -148,6 +188,13 @@ pub trait BillingWrite: Send {
     /// Reservations past their end, at most `limit`, oldest first.
     async fn expired_reservations(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Reservation>>;
 
+    /// Counts something on all of its counters, or on none: never over a limit, whatever runs in parallel. Counters are
+    /// taken in the order of their names, so that no two units wait for each other in a circle.
+    async fn consume(&mut self, consumption: &Consumption) -> StoreResult<Consumed>;
+
+    /// Forgets what was consumed before then, at most `limit`; it counts on. Answers how many.
+    async fn purge_consumptions(&mut self, before: Timestamp, limit: i64) -> StoreResult<usize>;
+
     /// Books what calls used, and adds it to the sums of their days. Answers how many of them were not booked already; of
     /// the others nothing changed.
     async fn insert_usage(&mut self, events: &[&UsageEvent]) -> StoreResult<usize>;
@@ -155,114 +202,4 @@ pub trait BillingWrite: Send {
     /// Adds the calls that are booked for an owner up anew. Bookings wait until the unit ends; none is lost or counted
     /// twice.
     async fn rebuild_usage(&mut self, owner: Owner) -> StoreResult<()>;
-}
-
-/// What is bought, by whom, and where the buyer goes afterwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckoutOrder {
-    /// The buyer; comes back in the provider's events, never matched by e-mail.
-    pub user_id: UserId,
-    /// The plan's key.
-    pub plan: String,
-    /// The plan's version.
-    pub plan_version: i32,
-    /// Its name, for the page.
-    pub plan_name: String,
-    /// Its price in the currency's smallest unit.
-    pub amount: i64,
-    /// ISO 4217, lower case.
-    pub currency: String,
-    /// `month` or `year`.
-    pub interval: String,
-    /// Where the buyer goes after paying.
-    pub success_url: String,
-    /// Where the buyer goes after turning back.
-    pub cancel_url: String,
-}
-
-/// A checkout at the provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkout {
-    /// The provider's identifier.
-    pub id: String,
-    /// Where the buyer pays.
-    pub url: String,
-}
-
-/// A verified event of the provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderEvent {
-    /// The provider's identifier; the same when it is delivered again.
-    pub id: String,
-    /// The provider's word for what happened.
-    pub kind: String,
-    /// The state of a subscription, where the event is about one of ours.
-    pub subscription: Option<Subscription>,
-}
-
-/// Why a webhook was not accepted. It names nothing that would help to forge one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookRejected {
-    /// The signature is missing, malformed or wrong.
-    #[error("the webhook's signature is missing or wrong")]
-    BadSignature,
-    /// The signature is right but too old (or too far ahead): a replay.
-    #[error("the webhook's timestamp is too far from now")]
-    Stale,
-    /// It is signed, but the body is not an event.
-    #[error("the webhook's body is not an event: {0}")]
-    Malformed(String),
-}
-
-/// Why the payment provider did not serve.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PaymentError {
-    /// No such checkout, or one that is over.
-    #[error("there is no such checkout")]
-    NoSuchCheckout,
-    /// The provider is away or refused.
-    #[error("the payment provider failed: {0}")]
-    Unavailable(String),
-}
-
-/// What a provider's own checkout page shows, where Anteroom serves that page itself (the stub).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostedCheckout {
-    /// What is bought.
-    pub order: CheckoutOrder,
-    /// When the page is over.
-    pub expires_at: Timestamp,
-}
-
-/// Takes money. Nothing here runs inside a unit of work.
-#[async_trait]
-pub trait PaymentProvider: Send + Sync {
-    /// Its name in the webhook's path and in the store.
-    fn name(&self) -> &'static str;
-
-    /// Opens a checkout.
-    async fn checkout(&self, order: &CheckoutOrder, now: Timestamp) -> Result<Checkout, PaymentError>;
-
-    /// Ends a subscription at once and for good. One that is over already is no fault. What it means for access comes
-    /// with the provider's event.
-    async fn cancel_subscription(&self, subscription: &Subscription, now: Timestamp) -> Result<(), PaymentError>;
-
-    /// Checks a webhook's signature over the raw body, in constant time, then reads it. `header` looks a request
-    /// header up by its lower-case name.
-    fn verify_webhook(
-        &self,
-        header: &(dyn for<'a> Fn(&'a str) -> Option<String> + Sync),
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<ProviderEvent, WebhookRejected>;
-
-    /// The page behind a checkout's URL, for a provider whose pages Anteroom serves; `None` for any other.
-    fn hosted_checkout(&self, _id: &str, _now: Timestamp) -> Option<HostedCheckout> {
-        None
-    }
-
-    /// The buyer pressed "pay" on that page. Answers where they go now. Paying twice has the effect of paying once.
-    async fn pay_hosted(&self, _id: &str, _now: Timestamp) -> Result<String, PaymentError> {
-        Err(PaymentError::NoSuchCheckout)
-    }
 }

@@ -98,4 +98,8 @@ pub trait OpsWrite: Send {
 
     /// The value under a name, after writing `value` if there was none. Of parallel callers all get the same.
     async fn deployment_value(&mut self, name: &str, value: &str) -> StoreResult<String>;
+
+    /// Takes the turn to do what is done once a while by one node: `true` if the last turn is over, or there was none.
+    /// Then the next is `until`. Of parallel callers one gets it.
+    async fn take_turn(&mut self, name: &str, now: Timestamp, until: Timestamp) -> StoreResult<bool>;
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite,
-    SessionsRead, SessionsWrite, WebhooksWrite,
+    SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -86,6 +86,7 @@ pub trait ReadUnit:
     + ChatRead
     + ModelsRead
     + BillingRead
+    + SubscriptionsRead
     + ProtectionRead
     + OpsRead
     + Send
@@ -104,6 +105,7 @@ pub trait UnitOfWork:
     + ChatWrite
     + ModelsWrite
     + BillingWrite
+    + SubscriptionsWrite
     + ProtectionWrite
     + WebhooksWrite
     + OpsWrite

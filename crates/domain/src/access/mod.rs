@@ -53,17 +53,20 @@ pub enum Scope {
     UsageRead,
     /// Reading the account, its subscription and what that grants.
     AccountRead,
+    /// Asking what entitlements allow, and using them up; an admin's key, for every account.
+    Entitlements,
 }
 
 impl Scope {
     /// All there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Models,
         Self::Chat,
         Self::Embeddings,
         Self::Conversations,
         Self::UsageRead,
         Self::AccountRead,
+        Self::Entitlements,
     ];
 
     /// Those of a key for which none are named.
@@ -78,6 +81,7 @@ impl Scope {
             Self::Conversations => "conversations",
             Self::UsageRead => "usage:read",
             Self::AccountRead => "account:read",
+            Self::Entitlements => "entitlements",
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{Anchor, Catalogue, Plan, Subscription, SubscriptionStatus};
+use super::{Anchor, Catalogue, Entitlement, Grant, Holdings, Override, Plan, Subscription, SubscriptionStatus};
 use crate::Timestamp;
 use crate::chat::ModelAlias;
 
@@ -33,8 +33,13 @@ pub enum AccessReason {
     Unpaid,
     /// The trial ended without a payment method.
     Paused,
-    /// The provider used a word this version does not know; nothing paid is granted on it.
+    /// Collecting payment was stopped, and that closes the plan here.
+    CollectionPaused,
+    /// The provider used a word this version does not know. What the last known one decided holds; without one nothing
+    /// paid is granted.
     UnknownStatus,
+    /// The operator granted the plan.
+    Granted,
 }
 
 impl AccessReason {
@@ -52,43 +57,106 @@ impl AccessReason {
             Self::Canceled => "canceled",
             Self::Unpaid => "unpaid",
             Self::Paused => "paused",
+            Self::CollectionPaused => "collection_paused",
             Self::UnknownStatus => "unknown_status",
+            Self::Granted => "granted",
         }
     }
+}
+
+/// What the operator decides of access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessPolicy {
+    /// How long a missing payment is borne.
+    pub past_due_grace: SignedDuration,
+    /// Whether a subscription keeps its plan while collecting its payment is stopped (Stripe's `pause_collection`).
+    pub collection_paused_keeps: bool,
 }
 
 /// What somebody holds right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The plan in force: the subscription's while it is active, else the default plan.
+    /// The plan in force, with what was granted beside it: the subscription's while it is active, else the default plan.
     pub plan: Arc<Plan>,
     /// The provider's word, `none` without a subscription.
     pub status: String,
-    /// Whether a subscription is in force.
+    /// Whether a subscription, or a plan that the operator granted, is in force.
     pub active: bool,
     /// Why.
     pub reason: AccessReason,
-    /// When this decision ends (or was due to) if no event comes: the end of the paid period, trial or grace time.
+    /// When this decision ends (or was due to) if no event comes: the end of the paid period, the trial, the grace time
+    /// or the grant.
     pub until: Option<Timestamp>,
     /// The plan that a subscription no longer in force was for.
     pub lapsed: Option<Arc<Plan>>,
-    /// The end of the period that a subscription in force is in.
-    pub period_end: Option<Timestamp>,
+    /// Until when a subscription in force is paid.
+    pub paid_until: Option<Timestamp>,
 }
 
 impl Access {
     /// What months of billing are counted from, for an account that was made then.
     pub fn anchor(&self, made: Timestamp) -> Anchor {
-        self.period_end.map_or(Anchor::Since(made), Anchor::PaidUntil)
+        self.paid_until.map_or(Anchor::Since(made), Anchor::PaidUntil)
     }
 }
 
-/// Decides what a subscription opens at `now`; `grace` is how long a missing payment is borne.
-pub fn access(
+/// Decides what somebody may do at `now`, from nothing but what is given: every end comes by the clock, without an event.
+pub fn access(catalogue: &Catalogue, holdings: &Holdings, now: Timestamp, policy: AccessPolicy) -> Access {
+    let by_subscription = by_subscription(catalogue, holdings.subscription.as_ref(), now, policy);
+    let holding = || holdings.overrides.iter().filter(|granted| granted.holds(now));
+    let decided = match granted_plan(catalogue, holding()) {
+        Some((plan, until)) if !by_subscription.active || plan.rank >= by_subscription.plan.rank => Access {
+            plan,
+            active: true,
+            reason: AccessReason::Granted,
+            until,
+            lapsed: None,
+            ..by_subscription
+        },
+        _ => by_subscription,
+    };
+    let entitlements: Vec<&Entitlement> = newest_of_each(holding());
+    if entitlements.is_empty() {
+        return decided;
+    }
+    Access {
+        plan: Arc::new(decided.plan.with_entitlements(&entitlements)),
+        ..decided
+    }
+}
+
+/// The best plan that was granted, and until when.
+fn granted_plan<'a>(
+    catalogue: &Catalogue,
+    overrides: impl Iterator<Item = &'a Override>,
+) -> Option<(Arc<Plan>, Option<Timestamp>)> {
+    let plans = overrides.filter_map(|granted| match &granted.grant {
+        Grant::Plan(key) => Some((catalogue.plan(key)?, granted.expires_at)),
+        Grant::Entitlement(_) => None,
+    });
+    // Of two of one rank the one that lasts longer.
+    let lasting = |until: Option<Timestamp>| until.unwrap_or(Timestamp::MAX);
+    let best = plans.max_by_key(|(plan, until)| (plan.rank, lasting(*until)));
+    best.map(|(plan, until)| (Arc::clone(plan), until))
+}
+
+/// The entitlements that were granted; of two for one thing the later grant.
+fn newest_of_each<'a>(overrides: impl Iterator<Item = &'a Override>) -> Vec<&'a Entitlement> {
+    let mut kept: Vec<&Entitlement> = Vec::new();
+    for granted in overrides {
+        if let Grant::Entitlement(entitlement) = &granted.grant {
+            kept.retain(|other| !entitlement.replaces(other));
+            kept.push(entitlement);
+        }
+    }
+    kept
+}
+
+fn by_subscription(
     catalogue: &Catalogue,
     subscription: Option<&Subscription>,
     now: Timestamp,
-    grace: SignedDuration,
+    policy: AccessPolicy,
 ) -> Access {
     let default = catalogue.default_plan();
     let Some(sub) = subscription else {
@@ -99,12 +167,12 @@ pub fn access(
             reason: AccessReason::NoSubscription,
             until: None,
             lapsed: None,
-            period_end: None,
+            paid_until: None,
         };
     };
-    let (active, reason, until) = decide(sub, now, grace);
-    // A plan that left the configuration cannot be granted; its holders fall to the default plan.
-    let own = catalogue.plan(&sub.plan);
+    let (active, reason, until) = decide(sub, now, policy);
+    // A plan that nobody knows any more cannot be granted; its holders fall to the default plan.
+    let own = catalogue.bought(&sub.plan, sub.plan_version);
     Access {
         plan: Arc::clone(own.filter(|_| active).unwrap_or(default)),
         status: sub.status.as_str().to_owned(),
@@ -114,25 +182,39 @@ pub fn access(
         lapsed: own
             .filter(|_| !active && sub.status != SubscriptionStatus::Incomplete)
             .cloned(),
-        period_end: sub.current_period_end.filter(|_| active),
+        paid_until: sub.paid_until.or(sub.current_period_end).filter(|_| active),
     }
 }
 
-fn decide(sub: &Subscription, now: Timestamp, grace: SignedDuration) -> (bool, AccessReason, Option<Timestamp>) {
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.into_iter().chain(b).min()
+}
+
+fn decide(sub: &Subscription, now: Timestamp, policy: AccessPolicy) -> (bool, AccessReason, Option<Timestamp>) {
     use AccessReason as R;
     use SubscriptionStatus as S;
+    let Some(status) = sub.known() else {
+        return (false, R::UnknownStatus, None);
+    };
     let before = |end: Option<Timestamp>| end.is_none_or(|end| now < end);
-    match &sub.status {
-        S::Active if sub.cancel_at_period_end && before(sub.current_period_end) => {
-            (true, R::CancelsAtPeriodEnd, sub.current_period_end)
+    let decided = match status {
+        S::Active | S::Trialing | S::PastDue if sub.collection_paused && !policy.collection_paused_keeps => {
+            (false, R::CollectionPaused, None)
         }
-        S::Active if sub.cancel_at_period_end => (false, R::Canceled, sub.current_period_end),
-        // A renewal's event may be late; only the provider ends what was paid.
-        S::Active => (true, R::Active, sub.current_period_end),
-        S::Trialing if before(sub.trial_end) => (true, R::Trialing, sub.trial_end),
-        S::Trialing => (false, R::TrialEnded, sub.trial_end),
+        S::Active => match sub.ends_at() {
+            Some(end) if now < end => (true, R::CancelsAtPeriodEnd, Some(end)),
+            Some(end) => (false, R::Canceled, Some(end)),
+            // A renewal's event may be late; only the provider ends what was paid.
+            None => (true, R::Active, sub.current_period_end),
+        },
+        S::Trialing => {
+            let end = earliest(sub.trial_end, sub.ends_at());
+            let reason = if before(end) { R::Trialing } else { R::TrialEnded };
+            (before(end), reason, end)
+        }
         S::PastDue => {
-            let end = sub.past_due_since.unwrap_or(sub.as_of).saturating_add(grace).ok();
+            let since = sub.past_due_since.unwrap_or(sub.as_of);
+            let end = earliest(since.saturating_add(policy.past_due_grace).ok(), sub.ends_at());
             if before(end) {
                 (true, R::PastDueGrace, end)
             } else {
@@ -144,7 +226,11 @@ fn decide(sub: &Subscription, now: Timestamp, grace: SignedDuration) -> (bool, A
         S::Unpaid => (false, R::Unpaid, None),
         S::Paused => (false, R::Paused, None),
         S::Other(_) => (false, R::UnknownStatus, None),
+    };
+    if matches!(sub.status, S::Other(_)) {
+        return (decided.0, R::UnknownStatus, decided.2);
     }
+    decided
 }
 
 /// Whether a model is open to somebody.
@@ -171,99 +257,4 @@ pub fn model_access(access: &Access, offered: &[Arc<ModelAlias>], model: &str) -
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::super::plan::tests::{catalogue, offered};
-    use super::*;
-    use crate::UserId;
-    use crate::billing::Owner;
-
-    const GRACE: SignedDuration = SignedDuration::from_secs(100);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn sub(status: &str) -> Subscription {
-        Subscription {
-            provider: "stripe-stub".into(),
-            provider_id: "sub_1".into(),
-            owner: Owner::account(UserId(Uuid::nil())),
-            plan: "pro".into(),
-            plan_version: 1,
-            status: SubscriptionStatus::parse(status),
-            current_period_end: Some(at(1000)),
-            cancel_at_period_end: false,
-            trial_end: Some(at(500)),
-            past_due_since: Some(at(200)),
-            as_of: at(0),
-        }
-    }
-
-    #[test]
-    fn every_status_at_every_time() {
-        // status, cancels at period end, now, active, reason, until
-        let table = [
-            ("active", false, 1, true, "active", Some(1000)),
-            ("active", false, 2000, true, "active", Some(1000)),
-            ("active", true, 999, true, "cancels_at_period_end", Some(1000)),
-            ("active", true, 1000, false, "canceled", Some(1000)),
-            ("trialing", false, 499, true, "trialing", Some(500)),
-            ("trialing", false, 500, false, "trial_ended", Some(500)),
-            ("past_due", false, 299, true, "past_due_grace", Some(300)),
-            ("past_due", false, 300, false, "past_due", Some(300)),
-            ("incomplete", false, 1, false, "incomplete", None),
-            ("incomplete_expired", false, 1, false, "canceled", None),
-            ("canceled", false, 1, false, "canceled", None),
-            ("unpaid", false, 1, false, "unpaid", None),
-            ("paused", false, 1, false, "paused", None),
-            ("brand_new_word", false, 1, false, "unknown_status", None),
-        ];
-        for (status, cancels, now, active, reason, until) in table {
-            let mut sub = sub(status);
-            sub.cancel_at_period_end = cancels;
-            let got = access(&catalogue(), Some(&sub), at(now), GRACE);
-            assert_eq!(
-                (got.active, got.reason.as_str(), got.until),
-                (active, reason, until.map(at)),
-                "{status} at {now}"
-            );
-            assert_eq!(got.plan.key, if active { "pro" } else { "free" }, "{status} at {now}");
-            assert_eq!(got.status, status);
-        }
-        let none = access(&catalogue(), None, at(1), GRACE);
-        assert_eq!(
-            (
-                none.plan.key.as_str(),
-                none.status.as_str(),
-                none.active,
-                none.reason.as_str()
-            ),
-            ("free", "none", false, "no_subscription")
-        );
-    }
-
-    #[test]
-    fn a_model_of_a_lapsed_plan_is_told_from_one_that_was_never_in_it() {
-        let offered = offered(&["small", "large"]);
-        let check = |sub: Option<&Subscription>, model: &str| {
-            model_access(&access(&catalogue(), sub, at(1), GRACE), &offered, model)
-        };
-        assert_eq!(check(None, "small"), ModelAccess::Granted);
-        assert_eq!(check(None, "large"), ModelAccess::NotInPlan);
-        assert_eq!(check(Some(&sub("active")), "large"), ModelAccess::Granted);
-        assert_eq!(check(Some(&sub("canceled")), "large"), ModelAccess::Lapsed);
-        assert_eq!(check(Some(&sub("canceled")), "small"), ModelAccess::Granted);
-        // An unpaid first invoice never opened the plan, so it cannot have lapsed.
-        assert_eq!(check(Some(&sub("incomplete")), "large"), ModelAccess::NotInPlan);
-        assert_eq!(check(Some(&sub("active")), "unheard-of"), ModelAccess::NotInPlan);
-    }
-
-    #[test]
-    fn a_plan_that_left_the_configuration_falls_to_the_default() {
-        let mut sub = sub("active");
-        sub.plan = "gone".into();
-        assert_eq!(access(&catalogue(), Some(&sub), at(1), GRACE).plan.key, "free");
-    }
-}
+mod tests;

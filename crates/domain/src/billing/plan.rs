@@ -9,7 +9,8 @@ use crate::chat::{ModelAlias, ParameterRule};
 use crate::protection::CallRate;
 
 /// Which of the offered models a plan includes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ModelRule {
     /// Every model.
     All,
@@ -31,7 +32,7 @@ pub struct Price {
 }
 
 /// Something a plan grants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entitlement {
     /// Its name; unknown ones are denied. Only what is metered may have one name in several windows.
     pub key: String,
@@ -40,7 +41,8 @@ pub struct Entitlement {
 }
 
 /// The three kinds of entitlement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EntitlementKind {
     /// On or off.
     Boolean(bool),
@@ -55,8 +57,37 @@ pub enum EntitlementKind {
     },
 }
 
-/// A plan a user can hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Entitlement {
+    /// Its limit (`None`: without one) and window, if it is metered.
+    pub fn metered(&self) -> Option<(Option<i64>, Window)> {
+        match self.kind {
+            EntitlementKind::Metered { limit, window } => Some((limit, window)),
+            _ => None,
+        }
+    }
+
+    /// Whether one takes the place of the other: it has the same name and, where it is metered, the same window.
+    pub fn replaces(&self, other: &Self) -> bool {
+        let window = |entitlement: &Self| match entitlement.kind {
+            EntitlementKind::Metered { window, .. } => Some(window),
+            _ => None,
+        };
+        self.key == other.key && window(self) == window(other)
+    }
+}
+
+/// The trial that comes before a plan's first payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTrial {
+    /// How long, in days; at least one.
+    pub days: u32,
+    /// Whether it begins only with a means of payment. Without one the subscription pauses at its end.
+    pub card_required: bool,
+}
+
+/// A plan a user can hold. One version of it is stored as JSON when it is published, so members are added with a default
+/// and never renamed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its name in the API.
     pub key: String,
@@ -64,6 +95,10 @@ pub struct Plan {
     pub name: String,
     /// Raised when its terms change.
     pub version: i32,
+    /// Higher is better: what tells an upgrade from a downgrade.
+    pub rank: i32,
+    /// The trial before the first payment, once for an account and a means of payment.
+    pub trial: Option<PlanTrial>,
     /// Which models it includes.
     pub models: ModelRule,
     /// What it costs; empty where it is free or by agreement.
@@ -89,6 +124,24 @@ impl Plan {
         }
     }
 
+    /// The plan with these entitlements in the place of its own of the same name, or beside them.
+    #[must_use]
+    pub fn with_entitlements(&self, granted: &[&Entitlement]) -> Self {
+        let kept = |own: &&Entitlement| !granted.iter().any(|other| other.replaces(own));
+        let own = self.entitlements.iter().filter(kept);
+        Self {
+            entitlements: own.chain(granted.iter().copied()).cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The price for an interval and in a currency; of those that are not asked for the first.
+    pub fn price(&self, interval: Option<&str>, currency: Option<&str>) -> Option<&Price> {
+        self.prices.iter().find(|price| {
+            interval.is_none_or(|word| word == price.interval) && currency.is_none_or(|word| word == price.currency)
+        })
+    }
+
     /// Whether it can be bought through checkout.
     pub fn for_sale(&self) -> bool {
         !self.by_agreement && !self.prices.is_empty()
@@ -112,6 +165,8 @@ impl Plan {
 pub struct Catalogue {
     plans: Vec<Arc<Plan>>,
     default: usize,
+    /// Other versions that somebody may have bought.
+    earlier: Vec<Arc<Plan>>,
 }
 
 /// Why a list of plans makes no catalogue.
@@ -140,7 +195,32 @@ impl Catalogue {
         Ok(Self {
             plans: plans.into_iter().map(Arc::new).collect(),
             default,
+            earlier: Vec::new(),
         })
+    }
+
+    /// The catalogue with the versions that were published before.
+    #[must_use]
+    pub fn with_earlier(mut self, published: Vec<Plan>) -> Self {
+        let current = |plan: &Plan| {
+            self.plans
+                .iter()
+                .any(|p| p.key == plan.key && p.version == plan.version)
+        };
+        self.earlier = published
+            .into_iter()
+            .filter(|plan| !current(plan))
+            .map(Arc::new)
+            .collect();
+        self
+    }
+
+    /// A plan in the version that was bought. Where that version was never stored, today's terms hold; a plan that left
+    /// the configuration can still be held in a version that was.
+    pub fn bought(&self, key: &str, version: i32) -> Option<&Arc<Plan>> {
+        let is = |plan: &&Arc<Plan>| plan.key == key && plan.version == version;
+        let exact = self.plans.iter().chain(&self.earlier).find(is);
+        exact.or_else(|| self.plan(key))
     }
 
     /// All plans, in the operator's order.
@@ -168,6 +248,8 @@ pub(crate) mod tests {
             key: key.into(),
             name: key.to_uppercase(),
             version: 1,
+            rank: 0,
+            trial: None,
             models,
             prices: vec![],
             by_agreement: false,
@@ -241,5 +323,81 @@ pub(crate) mod tests {
         let limits: Vec<_> = catalogue().plan("pro").unwrap().limits().collect();
         assert_eq!(limits, [(Meter::Messages, Window::Day, None)]);
         assert!(!free().for_sale());
+    }
+
+    #[test]
+    fn what_was_bought_holds_in_its_version() {
+        let old = Plan {
+            version: 1,
+            ..plan("pro", ModelRule::First, Some(7))
+        };
+        let new = Plan {
+            version: 2,
+            ..plan("pro", ModelRule::All, None)
+        };
+        let gone = plan("gone", ModelRule::All, None);
+        let plans = vec![plan("free", ModelRule::First, Some(5)), new.clone()];
+        let catalogue = Catalogue::new(plans, "free").unwrap();
+        let catalogue = catalogue.with_earlier(vec![old.clone(), new.clone(), gone.clone()]);
+        let bought = |key: &str, version| catalogue.bought(key, version).map(|plan| (**plan).clone());
+        assert_eq!(bought("pro", 1), Some(old));
+        assert_eq!(bought("pro", 2), Some(new.clone()));
+        assert_eq!(bought("pro", 9), Some(new));
+        assert_eq!(bought("gone", 1), Some(gone));
+        assert_eq!(bought("gone", 2), None);
+        assert_eq!(catalogue.plans().len(), 2);
+    }
+
+    #[test]
+    fn a_stored_version_is_read_as_it_was_written() {
+        let mut plan = plan("pro", ModelRule::Named(vec!["small".into()]), Some(5));
+        plan.trial = Some(PlanTrial {
+            days: 14,
+            card_required: false,
+        });
+        plan.prices = vec![Price {
+            amount: 1900,
+            currency: "usd".into(),
+            interval: "month".into(),
+        }];
+        let stored = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan, "{stored}");
+    }
+
+    #[test]
+    fn what_is_granted_stands_in_the_place_of_the_plans_own() {
+        let metered = |limit, window| Entitlement {
+            key: "messages".into(),
+            kind: EntitlementKind::Metered { limit, window },
+        };
+        let (day, month) = (metered(Some(9), Window::Day), metered(Some(99), Window::Month));
+        let with = plan("pro", ModelRule::All, Some(5)).with_entitlements(&[&day, &month]);
+        let limits: Vec<_> = with.limits().collect();
+        let expected = [
+            (Meter::Messages, Window::Day, Some(9)),
+            (Meter::Messages, Window::Month, Some(99)),
+        ];
+        assert_eq!(limits, expected);
+        assert_eq!(with.entitlements.len(), 3);
+    }
+
+    #[test]
+    fn a_price_is_found_by_what_is_asked() {
+        let price = |amount, currency: &str, interval: &str| Price {
+            amount,
+            currency: currency.into(),
+            interval: interval.into(),
+        };
+        let mut plan = plan("pro", ModelRule::All, None);
+        plan.prices = vec![
+            price(1, "usd", "month"),
+            price(2, "usd", "year"),
+            price(3, "eur", "year"),
+        ];
+        let amount = |interval, currency| plan.price(interval, currency).map(|price| price.amount);
+        assert_eq!(amount(None, None), Some(1));
+        assert_eq!(amount(Some("year"), None), Some(2));
+        assert_eq!(amount(None, Some("eur")), Some(3));
+        assert_eq!(amount(Some("month"), Some("eur")), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Span, Timestamp, Unit, Zoned, tz::TimeZone};
 
+use serde::{Deserialize, Serialize};
+
 use super::Owner;
 
 /// The counter of messages of a day.
@@ -75,7 +77,8 @@ pub fn counter_named(name: &str) -> Option<&'static str> {
 }
 
 /// How long a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Window {
     /// A minute of the clock.
     Minute,

@@ -1,6 +1,7 @@
 //! Parameters of a call that cost its operator something beside its tokens, or leave something at the provider: a plan
 //! says which of them its holders may send.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -38,7 +39,8 @@ pub const GUARDED_PARAMETERS: [&str; 16] = [
 const PLAIN_TIERS: [&str; 6] = ["auto", "default", "flex", "standard", "standard_only", "on_demand"];
 
 /// What a plan says of parameters.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ParameterRule {
     /// Those of [`GUARDED_PARAMETERS`] that its holders may send.
     pub allowed: Vec<String>,

@@ -8,6 +8,8 @@ pub use rule::{InvalidRoute, LimitRule, RoutePattern, RuleAction, RuleKey};
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 /// A named limit: so many acts in a while, in one burst or spread out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
@@ -31,7 +33,8 @@ impl Limit {
 }
 
 /// How fast an account may call models, by session and key together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CallRate {
     /// Calls a minute; `None` is without limit.
     pub requests_per_minute: Option<u32>,

@@ -1,0 +1,23 @@
+DROP TABLE consumptions;
+DROP TABLE trials;
+DROP TABLE overrides;
+DROP TABLE plan_versions;
+DROP TABLE billing_customers;
+-- The version before takes every stored event for done, so those that wait are forgotten: the provider sends them again.
+DELETE FROM billing_events WHERE state <> 'done';
+DROP INDEX billing_events_waiting_idx;
+ALTER TABLE billing_events DROP COLUMN customer;
+ALTER TABLE billing_events DROP COLUMN subscription;
+ALTER TABLE billing_events DROP COLUMN created_at;
+ALTER TABLE billing_events DROP COLUMN state;
+ALTER TABLE subscriptions DROP COLUMN next_plan;
+ALTER TABLE subscriptions DROP COLUMN collection_paused;
+ALTER TABLE subscriptions DROP COLUMN cancel_at;
+ALTER TABLE subscriptions DROP COLUMN paid_until;
+ALTER TABLE subscriptions DROP COLUMN known_status;
+ALTER TABLE subscriptions DROP COLUMN quantity;
+ALTER TABLE subscriptions DROP COLUMN price_interval;
+ALTER TABLE subscriptions DROP COLUMN price_currency;
+ALTER TABLE subscriptions DROP COLUMN price_amount;
+ALTER TABLE subscriptions DROP COLUMN customer;
+ALTER TABLE subscriptions DROP COLUMN revision;
