@@ -1,15 +1,19 @@
-//! A payment provider that takes orders and says what it is told.
+//! A payment provider that keeps what a test puts there, and writes down what it is asked.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::Subscription;
+use anteroom_domain::billing::{Owner, Price, SubscriptionStatus};
 use anteroom_ports::PaymentProvider;
-use anteroom_ports::billing::{Checkout, CheckoutOrder, HostedCheckout, PaymentError, ProviderEvent, WebhookRejected};
+use anteroom_ports::billing::{
+    ChangePreview, Checkout, CheckoutOrder, PaymentError, PlanChange, ProviderEvent, ProviderPage, ProviderPrice,
+    ProviderSubscription, Published, Sale, UsageReport, WebhookRejected, When,
+};
 
 use crate::lock;
 use crate::store::assert_no_open_unit;
@@ -17,30 +21,162 @@ use crate::store::assert_no_open_unit;
 /// The header that a fake webhook's signature stands in.
 pub const SIGNATURE_HEADER: &str = "fake-signature";
 
+/// What an idempotency key has been used for, and what was answered.
+#[derive(Debug, Clone)]
+enum Answered {
+    Customer(String),
+    Checkout(Checkout),
+    Subscription(Box<ProviderSubscription>),
+    Nothing,
+}
+
+/// Somebody who was made known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeCustomer {
+    /// The identifier that was answered.
+    pub id: String,
+    /// Who it is.
+    pub owner: Owner,
+    /// The address for receipts.
+    pub email: String,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    customers: Vec<FakeCustomer>,
     orders: Vec<CheckoutOrder>,
-    paid: Vec<String>,
-    cancelled: Vec<String>,
+    subscriptions: Vec<ProviderSubscription>,
+    fetched: Vec<String>,
+    changes: Vec<(String, PlanChange)>,
+    cancelled: Vec<(String, When)>,
+    resumed: Vec<String>,
+    trials_ended: Vec<String>,
+    portals: Vec<(String, String)>,
+    published: HashMap<String, Price>,
+    reports: Vec<UsageReport>,
+    preview: Option<ChangePreview>,
     events: HashMap<String, ProviderEvent>,
+    answered: HashMap<String, Answered>,
     failure: Option<PaymentError>,
 }
 
-/// Orders are recorded, pages are hosted, and a webhook's body is the identifier of an event the test has put here.
+impl State {
+    fn subscription(&self, id: &str) -> Option<&ProviderSubscription> {
+        self.subscriptions.iter().find(|s| s.id == id)
+    }
+
+    fn subscription_mut(&mut self, id: &str) -> Result<&mut ProviderSubscription, PaymentError> {
+        let found = self.subscriptions.iter_mut().find(|s| s.id == id);
+        found.ok_or(PaymentError::NotFound("subscription"))
+    }
+}
+
+/// Orders, changes and ends are recorded and take effect on the subscriptions that are kept here; a webhook's body is
+/// the identifier of an event the test has put. What changes something has its effect once for each idempotency key.
 #[derive(Debug, Default)]
 pub struct FakePayments {
     state: Mutex<State>,
+    fetches: RwLock<()>,
 }
 
 impl FakePayments {
-    /// A provider without orders.
+    /// A provider without anything.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on checkouts and payments fail so; `None` ends that.
+    /// From now on everything but webhooks fails so; `None` ends that.
     pub fn set_failure(&self, failure: Option<PaymentError>) {
         lock(&self.state).failure = failure;
+    }
+
+    /// What previews answer; without it the difference of the prices.
+    pub fn set_preview(&self, preview: Option<ChangePreview>) {
+        lock(&self.state).preview = preview;
+    }
+
+    /// Keeps a subscription in place of the one with its identifier.
+    pub fn put_subscription(&self, subscription: ProviderSubscription) {
+        let mut state = lock(&self.state);
+        match state.subscription_mut(&subscription.id) {
+            Ok(there) => *there = subscription,
+            Err(_) => state.subscriptions.push(subscription),
+        }
+    }
+
+    /// Forgets a subscription.
+    pub fn remove_subscription(&self, id: &str) {
+        lock(&self.state).subscriptions.retain(|s| s.id != id);
+    }
+
+    /// A subscription as it is kept here.
+    pub fn kept(&self, id: &str) -> Option<ProviderSubscription> {
+        lock(&self.state).subscription(id).cloned()
+    }
+
+    /// Plays a buyer who pays a checkout, and keeps what they have then: `sub_fake_<number of the order>`.
+    pub fn pay(&self, checkout: &str, now: Timestamp) -> Option<ProviderSubscription> {
+        let number: usize = checkout.strip_prefix("cs_fake_")?.parse().ok()?;
+        let order = lock(&self.state).orders.get(number).cloned()?;
+        let mut bought = Self::active(&format!("sub_fake_{number}"), order.owner, &order.sale, now);
+        bought.customer = order.customer;
+        bought.quantity = order.quantity;
+        if let Some(trial) = order.trial {
+            let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(trial.days)));
+            bought.status = SubscriptionStatus::Trialing;
+            bought.trial_end = end.ok();
+            bought.current_period_end = bought.trial_end;
+            bought.paid_until = bought.trial_end;
+        }
+        self.put_subscription(bought.clone());
+        Some(bought)
+    }
+
+    /// A subscription that is paid from `now` on for 30 days (365, of a yearly price), to be put as it is or changed
+    /// before.
+    pub fn active(id: &str, owner: Owner, sale: &Sale, now: Timestamp) -> ProviderSubscription {
+        let days = if sale.price.interval == "year" { 365 } else { 30 };
+        let end = now.saturating_add(SignedDuration::from_hours(24 * days)).ok();
+        ProviderSubscription {
+            id: id.to_owned(),
+            customer: format!("cus_of_{}", owner.id.simple()),
+            owner: Some(owner),
+            price: Some(Self::price_of(sale)),
+            quantity: 1,
+            status: SubscriptionStatus::Active,
+            created: now,
+            current_period_start: Some(now),
+            current_period_end: end,
+            paid_until: end,
+            cancel_at_period_end: false,
+            cancel_at: None,
+            trial_end: None,
+            past_due_since: None,
+            collection_paused: false,
+            next_price: None,
+            payment_fingerprint: None,
+        }
+    }
+
+    /// The price under which something is sold here.
+    pub fn price_of(sale: &Sale) -> ProviderPrice {
+        ProviderPrice {
+            id: format!("price_{}", sale.lookup_key()),
+            lookup_key: Some(sale.lookup_key()),
+            plan: Some((sale.plan.clone(), sale.version)),
+            price: Some(sale.price.clone()),
+        }
+    }
+
+    /// Until this is dropped, asking for a subscription reads it and then waits, so that a test can let the answer be
+    /// an old one.
+    pub async fn hold_fetches(&self) -> RwLockWriteGuard<'_, ()> {
+        self.fetches.write().await
+    }
+
+    /// Lets a price stand here with these terms, whatever is sold.
+    pub fn put_price(&self, lookup_key: &str, price: Price) {
+        lock(&self.state).published.insert(lookup_key.to_owned(), price);
     }
 
     /// Keeps an event and answers the webhook's body that stands for it.
@@ -50,19 +186,49 @@ impl FakePayments {
         body
     }
 
+    /// Who was made known, oldest first.
+    pub fn customers(&self) -> Vec<FakeCustomer> {
+        lock(&self.state).customers.clone()
+    }
+
     /// The orders so far, oldest first.
     pub fn orders(&self) -> Vec<CheckoutOrder> {
         lock(&self.state).orders.clone()
     }
 
-    /// The checkouts that were paid, oldest first; one that was paid twice is here twice.
-    pub fn paid(&self) -> Vec<String> {
-        lock(&self.state).paid.clone()
+    /// The identifiers of subscriptions that were asked for one at a time, oldest first.
+    pub fn fetched(&self) -> Vec<String> {
+        lock(&self.state).fetched.clone()
     }
 
-    /// The provider's identifiers of subscriptions that were cancelled, oldest first.
-    pub fn cancelled(&self) -> Vec<String> {
+    /// The changes of what is paid for, by subscription, oldest first.
+    pub fn changes(&self) -> Vec<(String, PlanChange)> {
+        lock(&self.state).changes.clone()
+    }
+
+    /// The subscriptions that were cancelled, and for when, oldest first.
+    pub fn cancelled(&self) -> Vec<(String, When)> {
         lock(&self.state).cancelled.clone()
+    }
+
+    /// The subscriptions whose end was taken back, oldest first.
+    pub fn resumed(&self) -> Vec<String> {
+        lock(&self.state).resumed.clone()
+    }
+
+    /// The subscriptions whose trial was ended, oldest first.
+    pub fn trials_ended(&self) -> Vec<String> {
+        lock(&self.state).trials_ended.clone()
+    }
+
+    /// The customers whose page was asked for, and where it leads back to, oldest first.
+    pub fn portals(&self) -> Vec<(String, String)> {
+        lock(&self.state).portals.clone()
+    }
+
+    /// What was reported as used, each once, oldest first.
+    pub fn reports(&self) -> Vec<UsageReport> {
+        lock(&self.state).reports.clone()
     }
 
     /// Headers of a webhook whose signature is right, for `verify_webhook`.
@@ -80,13 +246,49 @@ impl FakePayments {
         None
     }
 
-    fn order(&self, id: &str) -> Option<CheckoutOrder> {
-        let number: usize = id.strip_prefix("cs_fake_")?.parse().ok()?;
-        lock(&self.state).orders.get(number).cloned()
+    /// Runs `effect` unless the key has been used; answers what was answered then, or is now.
+    fn once(
+        &self,
+        what: &str,
+        idempotency_key: &str,
+        effect: impl FnOnce(&mut State) -> Result<Answered, PaymentError>,
+    ) -> Result<Answered, PaymentError> {
+        assert_no_open_unit(what);
+        let mut state = lock(&self.state);
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        if let Some(answered) = state.answered.get(idempotency_key) {
+            return Ok(answered.clone());
+        }
+        let answer = effect(&mut state)?;
+        state.answered.insert(idempotency_key.to_owned(), answer.clone());
+        Ok(answer)
     }
 
-    fn working(&self) -> Result<(), PaymentError> {
-        lock(&self.state).failure.clone().map_or(Ok(()), Err)
+    /// Answers without changing anything.
+    fn look<T>(&self, what: &str, look: impl FnOnce(&mut State) -> Result<T, PaymentError>) -> Result<T, PaymentError> {
+        assert_no_open_unit(what);
+        let mut state = lock(&self.state);
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None => look(&mut state),
+        }
+    }
+}
+
+/// A key that was used for something else before.
+fn other_use() -> PaymentError {
+    PaymentError::Refused {
+        code: Some("idempotency_error".to_owned()),
+        message: "the idempotency key was used for another request".to_owned(),
+    }
+}
+
+fn subscription_of(answered: Answered) -> Result<ProviderSubscription, PaymentError> {
+    match answered {
+        Answered::Subscription(subscription) => Ok(*subscription),
+        _ => Err(other_use()),
     }
 }
 
@@ -96,23 +298,184 @@ impl PaymentProvider for FakePayments {
         "fake-payments"
     }
 
-    async fn checkout(&self, order: &CheckoutOrder, _now: Timestamp) -> Result<Checkout, PaymentError> {
-        assert_no_open_unit("opening a checkout");
-        self.working()?;
-        let mut state = lock(&self.state);
-        let id = format!("cs_fake_{}", state.orders.len());
-        state.orders.push(order.clone());
-        Ok(Checkout {
-            url: format!("https://pay.example/{id}"),
-            id,
+    async fn create_customer(&self, owner: Owner, email: &str, idempotency_key: &str) -> Result<String, PaymentError> {
+        let answered = self.once("making a customer known", idempotency_key, |state| {
+            let id = format!("cus_fake_{}", state.customers.len());
+            let email = email.to_owned();
+            state.customers.push(FakeCustomer {
+                id: id.clone(),
+                owner,
+                email,
+            });
+            Ok(Answered::Customer(id))
+        })?;
+        match answered {
+            Answered::Customer(id) => Ok(id),
+            _ => Err(other_use()),
+        }
+    }
+
+    async fn checkout(&self, order: &CheckoutOrder, idempotency_key: &str) -> Result<Checkout, PaymentError> {
+        let answered = self.once("opening a checkout", idempotency_key, |state| {
+            let id = format!("cs_fake_{}", state.orders.len());
+            state.orders.push(order.clone());
+            let url = format!("https://pay.example/{id}");
+            Ok(Answered::Checkout(Checkout { id, url }))
+        })?;
+        match answered {
+            Answered::Checkout(checkout) => Ok(checkout),
+            _ => Err(other_use()),
+        }
+    }
+
+    async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError> {
+        self.look("opening a portal", |state| {
+            state.portals.push((customer.to_owned(), return_url.to_owned()));
+            Ok(format!("https://pay.example/portal/{customer}"))
         })
     }
 
-    async fn cancel_subscription(&self, subscription: &Subscription, _now: Timestamp) -> Result<(), PaymentError> {
-        assert_no_open_unit("cancelling a subscription");
-        self.working()?;
-        lock(&self.state).cancelled.push(subscription.provider_id.clone());
-        Ok(())
+    async fn subscription(&self, id: &str) -> Result<Option<ProviderSubscription>, PaymentError> {
+        let found = self.look("asking for a subscription", |state| {
+            state.fetched.push(id.to_owned());
+            Ok(state.subscription(id).cloned())
+        })?;
+        drop(self.fetches.read().await);
+        Ok(found)
+    }
+
+    async fn list_subscriptions(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<ProviderPage<ProviderSubscription>, PaymentError> {
+        let limit = usize::try_from(limit).unwrap_or(100).clamp(1, 100);
+        self.look("listing subscriptions", |state| {
+            let newest_first = || state.subscriptions.iter().rev();
+            let skipped = match after {
+                Some(id) => newest_first().position(|s| s.id == id).map(|at| at + 1),
+                None => Some(0),
+            };
+            let skipped = skipped.ok_or(PaymentError::NotFound("subscription"))?;
+            let items: Vec<_> = newest_first().skip(skipped).take(limit).cloned().collect();
+            let more = newest_first().count() > skipped + items.len();
+            let next = items.last().filter(|_| more).map(|s| s.id.clone());
+            Ok(ProviderPage { items, next })
+        })
+    }
+
+    async fn change_plan(
+        &self,
+        id: &str,
+        change: &PlanChange,
+        idempotency_key: &str,
+    ) -> Result<ProviderSubscription, PaymentError> {
+        let answered = self.once("changing a subscription", idempotency_key, |state| {
+            let subscription = state.subscription_mut(id)?;
+            let price = Some(Self::price_of(&change.sale));
+            match change.when {
+                When::Now => {
+                    subscription.price = price;
+                    subscription.quantity = change.quantity;
+                    subscription.next_price = None;
+                }
+                When::PeriodEnd => subscription.next_price = price,
+            }
+            let changed = subscription.clone();
+            state.changes.push((id.to_owned(), change.clone()));
+            Ok(Answered::Subscription(Box::new(changed)))
+        })?;
+        subscription_of(answered)
+    }
+
+    async fn preview_change(&self, id: &str, change: &PlanChange) -> Result<ChangePreview, PaymentError> {
+        self.look("previewing a change", |state| {
+            let subscription = state.subscription(id).ok_or(PaymentError::NotFound("subscription"))?;
+            let paid = subscription.price.as_ref().and_then(|price| price.price.as_ref());
+            let before = paid.map_or(0, |price| price.amount.saturating_mul(subscription.quantity));
+            let after = change.sale.price.amount.saturating_mul(change.quantity);
+            let computed = ChangePreview {
+                amount_due: after.saturating_sub(before).max(0),
+                credit: before.saturating_sub(after).max(0),
+                currency: change.sale.price.currency.clone(),
+                next_payment_at: subscription.current_period_end,
+            };
+            Ok(state.preview.clone().unwrap_or(computed))
+        })
+    }
+
+    async fn cancel(&self, id: &str, when: When, idempotency_key: &str) -> Result<(), PaymentError> {
+        let answered = self.once("cancelling a subscription", idempotency_key, |state| {
+            let subscription = state.subscription_mut(id)?;
+            subscription.next_price = None;
+            match when {
+                When::Now => subscription.status = SubscriptionStatus::Canceled,
+                When::PeriodEnd => subscription.cancel_at_period_end = !subscription.status.terminal(),
+            }
+            state.cancelled.push((id.to_owned(), when));
+            Ok(Answered::Nothing)
+        })?;
+        match answered {
+            Answered::Nothing => Ok(()),
+            _ => Err(other_use()),
+        }
+    }
+
+    async fn resume(&self, id: &str, idempotency_key: &str) -> Result<ProviderSubscription, PaymentError> {
+        let answered = self.once("resuming a subscription", idempotency_key, |state| {
+            let subscription = state.subscription_mut(id)?;
+            subscription.cancel_at_period_end = false;
+            subscription.cancel_at = None;
+            subscription.next_price = None;
+            let resumed = subscription.clone();
+            state.resumed.push(id.to_owned());
+            Ok(Answered::Subscription(Box::new(resumed)))
+        })?;
+        subscription_of(answered)
+    }
+
+    async fn end_trial(&self, id: &str, idempotency_key: &str) -> Result<(), PaymentError> {
+        let answered = self.once("ending a trial", idempotency_key, |state| {
+            let subscription = state.subscription_mut(id)?;
+            if subscription.status == SubscriptionStatus::Trialing {
+                subscription.status = SubscriptionStatus::Active;
+                subscription.trial_end = Some(subscription.created);
+            }
+            state.trials_ended.push(id.to_owned());
+            Ok(Answered::Nothing)
+        })?;
+        match answered {
+            Answered::Nothing => Ok(()),
+            _ => Err(other_use()),
+        }
+    }
+
+    async fn publish(&self, sales: &[Sale], dry_run: bool) -> Result<Vec<Published>, PaymentError> {
+        self.look("publishing prices", |state| {
+            let published = sales.iter().map(|sale| {
+                let there = state.published.get(&sale.lookup_key()).cloned();
+                match there {
+                    Some(price) if price == sale.price => Published::Unchanged,
+                    Some(price) => Published::Differs { there: Some(price) },
+                    None => {
+                        if !dry_run {
+                            state.published.insert(sale.lookup_key(), sale.price.clone());
+                        }
+                        Published::Created
+                    }
+                }
+            });
+            Ok(published.collect())
+        })
+    }
+
+    async fn report_usage(&self, report: &UsageReport) -> Result<(), PaymentError> {
+        self.look("reporting usage", |state| {
+            if !state.reports.iter().any(|known| known.id == report.id) {
+                state.reports.push(report.clone());
+            }
+            Ok(())
+        })
     }
 
     fn verify_webhook(
@@ -130,21 +493,6 @@ impl PaymentProvider for FakePayments {
         let event = lock(&self.state).events.get(&*id).cloned();
         event.ok_or_else(|| WebhookRejected::Malformed("no such event".to_owned()))
     }
-
-    fn hosted_checkout(&self, id: &str, now: Timestamp) -> Option<HostedCheckout> {
-        Some(HostedCheckout {
-            order: self.order(id)?,
-            expires_at: now.saturating_add(SignedDuration::from_hours(24)).unwrap_or(now),
-        })
-    }
-
-    async fn pay_hosted(&self, id: &str, _now: Timestamp) -> Result<String, PaymentError> {
-        assert_no_open_unit("paying");
-        self.working()?;
-        let order = self.order(id).ok_or(PaymentError::NoSuchCheckout)?;
-        lock(&self.state).paid.push(id.to_owned());
-        Ok(order.success_url)
-    }
 }
 
 #[cfg(test)]
@@ -155,34 +503,162 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn orders_are_recorded_and_events_found_by_their_signature() {
-        let (payments, now) = (FakePayments::new(), Timestamp::UNIX_EPOCH);
-        let order = CheckoutOrder {
-            user_id: UserId(Uuid::nil()),
-            plan: "pro".into(),
-            plan_version: 1,
-            plan_name: "Pro".into(),
-            amount: 1900,
-            currency: "usd".into(),
-            interval: "month".into(),
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn owner() -> Owner {
+        Owner::account(UserId(Uuid::from_u128(7)))
+    }
+
+    fn sale(plan: &str, amount: i64) -> Sale {
+        Sale {
+            plan: plan.into(),
+            version: 1,
+            name: plan.to_uppercase(),
+            price: Price {
+                amount,
+                currency: "usd".into(),
+                interval: "month".into(),
+            },
+        }
+    }
+
+    fn order(customer: String) -> CheckoutOrder {
+        CheckoutOrder {
+            owner: owner(),
+            customer,
+            sale: sale("pro", 1900),
+            quantity: 1,
+            trial: None,
+            coupon: None,
             success_url: "https://app.example/done".into(),
             cancel_url: "https://app.example/".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn orders_are_recorded_once_for_a_key_and_can_be_paid() {
+        let payments = FakePayments::new();
+        let customer = payments.create_customer(owner(), "a@b.example", "k1").await.unwrap();
+        assert_eq!(
+            payments.create_customer(owner(), "a@b.example", "k1").await.unwrap(),
+            customer
+        );
+        assert_eq!(payments.customers().len(), 1);
+        let order = order(customer.clone());
+        let checkout = payments.checkout(&order, "k2").await.unwrap();
+        assert_eq!(payments.checkout(&order, "k2").await.unwrap(), checkout);
+        assert!(
+            payments.checkout(&order, "k1").await.is_err(),
+            "a key of something else"
+        );
+        assert_eq!(payments.orders(), std::slice::from_ref(&order));
+
+        assert_eq!(payments.pay("cs_fake_9", NOW), None);
+        let bought = payments.pay(&checkout.id, NOW).unwrap();
+        assert_eq!((bought.owner, &bought.customer), (Some(owner()), &customer));
+        assert_eq!(payments.subscription(&bought.id).await.unwrap(), Some(bought));
+        assert_eq!(payments.subscription("sub_none").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn changes_and_ends_take_effect_on_what_is_kept() {
+        let payments = FakePayments::new();
+        let (pro, basic) = (sale("pro", 1900), sale("basic", 900));
+        payments.put_subscription(FakePayments::active("sub_1", owner(), &pro, NOW));
+        let change = |sale: &Sale, when| PlanChange {
+            sale: sale.clone(),
+            quantity: 1,
+            when,
         };
-        let checkout = payments.checkout(&order, now).await.unwrap();
-        assert_eq!(payments.hosted_checkout(&checkout.id, now).unwrap().order, order);
-        assert_eq!(payments.pay_hosted(&checkout.id, now).await.unwrap(), order.success_url);
-        assert!(payments.pay_hosted("cs_fake_9", now).await.is_err());
+        let preview = payments
+            .preview_change("sub_1", &change(&basic, When::Now))
+            .await
+            .unwrap();
+        assert_eq!((preview.amount_due, preview.credit), (0, 1000));
+        let later = payments
+            .change_plan("sub_1", &change(&basic, When::PeriodEnd), "1")
+            .await
+            .unwrap();
+        assert_eq!(later.next_price, Some(FakePayments::price_of(&basic)));
+        assert_eq!(later.price, Some(FakePayments::price_of(&pro)));
+        payments.cancel("sub_1", When::PeriodEnd, "2").await.unwrap();
+        let ends = payments.kept("sub_1").unwrap();
+        assert_eq!((ends.cancel_at_period_end, ends.next_price), (true, None));
+        assert!(!payments.resume("sub_1", "3").await.unwrap().cancel_at_period_end);
+        let now = payments
+            .change_plan("sub_1", &change(&basic, When::Now), "4")
+            .await
+            .unwrap();
+        assert_eq!(now.price, Some(FakePayments::price_of(&basic)));
+        payments.cancel("sub_1", When::Now, "5").await.unwrap();
+        assert_eq!(payments.kept("sub_1").unwrap().status, SubscriptionStatus::Canceled);
+        assert_eq!(payments.cancelled().len(), 2);
+        assert!(payments.cancel("sub_2", When::Now, "6").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn lists_go_on_after_a_page_and_prices_are_published_once() {
+        let payments = FakePayments::new();
+        for number in 0..3 {
+            let id = format!("sub_{number}");
+            payments.put_subscription(FakePayments::active(&id, owner(), &sale("pro", 1900), NOW));
+        }
+        let first = payments.list_subscriptions(None, 2).await.unwrap();
+        assert_eq!(first.next.as_deref(), Some("sub_1"));
+        let rest = payments.list_subscriptions(first.next.as_deref(), 2).await.unwrap();
+        assert_eq!((rest.items.len(), rest.next), (1, None));
+
+        let sales = [sale("pro", 1900)];
+        assert_eq!(payments.publish(&sales, true).await.unwrap(), [Published::Created]);
+        assert_eq!(payments.publish(&sales, false).await.unwrap(), [Published::Created]);
+        assert_eq!(payments.publish(&sales, false).await.unwrap(), [Published::Unchanged]);
+        let there = Some(sales[0].price.clone());
+        let dearer = [sale("pro", 2900)];
+        assert_eq!(
+            payments.publish(&dearer, false).await.unwrap(),
+            [Published::Differs { there }]
+        );
+    }
+
+    #[tokio::test]
+    async fn events_are_found_by_their_signature_and_failures_are_switched() {
+        let payments = FakePayments::new();
         let event = ProviderEvent {
             id: "evt_1".into(),
             kind: "customer.subscription.updated".into(),
-            subscription: None,
+            created: NOW,
+            subscription: Some("sub_1".into()),
+            customer: None,
         };
         let body = payments.put_event(event.clone());
-        assert_eq!(payments.verify_webhook(&FakePayments::signed, &body, now), Ok(event));
-        let stale = payments.verify_webhook(&FakePayments::signed_long_ago, &body, now);
+        assert_eq!(payments.verify_webhook(&FakePayments::signed, &body, NOW), Ok(event));
+        let stale = payments.verify_webhook(&FakePayments::signed_long_ago, &body, NOW);
         assert_eq!(stale, Err(WebhookRejected::Stale));
-        let unsigned = payments.verify_webhook(&FakePayments::unsigned, &body, now);
+        let unsigned = payments.verify_webhook(&FakePayments::unsigned, &body, NOW);
         assert_eq!(unsigned, Err(WebhookRejected::BadSignature));
+
+        let away = PaymentError::Unavailable("down".into());
+        payments.set_failure(Some(away.clone()));
+        assert_eq!(payments.subscription("sub_1").await, Err(away.clone()));
+        assert_eq!(payments.cancel("sub_1", When::Now, "k").await, Err(away));
+        payments.set_failure(None);
+        assert_eq!(payments.subscription("sub_1").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_held_fetch_answers_what_was_there_when_it_was_asked() {
+        let payments = FakePayments::new();
+        let before = FakePayments::active("sub_1", owner(), &sale("pro", 1900), NOW);
+        payments.put_subscription(before.clone());
+        let held = payments.hold_fetches().await;
+        let asked = payments.subscription("sub_1");
+        let later = async {
+            tokio::task::yield_now().await;
+            payments.remove_subscription("sub_1");
+            drop(held);
+        };
+        let (answer, ()) = tokio::join!(asked, later);
+        assert_eq!(answer, Ok(Some(before)));
+        assert_eq!(payments.fetched(), ["sub_1"]);
     }
 }

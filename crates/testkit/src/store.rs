@@ -15,23 +15,28 @@ use uuid::Uuid;
 use anteroom_domain::access::{ApiKey, KeySecret};
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
-use anteroom_domain::billing::{Owner, QuotaKey, Subscription};
+use anteroom_domain::billing::{Holdings, Override, Owner, Plan, QuotaKey, Subscription};
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
-    ApiKeyId, AuditId, ConversationId, MessageId, RefreshTokenId, ReservationId, SessionId, Timestamp, UserId,
+    ApiKeyId, AuditId, ConversationId, MessageId, OverrideId, RefreshTokenId, ReservationId, SessionId, Timestamp,
+    UserId,
 };
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
-use anteroom_ports::billing::{QuotaLevel, Reservation, Reserved, Settlement, UsageAsk, UsageSum};
+use anteroom_ports::billing::{
+    Consumed, Consumption, EventState, QuotaLevel, Reservation, Reserved, Settlement, StoredEvent, StoredSubscription,
+    TrialMark, UsageAsk, UsageSum,
+};
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead,
-    ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, UnitOfWork, WebhooksWrite,
+    ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite,
+    UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -333,8 +338,8 @@ delegate! {
 
 delegate! {
     BillingRead {
-        fn subscription_of(owner: Owner) -> Option<Subscription>;
         fn quota_level(key: &QuotaKey) -> QuotaLevel;
+        fn counter_level(owner: Owner, counter: &str, window_start: Timestamp) -> i64;
         fn sum_usage(ask: &UsageAsk, limit: i64) -> Vec<UsageSum>;
         fn page_usage_owners(after: Option<Owner>, limit: i64) -> Vec<Owner>;
     }
@@ -342,15 +347,47 @@ delegate! {
 
 delegate! {
     BillingWrite {
-        fn insert_billing_event(provider: &str, event_id: &str, kind: &str, payload: &str, received_at: Timestamp) -> bool;
-        fn lock_subscription(provider: &str, provider_id: &str) -> Option<Subscription>;
-        fn put_subscription(subscription: &Subscription) -> ();
         fn reserve_quota(reservations: &[&Reservation]) -> Reserved;
         fn settle_quota(settlements: &[Settlement]) -> Vec<ReservationId>;
         fn renew_reservations(ids: &[ReservationId], until: Timestamp) -> ();
         fn expired_reservations(now: Timestamp, limit: i64) -> Vec<Reservation>;
+        fn consume(consumption: &Consumption) -> Consumed;
+        fn purge_consumptions(before: Timestamp, limit: i64) -> usize;
         fn insert_usage(events: &[&UsageEvent]) -> usize;
         fn rebuild_usage(owner: Owner) -> ();
+    }
+}
+
+delegate! {
+    SubscriptionsRead {
+        fn subscription_of(owner: Owner) -> Option<Subscription>;
+        fn holdings_of(owner: Owner, now: Timestamp) -> Holdings;
+        fn subscription_at(provider: &str, provider_id: &str) -> Option<StoredSubscription>;
+        fn subscriptions_of_customer(provider: &str, customer: &str) -> Vec<Subscription>;
+        fn page_open_subscriptions(provider: &str, after: Option<&str>, limit: i64) -> Vec<Subscription>;
+        fn customer_of(provider: &str, owner: Owner) -> Option<String>;
+        fn owner_of_customer(provider: &str, customer: &str) -> Option<Owner>;
+        fn billing_event(provider: &str, event_id: &str) -> Option<StoredEvent>;
+        fn waiting_billing_events(before: Timestamp, limit: i64) -> Vec<StoredEvent>;
+        fn page_billing_events(since: Timestamp, after: Option<(Timestamp, &str)>, limit: i64) -> Vec<StoredEvent>;
+        fn plan_versions() -> Vec<Plan>;
+        fn overrides_of(owner: Owner) -> Vec<(Override, Option<Timestamp>)>;
+        fn trial_had_by(owner: Owner, mark: &TrialMark) -> Option<Owner>;
+    }
+}
+
+delegate! {
+    SubscriptionsWrite {
+        fn insert_billing_event(event: &StoredEvent, done: bool) -> EventState;
+        fn finish_billing_event(provider: &str, event_id: &str) -> ();
+        fn lock_subscription(provider: &str, provider_id: &str) -> Option<StoredSubscription>;
+        fn put_subscription(subscription: &Subscription) -> ();
+        fn insert_customer(provider: &str, customer: &str, owner: Owner, at: Timestamp) -> String;
+        fn delete_customer(provider: &str, customer: &str) -> ();
+        fn put_plan_version(plan: &Plan, at: Timestamp, replace: bool) -> ();
+        fn insert_override(granted: &Override) -> ();
+        fn revoke_override(owner: Owner, id: OverrideId, at: Timestamp) -> bool;
+        fn insert_trial(owner: Owner, mark: &TrialMark, at: Timestamp) -> bool;
     }
 }
 
@@ -392,6 +429,7 @@ delegate! {
         fn drop_idempotent(user: UserId, key: &str, held_by: Uuid) -> bool;
         fn purge_idempotent(before: Timestamp, limit: i64) -> usize;
         fn deployment_value(name: &str, value: &str) -> String;
+        fn take_turn(name: &str, now: Timestamp, until: Timestamp) -> bool;
     }
 }
 

@@ -1,0 +1,481 @@
+//! Changes of a subscription, now or with the next period, and its end.
+//!
+//! What takes several requests has an idempotency key for each, made of the given one and the step's name, so that a
+//! second run with the same key goes through the same steps and each has its effect once.
+
+use serde_json::Value;
+use tracing::warn;
+
+use anteroom_domain::billing::SubscriptionStatus;
+use anteroom_ports::billing::{ChangePreview, PaymentError, PlanChange, ProviderSubscription, When};
+
+use crate::Stripe;
+use crate::form::Form;
+use crate::json::{expanded, flag, id, int, list, text, time};
+use crate::subscription::{EXPAND, Next, current_phase, item, next, period, read};
+use crate::transport::{Call, random_key};
+
+const WHAT: &str = "subscription";
+const SCHEDULE: &str = "subscription schedule";
+
+/// What is to follow the running period.
+struct Follow<'a> {
+    next: &'a Next<'a>,
+    /// Of the price: a schedule's phase says how long it lasts.
+    interval: &'a str,
+    /// The idempotency key of its steps.
+    key: String,
+}
+
+impl Stripe {
+    /// A subscription's object with all that is read of it.
+    pub(crate) async fn object(&self, subscription: &str) -> Result<Value, PaymentError> {
+        let form = Form::new().with_list("expand", &EXPAND);
+        self.http
+            .send(Call::get(WHAT, &["subscriptions", subscription], form))
+            .await
+    }
+
+    async fn update(&self, subscription: &str, form: Form, key: String) -> Result<Value, PaymentError> {
+        let form = form.with_list("expand", &EXPAND);
+        self.http
+            .send(Call::post(WHAT, &["subscriptions", subscription], form, key))
+            .await
+    }
+
+    pub(crate) async fn change(
+        &self,
+        subscription: &str,
+        change: &PlanChange,
+        price: &str,
+        key: &str,
+    ) -> Result<ProviderSubscription, PaymentError> {
+        let object = self.object(subscription).await?;
+        let wanted = Next {
+            price,
+            quantity: change.quantity,
+        };
+        match change.when {
+            When::Now => self.change_now(&object, subscription, &wanted, key).await,
+            When::PeriodEnd => {
+                let follow = Follow {
+                    next: &wanted,
+                    interval: &change.sale.price.interval,
+                    key: format!("{key}/schedule"),
+                };
+                self.change_later(&object, subscription, &follow, key).await
+            }
+        }
+    }
+
+    async fn change_now(
+        &self,
+        object: &Value,
+        subscription: &str,
+        wanted: &Next<'_>,
+        key: &str,
+    ) -> Result<ProviderSubscription, PaymentError> {
+        let form = items(object, "items", wanted)?
+            .with("proration_behavior", "always_invoice")
+            .with("payment_behavior", "error_if_incomplete");
+        // A schedule would undo it at the period's end.
+        self.release(object, key).await?;
+        let refused = match self.update(subscription, form, format!("{key}/update")).await {
+            Ok(changed) => return self.told(&changed).await,
+            Err(refused) => refused,
+        };
+        // Nothing changes, so what was to come at the period's end still does. Without an answer the change may have been
+        // made; a schedule would then undo it.
+        let restored = match &refused {
+            PaymentError::Unavailable(_) if next(object).is_some() => Err(refused.clone()),
+            PaymentError::Unavailable(_) => Ok(()),
+            _ => self.restore(object, subscription, key).await,
+        };
+        if let Err(error) = restored {
+            warn!(subscription, %error, "a change at the period's end was lost when another failed");
+        }
+        Err(refused)
+    }
+
+    /// Schedules again what was released in vain.
+    async fn restore(&self, object: &Value, subscription: &str, key: &str) -> Result<(), PaymentError> {
+        let Some(waiting) = next(object) else {
+            return Ok(());
+        };
+        let price = self.prices.by_id(&self.http, waiting.price).await?.price;
+        let same = || item(object).and_then(|item| text(item, "/price/recurring/interval"));
+        let interval = price.as_ref().map(|price| price.interval.as_str()).or_else(same);
+        let follow = Follow {
+            next: &waiting,
+            interval: interval.unwrap_or("month"),
+            key: format!("{key}/restore"),
+        };
+        self.schedule(None, subscription, object, &follow).await
+    }
+
+    async fn change_later(
+        &self,
+        object: &Value,
+        subscription: &str,
+        follow: &Follow<'_>,
+        key: &str,
+    ) -> Result<ProviderSubscription, PaymentError> {
+        let wanted = follow.next;
+        let item = item(object).ok_or_else(no_item)?;
+        if next(object).as_ref() == Some(wanted) {
+            return self.told(object).await;
+        }
+        // A schedule keeps an end that stands on the subscription; what goes on changed does not end.
+        self.take_back_end(object, subscription, key).await?;
+        if id(item, "/price") == Some(wanted.price) && int(item, "/quantity").unwrap_or(1) == wanted.quantity {
+            self.release(object, key).await?;
+        } else {
+            let attached = expanded(object, "/schedule");
+            self.schedule(attached, subscription, object, follow).await?;
+        }
+        self.told(&self.object(subscription).await?).await
+    }
+
+    /// Lets the running period be followed by one that is paid for as wanted.
+    async fn schedule(
+        &self,
+        attached: Option<&Value>,
+        subscription: &str,
+        object: &Value,
+        follow: &Follow<'_>,
+    ) -> Result<(), PaymentError> {
+        let created;
+        let schedule = match attached {
+            Some(schedule) => schedule,
+            None => {
+                let form = Form::new().with("from_subscription", subscription);
+                let call = Call::post(WHAT, &["subscription_schedules"], form, &*follow.key);
+                created = self.http.send(call).await?;
+                &created
+            }
+        };
+        let form = phases(object, schedule, follow)?;
+        let path = ["subscription_schedules", text(schedule, "/id").unwrap_or_default()];
+        let call = Call::post(SCHEDULE, &path, form, format!("{}/phases", follow.key));
+        self.http.send(call).await.map(drop)
+    }
+
+    /// Lets go of the schedule that holds a subscription. It stays as it is now.
+    async fn release(&self, object: &Value, key: &str) -> Result<(), PaymentError> {
+        let Some(schedule) = id(object, "/schedule") else {
+            return Ok(());
+        };
+        let path = ["subscription_schedules", schedule, "release"];
+        let call = Call::post(SCHEDULE, &path, Form::new(), format!("{key}/release"));
+        self.http.send(call).await.map(drop)
+    }
+
+    /// Takes back an end that stands on the subscription. Stripe takes one of the two fields at a time, and clears the
+    /// other with the flag.
+    async fn take_back_end(
+        &self,
+        object: &Value,
+        subscription: &str,
+        key: &str,
+    ) -> Result<Option<Value>, PaymentError> {
+        let form = if flag(object, "/cancel_at_period_end") {
+            Form::new().with("cancel_at_period_end", false)
+        } else if int(object, "/cancel_at").is_some() {
+            Form::new().with("cancel_at", "")
+        } else {
+            return Ok(None);
+        };
+        self.update(subscription, form, format!("{key}/resume")).await.map(Some)
+    }
+
+    pub(crate) async fn preview(
+        &self,
+        subscription: &str,
+        change: &PlanChange,
+        price: &str,
+    ) -> Result<ChangePreview, PaymentError> {
+        let object = self.object(subscription).await?;
+        let wanted = Next {
+            price,
+            quantity: change.quantity,
+        };
+        let form = items(&object, "subscription_details[items]", &wanted)?
+            .with("subscription", subscription)
+            .with("subscription_details[proration_behavior]", "always_invoice");
+        let call = Call::post(WHAT, &["invoices", "create_preview"], form, random_key()?);
+        let invoice = self.http.send(call).await?;
+        read_preview(&invoice, &object, price)
+    }
+
+    pub(crate) async fn end(&self, subscription: &str, when: When, key: &str) -> Result<(), PaymentError> {
+        if when == When::Now {
+            let gone = match self
+                .http
+                .send(Call::delete(WHAT, &["subscriptions", subscription]))
+                .await
+            {
+                Ok(_) => return Ok(()),
+                // Of one that is over Stripe says that there is none.
+                Err(gone @ (PaymentError::NotFound(_) | PaymentError::Refused { .. })) => gone,
+                Err(error) => return Err(error),
+            };
+            return if is_over(&self.object(subscription).await?) {
+                Ok(())
+            } else {
+                Err(gone)
+            };
+        }
+        let object = self.object(subscription).await?;
+        if is_over(&object) {
+            return Ok(());
+        }
+        self.release(&object, key).await?;
+        // Also where Stripe's portal wrote the time instead of the flag.
+        if read(&object)?.cancel_at_period_end {
+            return Ok(());
+        }
+        let form = Form::new().with("cancel_at_period_end", true);
+        self.update(subscription, form, format!("{key}/cancel")).await.map(drop)
+    }
+
+    pub(crate) async fn go_on(&self, subscription: &str, key: &str) -> Result<ProviderSubscription, PaymentError> {
+        let object = self.object(subscription).await?;
+        if is_over(&object) {
+            return Err(PaymentError::Refused {
+                code: None,
+                message: "the subscription is over".to_owned(),
+            });
+        }
+        self.release(&object, key).await?;
+        let resumed = match self.take_back_end(&object, subscription, key).await? {
+            Some(resumed) => resumed,
+            None => self.object(subscription).await?,
+        };
+        self.told(&resumed).await
+    }
+}
+
+fn is_over(object: &Value) -> bool {
+    text(object, "/status").is_some_and(|status| SubscriptionStatus::parse(status).terminal())
+}
+
+fn no_item() -> PaymentError {
+    PaymentError::Refused {
+        code: None,
+        message: "the subscription has nothing that is paid for by number".to_owned(),
+    }
+}
+
+/// The parameters that let the plan's item be another. Other items stay.
+fn items(object: &Value, name: &str, wanted: &Next<'_>) -> Result<Form, PaymentError> {
+    let item = item(object).and_then(|item| text(item, "/id")).ok_or_else(no_item)?;
+    Ok(Form::new()
+        .with(format!("{name}[0][id]"), item)
+        .with(format!("{name}[0][price]"), wanted.price)
+        .with(format!("{name}[0][quantity]"), wanted.quantity))
+}
+
+/// A schedule's parameters: the running phase as it is until the period's end, then one as wanted, after which the
+/// schedule lets go. Phases that are given replace those that are there, so all that is to stay is repeated.
+fn phases(object: &Value, schedule: &Value, follow: &Follow<'_>) -> Result<Form, PaymentError> {
+    let incomplete = || PaymentError::Unavailable("its answer is a schedule without a running phase".to_owned());
+    let phase = current_phase(schedule).ok_or_else(incomplete)?;
+    let start = int(phase, "/start_date").ok_or_else(incomplete)?;
+    let end = period(object, "current_period_end").ok_or_else(incomplete)?;
+    let item = item(object).ok_or_else(no_item)?;
+    let now = id(item, "/price").ok_or_else(no_item)?;
+    let mut form = Form::new()
+        .with("end_behavior", "release")
+        .with("proration_behavior", "none")
+        .with("phases[0][start_date]", start)
+        .with("phases[0][end_date]", end.as_second())
+        .with_some("phases[0][trial_end]", int(phase, "/trial_end"))
+        .with("phases[1][duration][interval]", follow.interval)
+        .with("phases[1][duration][interval_count]", 1)
+        .with("phases[1][proration_behavior]", "none");
+    for number in 0..2 {
+        let name = format!("phases[{number}]");
+        for (place, item) in list(phase, "/items").iter().enumerate() {
+            let name = format!("{name}[items][{place}]");
+            let Some(price) = id(item, "/price") else { continue };
+            let quantity = int(item, "/quantity");
+            let (price, quantity) = if number == 1 && price == now {
+                (follow.next.price, Some(follow.next.quantity))
+            } else {
+                (price, quantity)
+            };
+            form.push(format!("{name}[price]"), price);
+            form = form.with_some(format!("{name}[quantity]"), quantity);
+        }
+        form = discounts(form, &name, phase);
+        let rates: Vec<&str> = list(phase, "/default_tax_rates")
+            .iter()
+            .filter_map(|rate| id(rate, ""))
+            .collect();
+        form = form.with_list(&format!("{name}[default_tax_rates]"), &rates);
+    }
+    Ok(form)
+}
+
+/// Repeats a phase's discounts.
+fn discounts(mut form: Form, name: &str, phase: &Value) -> Form {
+    for (place, given) in list(phase, "/discounts").iter().enumerate() {
+        let found = ["discount", "promotion_code", "coupon"]
+            .into_iter()
+            .find_map(|kind| Some((kind, id(given, &format!("/{kind}"))?)));
+        if let Some((kind, id)) = found {
+            form.push(format!("{name}[discounts][{place}][{kind}]"), id);
+        }
+    }
+    form
+}
+
+/// What an invoice that was not made says of a change.
+fn read_preview(invoice: &Value, object: &Value, price: &str) -> Result<ChangePreview, PaymentError> {
+    let without = |field: &str| PaymentError::Unavailable(format!("its answer is an invoice without `{field}`"));
+    let due = int(invoice, "/amount_due").ok_or_else(|| without("amount_due"))?;
+    let currency = text(invoice, "/currency").ok_or_else(|| without("currency"))?;
+    // What a customer owes stands on their balance as a positive number, what they have left as a negative one.
+    let total = int(invoice, "/total").unwrap_or(due);
+    let after = int(invoice, "/starting_balance").unwrap_or(0).saturating_add(total);
+    let balance = int(invoice, "/ending_balance").unwrap_or(after);
+    // The new price's lines end with the period that they open or are part of.
+    let of_price = |line: &&Value| {
+        let stated = id(line, "/pricing/price_details/price").or_else(|| id(line, "/price"));
+        stated == Some(price)
+    };
+    let lines = list(invoice, "/lines/data").iter().filter(of_price);
+    let end = lines.filter_map(|line| time(line, "/period/end")).max();
+    Ok(ChangePreview {
+        amount_due: due.max(0),
+        credit: balance.saturating_neg().max(0),
+        currency: currency.to_owned(),
+        next_payment_at: end.or_else(|| period(object, "current_period_end")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object() -> Value {
+        json!({
+            "id": "sub_1",
+            "items": {"data": [
+                {
+                    "id": "si_1", "quantity": 3, "current_period_start": 1000, "current_period_end": 2000,
+                    "price": {"id": "price_1", "recurring": {"interval": "month", "usage_type": "licensed"}},
+                },
+                {"id": "si_2", "price": {"id": "price_0", "recurring": {"interval": "month", "usage_type": "metered"}}},
+            ]},
+        })
+    }
+
+    fn pairs(form: &Form) -> Vec<(String, String)> {
+        let encoded = form.encode();
+        url::form_urlencoded::parse(encoded.as_bytes()).into_owned().collect()
+    }
+
+    #[test]
+    fn a_schedule_repeats_what_stays_and_changes_the_plan() {
+        let schedule = json!({
+            "id": "sub_sched_1",
+            "current_phase": {"start_date": 1000, "end_date": 2000},
+            "phases": [{
+                "start_date": 1000, "end_date": 2000, "trial_end": 1500,
+                "items": [{"price": "price_1", "quantity": 3}, {"price": {"id": "price_0"}}],
+                "discounts": [{"coupon": null, "discount": "di_1", "promotion_code": null}, {"coupon": "TEN"}],
+                "default_tax_rates": [{"id": "txr_1"}],
+            }],
+        });
+        let wanted = Next {
+            price: "price_2",
+            quantity: 1,
+        };
+        let follow = Follow {
+            next: &wanted,
+            interval: "year",
+            key: String::new(),
+        };
+        let form = phases(&object(), &schedule, &follow).unwrap();
+        let expected = [
+            ("end_behavior", "release"),
+            ("proration_behavior", "none"),
+            ("phases[0][start_date]", "1000"),
+            ("phases[0][end_date]", "2000"),
+            ("phases[0][trial_end]", "1500"),
+            ("phases[1][duration][interval]", "year"),
+            ("phases[1][duration][interval_count]", "1"),
+            ("phases[1][proration_behavior]", "none"),
+            ("phases[0][items][0][price]", "price_1"),
+            ("phases[0][items][0][quantity]", "3"),
+            ("phases[0][items][1][price]", "price_0"),
+            ("phases[0][discounts][0][discount]", "di_1"),
+            ("phases[0][discounts][1][coupon]", "TEN"),
+            ("phases[0][default_tax_rates][0]", "txr_1"),
+            ("phases[1][items][0][price]", "price_2"),
+            ("phases[1][items][0][quantity]", "1"),
+            ("phases[1][items][1][price]", "price_0"),
+            ("phases[1][discounts][0][discount]", "di_1"),
+            ("phases[1][discounts][1][coupon]", "TEN"),
+            ("phases[1][default_tax_rates][0]", "txr_1"),
+        ];
+        assert_eq!(
+            pairs(&form),
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        assert!(phases(&object(), &json!({"phases": []}), &follow).is_err());
+    }
+
+    fn preview(invoice: &Value) -> ChangePreview {
+        read_preview(invoice, &object(), "price_2").unwrap()
+    }
+
+    #[test]
+    fn a_preview_says_what_is_due_and_what_is_left_over() {
+        let line = |price: &str, end: i64| {
+            json!({
+                "amount": 1, "period": {"start": 1500, "end": end}, "pricing": {"price_details": {"price": price}},
+            })
+        };
+        let invoice = json!({
+            "amount_due": 950, "total": 950, "starting_balance": 0, "ending_balance": null, "currency": "usd",
+            "lines": {"data": [line("price_1", 9000), line("price_2", 2500)]},
+        });
+        let at = |second| Timestamp::from_second(second).ok();
+        let expected = ChangePreview {
+            amount_due: 950,
+            credit: 0,
+            currency: "usd".into(),
+            next_payment_at: at(2500),
+        };
+        assert_eq!(preview(&invoice), expected);
+        for (due, total, starting, ending, credit) in [
+            (0, -300, 0, json!(null), 300),
+            (0, -300, -500, json!(null), 800),
+            (0, 300, -500, json!(null), 200),
+            (0, 300, -500, json!(-200), 200),
+            (100, 300, -200, json!(null), 0),
+            (800, 300, 500, json!(0), 0),
+        ] {
+            let mut invoice = invoice.clone();
+            invoice["amount_due"] = json!(due);
+            invoice["total"] = json!(total);
+            invoice["starting_balance"] = json!(starting);
+            invoice["ending_balance"] = ending;
+            let credit = ((due, credit), format!("{total} {starting}"));
+            let read = preview(&invoice);
+            // Paid in full, a positive balance is not carried on.
+            assert_eq!((read.amount_due, read.credit), credit.0, "{}", credit.1);
+        }
+        let mut bare = invoice;
+        bare["lines"] = json!(null);
+        assert_eq!(preview(&bare).next_payment_at, at(2000), "the running period goes on");
+        bare["amount_due"] = json!(null);
+        assert!(read_preview(&bare, &object(), "price_2").is_err());
+    }
+
+    use anteroom_domain::Timestamp;
+}
