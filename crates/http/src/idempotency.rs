@@ -32,7 +32,8 @@ impl From<RepeatError> for Problem {
     }
 }
 
-fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+/// The request's key, if it has one.
+pub(crate) fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else {
         return Ok(None);
     };

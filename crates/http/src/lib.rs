@@ -106,8 +106,18 @@ pub struct Api {
     pub watchers: Watchers,
     /// Requests that are being answered.
     pub in_flight: InFlight,
+    /// What else is served beside the API.
+    pub embedded: Option<Embedded>,
     /// Settings of the edge.
     pub options: HttpOptions,
+}
+
+/// Something that is no part of the API and is served below a path of its own, behind the same edge.
+pub struct Embedded {
+    /// The path, `/stripe-stub`.
+    pub path: &'static str,
+    /// What is there.
+    pub configure: Box<dyn Fn(&mut actix_web::web::ServiceConfig) + Send + Sync>,
 }
 
 fn ended<T, E: Into<Problem>>(outcome: Result<Result<T, E>, tokio::task::JoinError>) -> Result<T, Problem> {

@@ -53,10 +53,15 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/me/subscription"             => billing::get_subscription::handle, [AccountRead];
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle, [AccountRead];
         get    "/v1/me/usage"                    => billing::list_usage::handle, [UsageRead];
+        post   "/v1/entitlements/check"          => billing::check_entitlement::handle, [Entitlements];
+        post   "/v1/entitlements/consume"        => billing::consume_entitlement::handle, [Entitlements];
         post   "/v1/billing/checkout"            => billing::open_checkout::handle;
         post   "/v1/billing/webhooks/{provider}" => billing::receive_webhook::handle;
-        get    "/stripe-stub/checkout/{id}"      => billing::show_checkout::handle;
-        post   "/stripe-stub/checkout/{id}"      => billing::pay_checkout::handle;
+        post   "/v1/billing/portal"              => billing::open_portal::handle;
+        post   "/v1/billing/preview"             => billing::preview_change::handle;
+        post   "/v1/billing/change"              => billing::change_plan::handle;
+        post   "/v1/billing/cancel"              => billing::cancel_subscription::handle;
+        post   "/v1/billing/resume"              => billing::resume_subscription::handle;
         get    "/v1/models"                      => chat::list_models::handle, [Models];
         get    "/v1/models/{id:.+}"              => chat::get_model::handle, [Models];
         get    "/v1/assistants"                  => chat::list_assistants::handle, [Models];
@@ -86,6 +91,9 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/admin/users/{id}/api-keys"   => access::list_api_keys_of_user::handle;
         delete "/v1/admin/users/{id}/api-keys/{key}" => access::delete_api_key_of_user::handle;
         post   "/v1/admin/users/{id}/unlock"     => protection::unlock_user::handle;
+        post   "/v1/admin/users/{id}/overrides"  => billing::grant_override::handle;
+        get    "/v1/admin/users/{id}/overrides"  => billing::list_overrides::handle;
+        delete "/v1/admin/users/{id}/overrides/{override}" => billing::revoke_override::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
         get    "/v1/admin/models"                => chat::show_models::handle;

@@ -38,6 +38,9 @@ fn app(
     for resource in mount(routes()) {
         app = app.service(resource);
     }
+    if let Some(embedded) = &api.embedded {
+        app = app.service(web::scope(embedded.path).configure(|config| (embedded.configure)(config)));
+    }
     app.default_service(web::to(|| async { Err::<HttpResponse, Problem>(Problem::no_route()) }))
         .wrap(Edge::new(api))
 }

@@ -57,6 +57,11 @@ impl<T> Page<T> {
     }
 }
 
+/// `time - duration`, or the beginning of time.
+fn earlier(time: Timestamp, duration: jiff::SignedDuration) -> Timestamp {
+    time.saturating_sub(duration).unwrap_or(Timestamp::MIN)
+}
+
 /// `time + duration`, or the end of time.
 fn later(time: Timestamp, duration: jiff::SignedDuration) -> Timestamp {
     time.saturating_add(duration).unwrap_or(Timestamp::MAX)

@@ -25,6 +25,7 @@ const LABEL_SIGNING: &str = "access-token-ed25519-seed/1";
 const LABEL_SIGNING_WRAP: &str = "signing-key-wrap/1";
 const LABEL_SEALED: &str = "sealed/1";
 const LABEL_WEBHOOK: &str = "stripe-stub-webhook/1";
+const LABEL_STUB: &str = "stripe-stub-secret-key/1";
 
 /// Why no keys were derived.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,7 @@ pub struct DeploymentKeys {
     signing_seed: Zeroizing<[u8; 32]>,
     signing_wrap: Zeroizing<[u8; 32]>,
     webhook: Zeroizing<[u8; 32]>,
+    stub: Zeroizing<[u8; 32]>,
 }
 
 impl DeploymentKeys {
@@ -64,6 +66,7 @@ impl DeploymentKeys {
             signing_seed: expand(&root, LABEL_SIGNING)?,
             signing_wrap: expand(&root, LABEL_SIGNING_WRAP)?,
             webhook: expand(&root, LABEL_WEBHOOK)?,
+            stub: expand(&root, LABEL_STUB)?,
         })
     }
 
@@ -76,6 +79,12 @@ impl DeploymentKeys {
     pub fn webhook_secret(&self) -> SecretString {
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.webhook.as_slice()));
         SecretString::from(format!("whsec_{}", text.as_str()))
+    }
+
+    /// What the API of the built-in payment provider takes, unless the operator set something else.
+    pub fn stub_secret_key(&self) -> SecretString {
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.stub.as_slice()));
+        SecretString::from(format!("sk_test_{}", text.as_str()))
     }
 
     /// The seed of the one key that tokens were signed with before keys were kept in the store.

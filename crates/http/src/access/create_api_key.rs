@@ -21,7 +21,7 @@ pub struct CreateApiKeyRequest {
     /// For the list: 1 to 200 characters.
     #[schema(example = "nightly report")]
     name: String,
-    /// What it may be used for, of `models`, `chat`, `embeddings`, `conversations`, `usage:read` and `account:read`;
+    /// What it may be used for, of `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read` and `entitlements`;
     /// without this, the first three.
     #[schema(example = json!(["models", "chat"]))]
     scopes: Option<Vec<String>>,

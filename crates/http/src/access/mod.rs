@@ -89,7 +89,7 @@ pub struct ApiKeyResponse {
     /// How the newest secret begins and ends.
     #[schema(example = "ar_…x7Qd")]
     hint: String,
-    /// What it may be used for: `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read`.
+    /// What it may be used for: `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read`, `entitlements`.
     scopes: Vec<&'static str>,
     /// The models it may be used with, of those that the plan has; `null` for all of them.
     models: Option<Vec<String>>,
@@ -125,7 +125,7 @@ pub struct CreatedApiKeyResponse {
     /// How the newest secret begins and ends.
     #[schema(example = "ar_…x7Qd")]
     hint: String,
-    /// What it may be used for: `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read`.
+    /// What it may be used for: `models`, `chat`, `embeddings`, `conversations`, `usage:read`, `account:read`, `entitlements`.
     scopes: Vec<&'static str>,
     /// The models it may be used with, of those that the plan has; `null` for all of them.
     models: Option<Vec<String>>,

@@ -1,18 +1,27 @@
 //! Plans, subscriptions, entitlements, checkout and the provider's events.
 
+pub mod cancel_subscription;
+pub mod change_plan;
+pub mod check_entitlement;
+pub mod consume_entitlement;
 pub mod get_subscription;
+pub mod grant_override;
 pub mod list_entitlements;
+pub mod list_overrides;
 pub mod list_plans;
 pub mod list_usage;
 pub mod list_usage_of_all;
 pub mod open_checkout;
-pub mod pay_checkout;
+pub mod open_portal;
+pub mod preview_change;
 pub mod receive_webhook;
-pub mod show_checkout;
+pub mod refusals;
+pub mod resume_subscription;
+pub mod revoke_override;
 pub mod usage;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, EntitlementKind, Meter, NanoUsd, Plan, Window};
+use anteroom_domain::billing::{Access, EntitlementKind, Meter, NanoUsd, Plan, Price, Subscription, Window};
 use anteroom_services::billing::{EntitlementState, GrantState};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,29 +30,84 @@ use serde_json::Value;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Subscription)]
 pub struct SubscriptionResponse {
-    /// The plan in force: the subscription's while it is active, else the default plan.
+    /// The plan in force: the subscription's while it is active, or what was granted; else the default plan.
     #[schema(example = "free")]
     pub plan: String,
+    /// The version of that plan, whose terms hold.
+    #[schema(example = 1)]
+    pub plan_version: i32,
     /// The payment provider's word; `none` without a subscription.
     #[schema(example = "none")]
     pub status: String,
-    /// Whether a subscription is in force.
+    /// Whether a subscription, or a plan that was granted, is in force.
     pub active: bool,
     /// Why.
     #[schema(example = "no_subscription")]
     pub reason: &'static str,
-    /// When this ends, or was due to, if nothing happens: the paid period, the trial or the grace time.
+    /// When this ends, or was due to, if nothing happens: the paid period, the trial, the grace time or the grant.
     pub until: Option<Timestamp>,
+    /// The subscription itself, as long as it is not over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<SubscriptionDetails>,
 }
 
-impl From<&Access> for SubscriptionResponse {
-    fn from(access: &Access) -> Self {
+/// A subscription as the payment provider has it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SubscriptionDetails {
+    /// The plan that is paid for, in force or not.
+    #[schema(example = "pro")]
+    pub plan: String,
+    /// Its version.
+    #[schema(example = 1)]
+    pub plan_version: i32,
+    /// What is paid for a period.
+    pub price: Option<PriceResponse>,
+    /// How many seats.
+    #[schema(example = 1)]
+    pub quantity: i64,
+    /// When the running period ends.
+    pub current_period_end: Option<Timestamp>,
+    /// Whether it ends with that.
+    pub cancel_at_period_end: bool,
+    /// When it is going to end, if it is.
+    pub ends_at: Option<Timestamp>,
+    /// When the trial ends or ended.
+    pub trial_end: Option<Timestamp>,
+    /// Since when a payment is missing.
+    pub past_due_since: Option<Timestamp>,
+    /// The plan it turns into with the next period.
+    pub next_plan: Option<String>,
+}
+
+impl SubscriptionResponse {
+    /// What somebody may do, and what they pay for.
+    pub fn new(access: &Access, subscription: Option<&Subscription>) -> Self {
+        let details = subscription.filter(|subscription| !subscription.status.terminal());
         Self {
             plan: access.plan.key.clone(),
+            plan_version: access.plan.version,
             status: access.status.clone(),
             active: access.active,
             reason: access.reason.as_str(),
             until: access.until,
+            details: details.map(SubscriptionDetails::from),
+        }
+    }
+}
+
+impl From<&Subscription> for SubscriptionDetails {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            plan: subscription.plan.clone(),
+            plan_version: subscription.plan_version,
+            price: subscription.price.as_ref().map(PriceResponse::from),
+            quantity: subscription.quantity,
+            current_period_end: subscription.current_period_end,
+            cancel_at_period_end: subscription.cancel_at_period_end,
+            ends_at: subscription.ends_at(),
+            trial_end: subscription.trial_end,
+            past_due_since: subscription.past_due_since,
+            next_plan: subscription.next_plan.clone(),
         }
     }
 }
@@ -61,6 +125,16 @@ pub struct PriceResponse {
     /// `month` or `year`.
     #[schema(example = "month")]
     pub interval: String,
+}
+
+impl From<&Price> for PriceResponse {
+    fn from(price: &Price) -> Self {
+        Self {
+            amount: price.amount,
+            currency: price.currency.clone(),
+            interval: price.interval.clone(),
+        }
+    }
 }
 
 /// One thing a plan grants. `boolean` and `static` have a `value`; `metered` has a `limit` (`null`: unlimited) and,
@@ -162,6 +236,10 @@ pub struct PlanResponse {
     pub name: String,
     /// Raised when its terms change.
     pub version: i32,
+    /// Higher is better.
+    pub rank: i32,
+    /// Days of trial before the first payment, for whoever had none yet.
+    pub trial_days: Option<u32>,
     /// What it costs; empty where it is free or by agreement.
     pub prices: Vec<PriceResponse>,
     /// What it grants.
@@ -172,11 +250,6 @@ pub struct PlanResponse {
 
 impl From<&Plan> for PlanResponse {
     fn from(plan: &Plan) -> Self {
-        let price = |p: &anteroom_domain::billing::Price| PriceResponse {
-            amount: p.amount,
-            currency: p.currency.clone(),
-            interval: p.interval.clone(),
-        };
         let entitlement = |e: &anteroom_domain::billing::Entitlement| match &e.kind {
             EntitlementKind::Boolean(on) => EntitlementResponse::valued(&e.key, "boolean", (*on).into()),
             EntitlementKind::Static(value) => EntitlementResponse::valued(&e.key, "static", value.clone()),
@@ -186,7 +259,9 @@ impl From<&Plan> for PlanResponse {
             key: plan.key.clone(),
             name: plan.name.clone(),
             version: plan.version,
-            prices: plan.prices.iter().map(price).collect(),
+            rank: plan.rank,
+            trial_days: plan.trial.map(|trial| trial.days),
+            prices: plan.prices.iter().map(PriceResponse::from).collect(),
             entitlements: plan.entitlements.iter().map(entitlement).collect(),
             for_sale: plan.for_sale(),
         }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use anteroom_ports::billing::PaymentError;
-use anteroom_services::billing::{CheckoutAsk, OpenCheckoutError};
+use anteroom_services::billing::CheckoutAsk;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -23,6 +21,14 @@ pub struct CheckoutRequest {
     /// The plan's key.
     #[schema(example = "pro")]
     plan: String,
+    /// How often it is paid, `month` or `year`; without this as the plan's first price.
+    #[schema(example = "month")]
+    interval: Option<String>,
+    /// ISO 4217, lower case; without this as the plan's first price.
+    #[schema(example = "usd")]
+    currency: Option<String>,
+    /// A coupon of the payment provider's; without this the page has a field for promotion codes.
+    coupon: Option<String>,
     /// Where to go after paying: a page of the public URL or of `FRONTEND_URL`.
     success_url: Option<String>,
     /// Where to go after turning back: likewise.
@@ -38,55 +44,12 @@ pub struct CheckoutResponse {
     url: String,
 }
 
-impl From<PaymentError> for Problem {
-    fn from(error: PaymentError) -> Self {
-        match &error {
-            PaymentError::NoSuchCheckout => Self::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "this checkout does not exist or is over; open a new one",
-            ),
-            PaymentError::Unavailable(_) => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "payment_provider_failed",
-                "the payment provider failed; nothing was bought",
-            )
-            .logged(error.to_string()),
-        }
-    }
-}
-
-impl From<OpenCheckoutError> for Problem {
-    fn from(error: OpenCheckoutError) -> Self {
-        let detail = error.to_string();
-        let unprocessable = |code: &str| {
-            Self::invalid(vec![FieldError {
-                pointer: "/plan".into(),
-                code: code.into(),
-                detail: format!("{detail}; GET /v1/plans lists the plans"),
-            }])
-        };
-        match error {
-            OpenCheckoutError::NoProvider => Self::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "payments_not_configured",
-                "this service sells nothing: no payment provider is configured",
-            ),
-            OpenCheckoutError::UnknownPlan(_) => unprocessable("unknown_plan"),
-            OpenCheckoutError::NotForSale(_) => unprocessable("plan_not_for_sale"),
-            OpenCheckoutError::AlreadySubscribed(_) => Self::new(StatusCode::CONFLICT, "already_subscribed", detail),
-            OpenCheckoutError::Provider(e) => e.into(),
-            OpenCheckoutError::Store(e) => e.into(),
-        }
-    }
-}
-
 /// The longest address of a page; it travels in the checkout's own.
 const MAX_URL_BYTES: usize = 2048;
 
 /// Refuses addresses that are not the product's own: a checkout must not become an open redirect. Answers the address
 /// as it was understood, not as it was written.
-fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -> Result<Option<String>, Problem> {
+pub(super) fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let plain = text.len() <= MAX_URL_BYTES && !text.contains(|c: char| c.is_control() || c == '\\');
     let own = Url::parse(text).ok().filter(|url| {
@@ -110,11 +73,11 @@ fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -> Result<Op
     }]))
 }
 
-/// Open a checkout for a plan.
+/// Open a checkout for a plan. There can be one subscription: change it at `/v1/billing/change`.
 #[utoipa::path(post, path = "/v1/billing/checkout", tag = "billing", request_body = CheckoutRequest, responses(
     (status = 201, description = "Send the user to `url`.", body = CheckoutResponse),
     (status = 409, description = "`already_subscribed`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_plan`, `plan_not_for_sale` or `url_not_allowed` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_plan`, `plan_not_for_sale`, `no_such_price`, `coupon_refused` or `url_not_allowed` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
     caller: SignedIn,
@@ -127,14 +90,20 @@ pub async fn handle(
     let cancel_url = own_page("cancel_url", ask.cancel_url.as_ref(), &api.options.allowed_origins)?;
     let user_id = caller.live.user.id;
     let make = async |_| {
-        let ask = CheckoutAsk {
-            user_id,
-            plan: ask.plan,
-            success_url,
-            cancel_url,
+        let (billing, live) = (Arc::clone(&api.billing), Arc::clone(&caller.live));
+        let open = async move {
+            let ask = CheckoutAsk {
+                user: &live.user,
+                plan: ask.plan,
+                interval: ask.interval,
+                currency: ask.currency,
+                coupon: ask.coupon,
+                success_url,
+                cancel_url,
+            };
+            billing.open_checkout(ask).await
         };
-        let billing = Arc::clone(&api.billing);
-        let checkout = api.run(async move { billing.open_checkout(ask).await }).await?;
+        let checkout = api.run(open).await?;
         Ok(CheckoutResponse {
             id: checkout.id,
             url: checkout.url,

@@ -22,8 +22,14 @@ impl From<ApplyWebhookError> for Problem {
                     WebhookRejected::BadSignature => "bad_signature",
                     WebhookRejected::Stale => "stale_webhook",
                     WebhookRejected::Malformed(_) => "malformed_webhook",
+                    WebhookRejected::OtherMode { .. } => "other_mode_webhook",
                 };
                 Self::new(StatusCode::BAD_REQUEST, code, rejected.to_string())
+            }
+            ApplyWebhookError::LookUp(e) => {
+                let text = e.to_string();
+                let detail = "the event is stored and has had no effect yet; send it again";
+                Self::unavailable("payment_provider_failed", detail, 10).logged(text)
             }
             ApplyWebhookError::Store(e) => e.into(),
         }
@@ -36,7 +42,8 @@ impl From<ApplyWebhookError> for Problem {
     request_body(content = Object, content_type = "application/json"),
     responses(
         (status = 200, description = "Accepted; known events too.", body = Object),
-        (status = 400, description = "`bad_signature`, `stale_webhook` or `malformed_webhook`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`bad_signature`, `stale_webhook`, `malformed_webhook` or `other_mode_webhook`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store_unavailable`, or the payment provider is away: send it again", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub async fn handle(
     _caller: Anonymous,

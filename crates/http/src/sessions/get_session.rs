@@ -27,6 +27,9 @@ pub async fn handle(caller: SignedIn, api: web::Data<Api>) -> web::Json<CurrentS
     web::Json(CurrentSessionResponse {
         user: (&live.user).into(),
         session: SessionResponse::current(&live.session),
-        subscription: (&api.billing.access(live.subscription.as_ref())).into(),
+        subscription: SubscriptionResponse::new(
+            &api.billing.access(&live.holdings),
+            live.holdings.subscription.as_ref(),
+        ),
     })
 }

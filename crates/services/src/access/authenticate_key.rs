@@ -41,12 +41,12 @@ impl Access {
         if !user.usable() || user.delete_after.is_some() {
             return Err(AuthenticateError::Unauthenticated);
         }
-        let subscription = reads.subscription_of(Owner::account(user.id)).await?;
+        let holdings = reads.holdings_of(Owner::account(user.id), self.clock.now()).await?;
         drop(reads);
         let live = Arc::new(LiveKey {
             user,
             key,
-            subscription,
+            holdings,
             digest,
             ends_at,
         });

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use anteroom_domain::access::ApiKey;
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::Subscription;
+use anteroom_domain::billing::Holdings;
 use anteroom_domain::{ApiKeyId, Timestamp};
 use anteroom_ports::{Clock, Digest, Ids, Secrets, Store, StoreError, UnitOfWork};
 use moka::sync::Cache;
@@ -48,8 +48,8 @@ pub struct LiveKey {
     pub user: User,
     /// The key.
     pub key: ApiKey,
-    /// What its owner pays for.
-    pub subscription: Option<Subscription>,
+    /// What its owner pays for, and was granted.
+    pub holdings: Holdings,
     /// Which of its secrets was presented.
     digest: Digest,
     /// When that secret ends, if it was exchanged.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anteroom_domain::access::{ApiKey, Scope, UsedWith};
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::Subscription;
+use anteroom_domain::billing::Holdings;
 
 use super::LiveKey;
 use crate::sessions::LiveSession;
@@ -39,11 +39,11 @@ impl Principal {
         }
     }
 
-    /// What they pay for.
-    pub fn subscription(&self) -> Option<&Subscription> {
+    /// What they pay for, and were granted.
+    pub fn holdings(&self) -> &Holdings {
         match self {
-            Self::Session(live) => live.subscription.as_ref(),
-            Self::Key(live, _) => live.subscription.as_ref(),
+            Self::Session(live) => &live.holdings,
+            Self::Key(live, _) => &live.holdings,
         }
     }
 

@@ -1,12 +1,19 @@
 //! The payment provider tells what happened.
 
-use anteroom_domain::UserId;
-use anteroom_domain::billing::{OwnerKind, Subscription};
-use anteroom_ports::billing::WebhookRejected;
-use anteroom_ports::{Durability, StoreError, UnitOfWork};
+use anteroom_ports::billing::{EventState, StoredEvent, WebhookRejected};
+use anteroom_ports::{Durability, PaymentProvider, StoreError, StoreResult};
+use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::Billing;
+use super::look_up_subscription::{LookUpError, Looked};
+use crate::earlier;
+
+/// How long an event may wait for its effect before a round takes it up: whoever received it is still at it, or died.
+const WAITING: SignedDuration = SignedDuration::from_secs(60);
+
+/// How many are taken up at a time.
+const BATCH: i64 = 50;
 
 /// What came of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +33,18 @@ pub enum ApplyWebhookError {
     /// The event is not the provider's, or is none.
     #[error(transparent)]
     Rejected(#[from] WebhookRejected),
+    /// Its effect could not be had; it is stored, and the provider will send it again.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
     /// The store failed; the provider will send it again.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Billing {
-    /// Verifies an event over its raw body and has its effect, once however often it comes: remembering the event
-    /// and changing the subscription are one commit.
+    /// Verifies an event over its raw body, stores it, and has its effect: the provider is asked how the subscription
+    /// stands that it is about. An event whose effect fails is stored and not done, so that it is taken up when it is
+    /// sent again, or by [`Billing::work_off_events`].
     pub async fn apply_webhook(
         &self,
         provider: &str,
@@ -41,48 +52,92 @@ impl Billing {
         body: &[u8],
     ) -> Result<Applied, ApplyWebhookError> {
         let now = self.clock.now();
-        let verifier = self.named(provider).ok_or(ApplyWebhookError::UnknownProvider)?;
-        let event = verifier
+        let provider = self.named(provider).ok_or(ApplyWebhookError::UnknownProvider)?;
+        let event = provider
             .verify_webhook(header, body, now)
-            .inspect_err(|e| warn!(event = "subscription.webhook.rejected", provider, reason = %e))?;
-
+            .inspect_err(|e| warn!(event = "subscription.webhook.rejected", provider = provider.name(), reason = %e))?;
+        let stored = StoredEvent {
+            provider: provider.name().to_owned(),
+            event,
+            payload: String::from_utf8_lossy(body).into_owned(),
+            received_at: now,
+        };
+        let (id, kind) = (&stored.event.id, &stored.event.kind);
         let mut unit = self.store.begin(Durability::Full).await?;
-        let payload = String::from_utf8_lossy(body);
-        if !unit
-            .insert_billing_event(provider, &event.id, &event.kind, &payload, now)
-            .await?
-        {
-            info!(event = "subscription.webhook.duplicate", provider, kind = %event.kind, event_id = %event.id);
+        let known = unit.insert_billing_event(&stored, !concerns(&stored)).await?;
+        unit.commit().await?;
+        if known == EventState::Done {
+            info!(event = "subscription.webhook.duplicate", provider = provider.name(), %kind, event_id = %id);
             return Ok(Applied::Duplicate);
         }
-        let changed = match &event.subscription {
-            Some(next) => put_newer(&mut *unit, next).await?,
-            None => false,
-        };
-        unit.commit().await?;
-        if let Some(sub) = event.subscription.as_ref().filter(|_| changed) {
-            // What a session shows of its plan, and what the relay allows it, changes with this answer.
-            if sub.owner.kind == OwnerKind::Account {
-                self.sessions.forget_user(UserId(sub.owner.id));
-            } else {
-                self.sessions.forget_cached_state();
-            }
-            info!(event = "subscription.changed", provider, owner = sub.owner.kind.as_str(), owner_id = %sub.owner.id, plan = %sub.plan, status = sub.status.as_str());
+        if concerns(&stored) {
+            self.take_effect(provider, &stored)
+                .await
+                .inspect_err(|e| warn!(event = "subscription.webhook.failed", provider = provider.name(), %kind, event_id = %id, reason = %e))?;
         }
-        info!(event = "subscription.webhook.applied", provider, kind = %event.kind, event_id = %event.id, changed);
+        info!(event = "subscription.webhook.applied", provider = provider.name(), %kind, event_id = %id);
         Ok(Applied::Applied)
+    }
+
+    /// Has an event's effect, again if need be, and marks it as done.
+    pub(super) async fn take_effect(
+        &self,
+        provider: &dyn PaymentProvider,
+        stored: &StoredEvent,
+    ) -> Result<bool, LookUpError> {
+        let event = &stored.event;
+        let mut changed = false;
+        if let Some(subscription) = &event.subscription {
+            changed |= matches!(self.look_up(provider, subscription).await?, Looked::Changed);
+        }
+        if let Some(customer) = event.customer.as_ref().filter(|_| customer_is_gone(stored)) {
+            let mut reads = self.store.read().await?;
+            let held = reads.subscriptions_of_customer(provider.name(), customer).await?;
+            drop(reads);
+            for held in held {
+                changed |= matches!(self.look_up(provider, &held.provider_id).await?, Looked::Changed);
+            }
+            let mut unit = self.store.begin(Durability::Full).await?;
+            unit.delete_customer(provider.name(), customer).await?;
+            unit.commit().await?;
+        }
+        let mut unit = self.store.begin(Durability::Full).await?;
+        unit.finish_billing_event(provider.name(), &event.id).await?;
+        unit.commit().await?;
+        Ok(changed)
+    }
+
+    /// Takes up events that were stored and have not had their effect: the process died, or the provider was away.
+    /// Answers how many had it now.
+    pub async fn work_off_events(&self) -> StoreResult<usize> {
+        let before = earlier(self.clock.now(), WAITING);
+        let waiting = self.store.read().await?.waiting_billing_events(before, BATCH).await?;
+        let mut done = 0;
+        for stored in waiting {
+            let Some(provider) = self.named(&stored.provider) else {
+                continue;
+            };
+            match self.take_effect(provider, &stored).await {
+                Ok(_) => {
+                    info!(event = "subscription.webhook.taken_up", provider = provider.name(), kind = %stored.event.kind, event_id = %stored.event.id);
+                    done += 1;
+                }
+                Err(LookUpError::Store(error)) => return Err(error),
+                // The next round tries again; those behind it may fare better.
+                Err(error) => {
+                    warn!(event = "subscription.webhook.failed", provider = provider.name(), kind = %stored.event.kind, event_id = %stored.event.id, reason = %error);
+                }
+            }
+        }
+        Ok(done)
     }
 }
 
-/// Writes a subscription's state unless a newer or final one is known.
-async fn put_newer(unit: &mut dyn UnitOfWork, next: &Subscription) -> Result<bool, StoreError> {
-    let Some(known) = unit.lock_subscription(&next.provider, &next.provider_id).await? else {
-        unit.put_subscription(next).await?;
-        return Ok(true);
-    };
-    if !known.yields_to(next) || known.owner != next.owner {
-        return Ok(false);
-    }
-    unit.put_subscription(&known.succeeded_by(next)).await?;
-    Ok(true)
+/// Whether there is anything to look at.
+fn concerns(stored: &StoredEvent) -> bool {
+    stored.event.subscription.is_some() || customer_is_gone(stored)
+}
+
+fn customer_is_gone(stored: &StoredEvent) -> bool {
+    stored.event.kind == "customer.deleted" && stored.event.customer.is_some()
 }

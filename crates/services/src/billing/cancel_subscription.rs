@@ -1,11 +1,11 @@
-//! An owner's subscription ends at the provider: their account does.
+//! A subscription ends: its owner wants it so, or their account ends.
 
 use anteroom_domain::billing::{Owner, Subscription};
 use anteroom_ports::StoreError;
-use anteroom_ports::billing::PaymentError;
-use tracing::info;
+use anteroom_ports::billing::{PaymentError, When};
+use tracing::{info, warn};
 
-use super::Billing;
+use super::{Billing, ChangeError};
 
 /// Why it may run on.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,20 @@ pub enum CancelError {
 }
 
 impl Billing {
-    /// Ends the owner's subscription at the provider, at once and for good. One that is over, or that there is none,
-    /// is no fault; with `only`, neither is one that has another identifier at the provider, which is left alone. What it means for the owner's access follows from the provider's event, as always.
+    /// Ends the owner's subscription: with the running period, or at once and for good.
+    pub async fn cancel_subscription(&self, owner: Owner, when: When) -> Result<(), ChangeError> {
+        let held = self.held(owner).await?;
+        let provider = self.provider_of(&held)?;
+        let key = format!("cancel-{}", self.ids.uuid());
+        provider.cancel(&held.provider_id, when, &key).await?;
+        info!(event = "subscription.cancel_requested", provider = %held.provider, owner_id = %owner.id, now = (when == When::Now));
+        self.look_up(provider, &held.provider_id).await?;
+        Ok(())
+    }
+
+    /// Ends the owner's subscription at the provider, at once and for good, because their account ends. One that is
+    /// over, or that there is none, is no fault; with `only`, neither is one that has another identifier at the provider,
+    /// which is left alone.
     pub async fn cancel_subscription_of(&self, owner: Owner, only: Option<&str>) -> Result<(), CancelError> {
         let found = self.store.read().await?.subscription_of(owner).await?;
         let meant = |s: &Subscription| !s.status.terminal() && only.is_none_or(|only| only == s.provider_id);
@@ -31,12 +43,15 @@ impl Billing {
             return Ok(());
         };
         let provider = self
-            .provider
-            .as_ref()
-            .filter(|provider| provider.name() == subscription.provider)
+            .named(&subscription.provider)
             .ok_or_else(|| CancelError::AnotherProvider(subscription.provider.clone()))?;
-        provider.cancel_subscription(&subscription, self.clock.now()).await?;
+        let key = format!("account-ends-{}", subscription.provider_id);
+        provider.cancel(&subscription.provider_id, When::Now, &key).await?;
         info!(event = "subscription.cancel_requested", provider = %subscription.provider, owner_id = %owner.id);
+        // The provider's event will say so too; this only says it sooner.
+        if let Err(error) = self.look_up(provider, &subscription.provider_id).await {
+            warn!(event = "subscription.look_up.failed", provider = %subscription.provider, owner_id = %owner.id, reason = %error);
+        }
         Ok(())
     }
 }

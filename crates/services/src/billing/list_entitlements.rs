@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{EntitlementKind, Meter, Owner, QuotaKey, Window};
+use anteroom_domain::billing::{EntitlementKind, Owner, Window};
 use anteroom_domain::chat::ModelAlias;
 use anteroom_ports::StoreResult;
 use serde_json::Value;
 
 use super::Billing;
+use super::use_entitlement::used_of;
 
 /// One entitlement as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,9 +50,9 @@ impl Billing {
     ) -> StoreResult<Vec<EntitlementState>> {
         let mut reads = self.store.read().await?;
         let owner = Owner::account(user.id);
-        let subscription = reads.subscription_of(owner).await?;
         let now = self.clock.now();
-        let access = self.access_at(subscription.as_ref(), now);
+        let holdings = reads.holdings_of(owner, now).await?;
+        let access = self.access_at(&holdings, now);
         let anchor = access.anchor(user.created_at);
         let models = offered.map_or(Value::Null, |offered| {
             let models = access.plan.models_of(offered).into_iter();
@@ -67,19 +68,7 @@ impl Billing {
                 EntitlementKind::Static(value) => GrantState::Static(value.clone()),
                 &EntitlementKind::Metered { limit, window } => {
                     let span = window.at(now, anchor);
-                    let used = match Meter::parse(&entitlement.key) {
-                        Some(meter) => {
-                            let level = reads
-                                .quota_level(&QuotaKey {
-                                    owner,
-                                    meter: meter.counter(window),
-                                    window_start: span.start,
-                                })
-                                .await?;
-                            level.used.saturating_add(level.reserved)
-                        }
-                        None => 0,
-                    };
+                    let used = used_of(&mut *reads, owner, &entitlement.key, window, span.start).await?;
                     GrantState::Metered {
                         limit,
                         used,

@@ -2,35 +2,51 @@
 
 mod apply_webhook;
 mod cancel_subscription;
+mod change_plan;
+mod customer;
 mod get_subscription;
+mod grant_override;
 mod list_entitlements;
 mod list_usage;
+mod look_up_subscription;
 mod open_checkout;
-mod pay_hosted_checkout;
+mod open_portal;
+mod publish_plans;
 mod rebuild_usage;
+mod reconcile;
+mod resume_subscription;
+mod use_entitlement;
 
 pub use apply_webhook::{Applied, ApplyWebhookError};
 pub use cancel_subscription::CancelError;
+pub use change_plan::{ChangeAsk, Previewed};
+pub use grant_override::{GrantAsk, GrantError, MAX_REASON_CHARS};
 pub use list_entitlements::{EntitlementState, GrantState};
 pub use list_usage::{ListUsageError, MAX_USAGE_ROWS};
+pub use look_up_subscription::LookUpError;
 pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
+pub use publish_plans::{PlanDifference, PublishError, PublishedPrice, sales};
+pub use reconcile::{ReconcileError, Reconciled, Replayed};
+pub use use_entitlement::{Checked, EntitlementAsk, EntitlementError, Level, MAX_AMOUNT, NotAllowed};
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, Catalogue, Subscription, access};
-use anteroom_ports::{Clock, PaymentProvider, Store};
-use jiff::SignedDuration;
+use anteroom_domain::billing::{Access, AccessPolicy, Catalogue, Holdings, OwnerKind, Subscription, access};
+use anteroom_domain::{UserId, billing};
+use anteroom_ports::billing::PaymentError;
+use anteroom_ports::{Clock, Ids, PaymentProvider, Store, StoreError};
 
-use crate::Sessions;
+use crate::{Audit, Sessions};
 
 /// What the operator can set.
 #[derive(Debug, Clone)]
 pub struct BillingOptions {
     /// The plans.
     pub catalogue: Catalogue,
-    /// How long a missing payment is borne.
-    pub past_due_grace: SignedDuration,
+    /// What decides of access beside plans and subscriptions.
+    pub policy: AccessPolicy,
     /// Where a buyer goes after paying, unless the checkout says otherwise.
     pub success_url: String,
     /// Where a buyer goes after turning back, unless the checkout says otherwise.
@@ -42,8 +58,61 @@ pub struct Billing {
     store: Arc<dyn Store>,
     provider: Option<Arc<dyn PaymentProvider>>,
     clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
     sessions: Arc<Sessions>,
+    audit: Arc<Audit>,
     options: BillingOptions,
+    /// The plans with all versions that were published, once they are known.
+    published: OnceLock<Catalogue>,
+    /// Who is looking at which subscription on this node: they take turns, so that many events at once do not make each
+    /// other look again.
+    looking: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// Why nothing was changed of a subscription.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The deployment has no payment provider.
+    #[error("no payment provider is configured")]
+    NoProvider,
+    /// The account has no subscription that could be changed.
+    #[error("there is no subscription: buy a plan first")]
+    NoSubscription,
+    /// It is with a provider that is not the configured one.
+    #[error("the subscription is with `{0}`, which is not configured")]
+    AnotherProvider(String),
+    /// Its state does not allow it.
+    #[error("the subscription is `{status}`: {hint}")]
+    NotNow {
+        /// The provider's word.
+        status: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// There is no such plan, or none with such a price.
+    #[error("there is no plan `{plan}` with such a price")]
+    UnknownPlan {
+        /// The plan.
+        plan: String,
+    },
+    /// The plan is free or sold by agreement only.
+    #[error("the plan `{0}` cannot be bought here")]
+    NotForSale(String),
+    /// It is held in this way already.
+    #[error("the plan `{0}` is held already")]
+    Unchanged(String),
+    /// What was asked for does not go with the plan.
+    #[error("{0}")]
+    Impossible(&'static str),
+    /// The provider failed, or refused.
+    #[error(transparent)]
+    Provider(#[from] PaymentError),
+    /// Others kept changing it.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Billing {
@@ -51,30 +120,54 @@ impl Billing {
     pub fn new(
         store: Arc<dyn Store>,
         provider: Option<Arc<dyn PaymentProvider>>,
-        clock: Arc<dyn Clock>,
+        (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>),
         sessions: Arc<Sessions>,
+        audit: Arc<Audit>,
         options: BillingOptions,
     ) -> Self {
         Self {
             store,
             provider,
             clock,
+            ids,
             sessions,
+            audit,
             options,
+            published: OnceLock::new(),
+            looking: Mutex::default(),
         }
     }
 
     /// The plans, in the operator's order.
     pub fn catalogue(&self) -> &Catalogue {
-        &self.options.catalogue
+        self.published.get().unwrap_or(&self.options.catalogue)
     }
 
-    /// What a subscription opens now.
-    pub fn access(&self, subscription: Option<&Subscription>) -> Access {
-        self.access_at(subscription, self.clock.now())
+    /// What somebody may do now.
+    pub fn access(&self, holdings: &Holdings) -> Access {
+        self.access_at(holdings, self.clock.now())
     }
 
-    pub(crate) fn access_at(&self, subscription: Option<&Subscription>, now: Timestamp) -> Access {
-        access(&self.options.catalogue, subscription, now, self.options.past_due_grace)
+    pub(crate) fn access_at(&self, holdings: &Holdings, now: Timestamp) -> Access {
+        access(self.catalogue(), holdings, now, self.options.policy)
+    }
+
+    fn named(&self, provider: &str) -> Option<&dyn PaymentProvider> {
+        self.provider.as_deref().filter(|p| p.name() == provider)
+    }
+
+    /// The configured provider, of a subscription that is with it.
+    fn provider_of(&self, subscription: &Subscription) -> Result<&dyn PaymentProvider, ChangeError> {
+        self.named(&subscription.provider)
+            .ok_or_else(|| ChangeError::AnotherProvider(subscription.provider.clone()))
+    }
+
+    /// What sessions show of an owner's plan, and what the relay allows, changes with this answer.
+    fn forget(&self, owner: billing::Owner) {
+        if owner.kind == OwnerKind::Account {
+            self.sessions.forget_user(UserId(owner.id));
+        } else {
+            self.sessions.forget_cached_state();
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! A user goes to buy a plan.
 
-use anteroom_domain::UserId;
-use anteroom_ports::billing::{Checkout, CheckoutOrder};
+use anteroom_domain::accounts::User;
+use anteroom_domain::billing::{Owner, Plan, Subscription};
+use anteroom_ports::billing::{Checkout, CheckoutOrder, Sale, Trial, TrialMark};
 use anteroom_ports::{StoreError, billing::PaymentError};
 use tracing::info;
 
@@ -9,11 +10,17 @@ use super::Billing;
 
 /// What the user wants.
 #[derive(Debug)]
-pub struct CheckoutAsk {
+pub struct CheckoutAsk<'a> {
     /// The buyer.
-    pub user_id: UserId,
+    pub user: &'a User,
     /// The plan's key.
     pub plan: String,
+    /// `month` or `year`; the plan's first price without one.
+    pub interval: Option<String>,
+    /// ISO 4217, lower case; the plan's first price without one.
+    pub currency: Option<String>,
+    /// A coupon of the provider's.
+    pub coupon: Option<String>,
     /// Where to go after paying; the caller has checked that the address is one of the product's own.
     pub success_url: Option<String>,
     /// Where to go after turning back; checked as well.
@@ -32,9 +39,15 @@ pub enum OpenCheckoutError {
     /// The plan is free or sold by agreement only.
     #[error("the plan `{0}` cannot be bought here")]
     NotForSale(String),
-    /// The user holds this plan already.
-    #[error("the plan `{0}` is held already")]
-    AlreadySubscribed(String),
+    /// The plan has no price for this interval and in this currency.
+    #[error("the plan `{0}` has no such price")]
+    NoSuchPrice(String),
+    /// There is no such coupon, or it is over.
+    #[error("the coupon was refused: {0}")]
+    CouponRefused(String),
+    /// The user has a subscription, of which there can be one.
+    #[error("{}", already(.0))]
+    AlreadySubscribed(Box<Subscription>),
     /// The provider failed.
     #[error(transparent)]
     Provider(#[from] PaymentError),
@@ -43,37 +56,84 @@ pub enum OpenCheckoutError {
     Store(#[from] StoreError),
 }
 
+fn already(held: &Subscription) -> String {
+    let Subscription { plan, status, .. } = held;
+    format!(
+        "a subscription to `{plan}` is held already ({}); change or cancel that one",
+        status.as_str()
+    )
+}
+
 impl Billing {
     /// Opens a checkout at the payment provider. The buyer is bound by identifier, never by address.
-    pub async fn open_checkout(&self, ask: CheckoutAsk) -> Result<Checkout, OpenCheckoutError> {
-        let provider = self.provider.as_ref().ok_or(OpenCheckoutError::NoProvider)?;
-        let plan = self
-            .options
-            .catalogue
-            .plan(&ask.plan)
-            .ok_or_else(|| OpenCheckoutError::UnknownPlan(ask.plan.clone()))?;
-        let price = plan
-            .prices
-            .first()
-            .filter(|_| plan.for_sale())
-            .ok_or_else(|| OpenCheckoutError::NotForSale(ask.plan.clone()))?;
-        let held = self.get_subscription(ask.user_id).await?;
-        if held.active && held.plan.key == plan.key {
-            return Err(OpenCheckoutError::AlreadySubscribed(ask.plan));
+    pub async fn open_checkout(&self, ask: CheckoutAsk<'_>) -> Result<Checkout, OpenCheckoutError> {
+        let provider = self.provider.as_deref().ok_or(OpenCheckoutError::NoProvider)?;
+        let sale = self.sale(&ask)?;
+        let owner = Owner::account(ask.user.id);
+        let mut reads = self.store.read().await?;
+        let held = reads.subscription_of(owner).await?;
+        let had_trial = reads.trial_had_by(owner, &TrialMark::Owner).await?.is_some();
+        drop(reads);
+        if let Some(held) = held.filter(Subscription::live) {
+            return Err(OpenCheckoutError::AlreadySubscribed(Box::new(held)));
         }
-        let order = CheckoutOrder {
-            user_id: ask.user_id,
-            plan: plan.key.clone(),
-            plan_version: plan.version,
-            plan_name: plan.name.clone(),
-            amount: price.amount,
-            currency: price.currency.clone(),
-            interval: price.interval.clone(),
+        let trial = self.catalogue().plan(&sale.plan).and_then(|plan| plan.trial);
+        let mut order = CheckoutOrder {
+            owner,
+            customer: self.customer::<OpenCheckoutError>(provider, ask.user).await?,
+            trial: trial.filter(|_| !had_trial).map(|trial| Trial {
+                days: trial.days,
+                card_required: trial.card_required,
+            }),
+            sale,
+            quantity: 1,
+            coupon: ask.coupon,
             success_url: ask.success_url.unwrap_or_else(|| self.options.success_url.clone()),
             cancel_url: ask.cancel_url.unwrap_or_else(|| self.options.cancel_url.clone()),
         };
-        let checkout = provider.checkout(&order, self.clock.now()).await?;
-        info!(event = "subscription.checkout.opened", user_id = %ask.user_id, plan = %order.plan, provider = provider.name());
+        let key = || format!("checkout-{}", self.ids.uuid());
+        let mut checkout = provider.checkout(&order, &key()).await;
+        if checkout == Err(PaymentError::NotFound("customer")) {
+            order.customer = self
+                .customer_anew::<OpenCheckoutError>(provider, ask.user, &order.customer)
+                .await?;
+            checkout = provider.checkout(&order, &key()).await;
+        }
+        let checkout = checkout.map_err(|error| coupon_refused(&order, error))?;
+        info!(event = "subscription.checkout.opened", user_id = %ask.user.id, plan = %order.sale.plan, interval = %order.sale.price.interval, trial = order.trial.is_some(), provider = provider.name());
         Ok(checkout)
     }
+
+    fn sale(&self, ask: &CheckoutAsk<'_>) -> Result<Sale, OpenCheckoutError> {
+        let plan = self.catalogue().plan(&ask.plan);
+        let plan = plan.ok_or_else(|| OpenCheckoutError::UnknownPlan(ask.plan.clone()))?;
+        if !plan.for_sale() {
+            return Err(OpenCheckoutError::NotForSale(ask.plan.clone()));
+        }
+        let sale = sale_of(plan, ask.interval.as_deref(), ask.currency.as_deref());
+        sale.ok_or_else(|| OpenCheckoutError::NoSuchPrice(ask.plan.clone()))
+    }
+}
+
+/// A refusal of what only the coupon can have been the reason for.
+fn coupon_refused(order: &CheckoutOrder, error: PaymentError) -> OpenCheckoutError {
+    match (error, &order.coupon) {
+        (PaymentError::NotFound("coupon"), Some(coupon)) => {
+            OpenCheckoutError::CouponRefused(format!("there is no coupon `{coupon}`"))
+        }
+        (PaymentError::Refused { code, message }, Some(_)) if code.as_deref().is_some_and(|c| c.contains("coupon")) => {
+            OpenCheckoutError::CouponRefused(message)
+        }
+        (other, _) => other.into(),
+    }
+}
+
+/// A plan at one of its prices.
+pub(super) fn sale_of(plan: &Plan, interval: Option<&str>, currency: Option<&str>) -> Option<Sale> {
+    Some(Sale {
+        plan: plan.key.clone(),
+        version: plan.version,
+        name: plan.name.clone(),
+        price: plan.price(interval, currency)?.clone(),
+    })
 }

@@ -109,6 +109,6 @@ impl Chat {
     }
 
     pub(super) fn access_of(&self, who: &Principal) -> Access {
-        self.billing.access(who.subscription())
+        self.billing.access(who.holdings())
     }
 }

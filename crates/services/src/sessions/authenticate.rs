@@ -74,12 +74,12 @@ impl Sessions {
         if !self.in_force(&session, self.clock.now()) || !user.usable() {
             return Err(AuthenticateError::Unauthenticated);
         }
-        let subscription = reads.subscription_of(Owner::account(user.id)).await?;
+        let holdings = reads.holdings_of(Owner::account(user.id), self.clock.now()).await?;
         drop(reads);
         let state = Arc::new(LiveSession {
             user,
             session,
-            subscription,
+            holdings,
         });
         self.states.insert(
             id,

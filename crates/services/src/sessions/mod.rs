@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::Subscription;
+use anteroom_domain::billing::Holdings;
 use anteroom_domain::sessions::{AccessClaims, Change, EndReason, Session, SessionLimit, SigningAlgorithm};
 use anteroom_domain::{SessionId, Timestamp, UserId};
 use anteroom_ports::{Clock, Digest, Ids, Secrets, SigningKeyError, Store, StoreError, TokenSigner};
@@ -73,8 +73,8 @@ pub struct LiveSession {
     pub user: User,
     /// The session.
     pub session: Session,
-    /// What its user pays for.
-    pub subscription: Option<Subscription>,
+    /// What its user pays for, and was granted.
+    pub holdings: Holdings,
 }
 
 /// What a client is given when it has proven itself.

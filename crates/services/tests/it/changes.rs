@@ -269,7 +269,7 @@ async fn what_changes_of_a_user_is_seen_on_another_node() {
     .unwrap();
     unit.commit().await.unwrap();
     let took = node.until(bob.session.id, |live| {
-        live.is_some_and(|live| live.subscription.is_some())
+        live.is_some_and(|live| live.holdings.subscription.is_some())
     });
     assert!(took.await < SECOND);
     let proven = house.clock.advance_seconds(60);

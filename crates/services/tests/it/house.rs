@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
-    Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, Price, PriceBook, QuotaKey,
-    Subscription, SubscriptionStatus, Window, day_of,
+    AccessPolicy, Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, PlanTrial,
+    Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
@@ -114,18 +114,23 @@ pub const SESSIONS: SessionsOptions = SessionsOptions {
     limit: None,
 };
 
-fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -> Plan {
-    let price = |amount| Price {
+fn price(amount: i64, interval: &str) -> Price {
+    Price {
         amount,
         currency: "usd".into(),
-        interval: "month".into(),
-    };
+        interval: interval.into(),
+    }
+}
+
+fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -> Plan {
     Plan {
         key: key.into(),
         name: key.to_uppercase(),
         version: 1,
+        rank: i32::from(key == "pro") * 10 + i32::from(key == "business") * 20,
+        trial: None,
         models,
-        prices: amount.map(price).into_iter().collect(),
+        prices: amount.map(|amount| price(amount, "month")).into_iter().collect(),
         by_agreement: false,
         entitlements: vec![
             Entitlement {
@@ -392,19 +397,31 @@ impl House {
         ));
         let plans = vec![
             plan("free", ModelRule::First, Some(FREE_LIMIT), None),
-            plan("pro", ModelRule::All, None, Some(1900)),
+            Plan {
+                trial: Some(PlanTrial {
+                    days: 14,
+                    card_required: true,
+                }),
+                prices: vec![price(1900, "month"), price(19_000, "year")],
+                ..plan("pro", ModelRule::All, None, Some(1900))
+            },
+            plan("business", ModelRule::All, None, Some(7900)),
         ];
         let options = BillingOptions {
             catalogue: Catalogue::new(plans, "free").unwrap(),
-            past_due_grace: SignedDuration::from_hours(24 * 7),
+            policy: AccessPolicy {
+                past_due_grace: SignedDuration::from_hours(24 * 7),
+                collection_paused_keeps: true,
+            },
             success_url: "https://app.example/ok".into(),
             cancel_url: "https://app.example/back".into(),
         };
         let billing = Arc::new(Billing::new(
             store.clone(),
             Some(payments.clone()),
-            clock.clone(),
+            (clock.clone(), ids.clone()),
             sessions.clone(),
+            audit.clone(),
             options,
         ));
         let options = AccountsOptions {
@@ -635,13 +652,21 @@ impl House {
             provider: "fake".into(),
             provider_id: id.into(),
             owner: Owner::account(user),
+            customer: None,
             plan: "pro".into(),
             plan_version: 1,
+            price: None,
+            quantity: 1,
             status,
+            known_status: None,
             current_period_end: None,
+            paid_until: None,
             cancel_at_period_end: false,
+            cancel_at: None,
             trial_end: None,
             past_due_since: None,
+            collection_paused: false,
+            next_plan: None,
             as_of: self.clock.now(),
         }
     }

@@ -6,7 +6,7 @@ use anteroom_domain::billing::SubscriptionStatus;
 use anteroom_domain::sessions::{EndReason, Transport};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::audit::AuditFilter;
-use anteroom_ports::billing::PaymentError;
+use anteroom_ports::billing::{PaymentError, When};
 use anteroom_ports::{Clock as _, Durability, MailError};
 use anteroom_services::Client;
 use anteroom_services::accounts::{
@@ -466,6 +466,9 @@ async fn a_subscription_is_cancelled_at_the_provider_until_that_succeeds() {
     held.provider = "fake-payments".into();
     unit.put_subscription(&held).await.unwrap();
     unit.commit().await.unwrap();
+    house
+        .payments
+        .put_subscription(crate::billing::paid(&house, ada.user.id, "sub_1"));
     mailed(&house).await;
     house
         .payments
@@ -476,7 +479,7 @@ async fn a_subscription_is_cancelled_at_the_provider_until_that_succeeds() {
     house.payments.set_failure(None);
     house.clock.advance_seconds(60);
     mailed(&house).await;
-    assert_eq!(house.payments.cancelled(), ["sub_1"]);
+    assert_eq!(house.payments.cancelled(), [("sub_1".to_owned(), When::Now)]);
 }
 
 /// The provider is away while somebody leaves, comes back and buys again.
@@ -523,6 +526,9 @@ async fn a_subscription_is_cancelled_however_long_the_provider_is_away() {
     unit.commit().await.unwrap();
     house
         .payments
+        .put_subscription(crate::billing::paid(&house, ada.user.id, "sub_1"));
+    house
+        .payments
         .set_failure(Some(PaymentError::Unavailable("away".into())));
     house.accounts.delete_account(&ada, &Client::default()).await.unwrap();
     // Mails are given up after 56 tries, some two days.
@@ -532,7 +538,7 @@ async fn a_subscription_is_cancelled_however_long_the_provider_is_away() {
     }
     house.payments.set_failure(None);
     mailed(&house).await;
-    assert_eq!(house.payments.cancelled(), ["sub_1"]);
+    assert_eq!(house.payments.cancelled(), [("sub_1".to_owned(), When::Now)]);
 }
 
 #[tokio::test]

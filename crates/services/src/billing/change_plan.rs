@@ -1,0 +1,108 @@
+//! A subscriber changes what they pay for: up at once, down with the next period.
+
+use anteroom_domain::billing::{Owner, Price, Subscription, SubscriptionStatus};
+use anteroom_ports::billing::{ChangePreview, PlanChange, When};
+use tracing::info;
+
+use super::open_checkout::sale_of;
+use super::{Billing, ChangeError};
+
+/// What the subscriber wants.
+#[derive(Debug, Clone)]
+pub struct ChangeAsk {
+    /// The plan's key.
+    pub plan: String,
+    /// `month` or `year`; as now without one.
+    pub interval: Option<String>,
+    /// From when on. Without it what is better begins at once and what is less with the next period.
+    pub when: Option<When>,
+}
+
+/// What a change would come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previewed {
+    /// From when on it would hold.
+    pub when: When,
+    /// What it would cost at once; nothing where it waits for the next period.
+    pub cost: Option<ChangePreview>,
+}
+
+impl Billing {
+    /// The subscription of an owner that can be changed now.
+    pub(super) async fn held(&self, owner: Owner) -> Result<Subscription, ChangeError> {
+        if self.provider.is_none() {
+            return Err(ChangeError::NoProvider);
+        }
+        let held = self.store.read().await?.subscription_of(owner).await?;
+        held.filter(Subscription::live).ok_or(ChangeError::NoSubscription)
+    }
+
+    /// Says what a change would cost, without changing anything.
+    pub async fn preview_change(&self, owner: Owner, ask: &ChangeAsk) -> Result<Previewed, ChangeError> {
+        let held = self.held(owner).await?;
+        let provider = self.provider_of(&held)?;
+        let change = self.change(&held, ask)?;
+        let cost = match change.when {
+            When::Now => Some(provider.preview_change(&held.provider_id, &change).await?),
+            When::PeriodEnd => None,
+        };
+        Ok(Previewed {
+            when: change.when,
+            cost,
+        })
+    }
+
+    /// Changes what is paid for. At once: the difference is paid at once, and if it is not, nothing changes. Answers with
+    /// how the subscription stands then.
+    pub async fn change_plan(&self, owner: Owner, ask: &ChangeAsk) -> Result<When, ChangeError> {
+        let held = self.held(owner).await?;
+        let provider = self.provider_of(&held)?;
+        let change = self.change(&held, ask)?;
+        let key = format!("change-{}", self.ids.uuid());
+        provider.change_plan(&held.provider_id, &change, &key).await?;
+        info!(event = "subscription.change_requested", provider = %held.provider, owner_id = %owner.id, from = %held.plan, to = %change.sale.plan, interval = %change.sale.price.interval, now = (change.when == When::Now));
+        self.look_up(provider, &held.provider_id).await?;
+        Ok(change.when)
+    }
+
+    fn change(&self, held: &Subscription, ask: &ChangeAsk) -> Result<PlanChange, ChangeError> {
+        use SubscriptionStatus as S;
+        if !matches!(held.known(), Some(S::Active | S::Trialing)) {
+            return Err(ChangeError::NotNow {
+                status: held.status.as_str().to_owned(),
+                hint: "settle what is open at /v1/billing/portal first",
+            });
+        }
+        let catalogue = self.catalogue();
+        let unknown = || ChangeError::UnknownPlan { plan: ask.plan.clone() };
+        let plan = catalogue.plan(&ask.plan).ok_or_else(unknown)?;
+        if !plan.for_sale() {
+            return Err(ChangeError::NotForSale(ask.plan.clone()));
+        }
+        let paid = held.price.as_ref();
+        let interval = ask.interval.as_deref().or(paid.map(|price| price.interval.as_str()));
+        // A subscription's currency stays.
+        let currency = paid.map(|price| price.currency.as_str());
+        let sale = sale_of(plan, interval, currency).ok_or_else(unknown)?;
+        let same = held.plan == sale.plan && held.plan_version == sale.version && held.next_plan.is_none();
+        if same && paid.is_some_and(|paid| paid.interval == sale.price.interval) {
+            return Err(ChangeError::Unchanged(ask.plan.clone()));
+        }
+        let rank = catalogue.bought(&held.plan, held.plan_version).map(|plan| plan.rank);
+        let better = match rank {
+            Some(rank) if plan.rank != rank => plan.rank > rank,
+            // Of one plan the longer interval is the better one.
+            _ => years(&sale.price) || !paid.is_some_and(years),
+        };
+        let when = ask.when.unwrap_or(if better { When::Now } else { When::PeriodEnd });
+        Ok(PlanChange {
+            sale,
+            quantity: held.quantity,
+            when,
+        })
+    }
+}
+
+fn years(price: &Price) -> bool {
+    price.interval == "year"
+}

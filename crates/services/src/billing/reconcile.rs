@@ -1,0 +1,215 @@
+//! Comparing what is written down with what the provider has: events get lost.
+
+use std::collections::BTreeSet;
+
+use anteroom_domain::Timestamp;
+use anteroom_domain::billing::Subscription;
+use anteroom_ports::billing::{PaymentError, ProviderSubscription};
+use anteroom_ports::{Durability, PaymentProvider, StoreError, StoreResult};
+use jiff::SignedDuration;
+use tracing::{info, warn};
+
+use super::Billing;
+use super::look_up_subscription::{LookUpError, Looked};
+use crate::later;
+
+/// How often it happens by itself.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many subscriptions, or events, are read at a time.
+const PAGE: u32 = 100;
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reconciled {
+    /// Subscriptions that were compared.
+    pub compared: usize,
+    /// Those that stood differently, and stand as the provider has them now.
+    pub changed: usize,
+}
+
+/// What having events' effects again came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Events.
+    pub events: usize,
+    /// Those after which something stood differently.
+    pub changed: usize,
+}
+
+/// Why it was not, or not wholly, done.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The deployment has no payment provider.
+    #[error("no payment provider is configured")]
+    NoProvider,
+    /// There is no such event.
+    #[error("there is no event `{0}` of this provider")]
+    NoSuchEvent(String),
+    /// A subscription could not be looked at.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The provider failed.
+    #[error(transparent)]
+    Provider(#[from] PaymentError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Billing {
+    /// Compares every subscription with what the provider has, and writes down what differs. What the provider does not
+    /// list any more is over.
+    pub async fn reconcile(&self) -> Result<Reconciled, ReconcileError> {
+        let provider = self.provider.as_deref().ok_or(ReconcileError::NoProvider)?;
+        let mut result = Reconciled::default();
+        let mut listed = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = provider.list_subscriptions(after.as_deref(), PAGE).await?;
+            for found in page.items {
+                listed.insert(found.id.clone());
+                result.compared += 1;
+                if self.differs(provider, &found).await? {
+                    self.look_again(provider, &found.id, &mut result).await?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut last = None;
+        loop {
+            let mut reads = self.store.read().await?;
+            let open = reads
+                .page_open_subscriptions(provider.name(), last.as_deref(), PAGE.into())
+                .await?;
+            drop(reads);
+            for held in open.iter().filter(|held| !listed.contains(&held.provider_id)) {
+                result.compared += 1;
+                self.look_again(provider, &held.provider_id, &mut result).await?;
+            }
+            let Some(held) = open.last() else { break };
+            last = Some(held.provider_id.clone());
+        }
+        info!(
+            event = "billing.reconciled",
+            provider = provider.name(),
+            compared = result.compared,
+            changed = result.changed
+        );
+        Ok(result)
+    }
+
+    async fn look_again(
+        &self,
+        provider: &dyn PaymentProvider,
+        id: &str,
+        result: &mut Reconciled,
+    ) -> Result<(), LookUpError> {
+        if matches!(self.look_up(provider, id).await?, Looked::Changed) {
+            // An event was lost, or came and had no effect: worth knowing.
+            warn!(
+                event = "subscription.reconciled",
+                provider = provider.name(),
+                provider_id = id
+            );
+            result.changed += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether what is listed is worth a look: it is new here, or says something else.
+    async fn differs(&self, provider: &dyn PaymentProvider, found: &ProviderSubscription) -> StoreResult<bool> {
+        let held = self
+            .store
+            .read()
+            .await?
+            .subscription_at(provider.name(), &found.id)
+            .await?;
+        let Some(held) = held.map(|held| held.subscription) else {
+            return Ok(true);
+        };
+        Ok(!held.status.terminal() && !agrees(&held, found))
+    }
+
+    /// One node of all does it, once a day: a job. Answers whether it was this one.
+    pub async fn reconcile_daily(&self) -> StoreResult<usize> {
+        let Some(provider) = self.provider.as_deref() else {
+            return Ok(0);
+        };
+        let now = self.clock.now();
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let name = format!("billing.reconcile {}", provider.name());
+        if !unit.take_turn(&name, now, later(now, EVERY)).await? {
+            return Ok(0);
+        }
+        unit.commit().await?;
+        match self.reconcile().await {
+            Ok(_) => Ok(0),
+            Err(ReconcileError::Store(error)) => Err(error),
+            // The day's turn is spent; the events come all the same.
+            Err(error) => {
+                warn!(event = "billing.reconcile.failed", provider = provider.name(), reason = %error);
+                Ok(0)
+            }
+        }
+    }
+
+    /// Has the effect of a stored event again: the provider is asked how things stand.
+    pub async fn replay_event(&self, id: &str) -> Result<Replayed, ReconcileError> {
+        let provider = self.provider.as_deref().ok_or(ReconcileError::NoProvider)?;
+        let stored = self.store.read().await?.billing_event(provider.name(), id).await?;
+        let stored = stored.ok_or_else(|| ReconcileError::NoSuchEvent(id.to_owned()))?;
+        let changed = self.take_effect(provider, &stored).await?;
+        Ok(Replayed {
+            events: 1,
+            changed: usize::from(changed),
+        })
+    }
+
+    /// Has the effect of every event again that came from a moment on.
+    pub async fn replay_events(&self, since: Timestamp) -> Result<Replayed, ReconcileError> {
+        let provider = self.provider.as_deref().ok_or(ReconcileError::NoProvider)?;
+        let mut result = Replayed::default();
+        let mut last: Option<(Timestamp, String)> = None;
+        loop {
+            let after = last.as_ref().map(|(at, id)| (*at, id.as_str()));
+            let page = self
+                .store
+                .read()
+                .await?
+                .page_billing_events(since, after, PAGE.into())
+                .await?;
+            for stored in page.iter().filter(|stored| stored.provider == provider.name()) {
+                result.events += 1;
+                result.changed += usize::from(self.take_effect(provider, stored).await?);
+            }
+            let Some(stored) = page.last() else { break };
+            last = Some((stored.received_at, stored.event.id.clone()));
+        }
+        info!(
+            event = "billing.replayed",
+            provider = provider.name(),
+            events = result.events,
+            changed = result.changed
+        );
+        Ok(result)
+    }
+}
+
+/// Whether what is written down is what the provider lists, in everything that decides.
+fn agrees(held: &Subscription, found: &ProviderSubscription) -> bool {
+    held.status == found.status
+        && held.quantity == found.quantity
+        && held.current_period_end == found.current_period_end
+        && held.paid_until == found.paid_until
+        && held.cancel_at_period_end == found.cancel_at_period_end
+        && held.cancel_at == found.cancel_at
+        && held.trial_end == found.trial_end
+        && held.collection_paused == found.collection_paused
+        && held.customer.as_ref() == Some(&found.customer)
+        && held.price == found.price.as_ref().and_then(|price| price.price.clone())
+        && held.next_plan.is_some() == found.next_price.is_some()
+}

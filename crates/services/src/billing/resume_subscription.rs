@@ -1,0 +1,24 @@
+//! A subscriber takes back what has not come yet: the end of the subscription, or a change with the next period.
+
+use anteroom_domain::billing::Owner;
+use tracing::info;
+
+use super::{Billing, ChangeError};
+
+impl Billing {
+    /// Takes back an end with the period and a change that waits for it.
+    pub async fn resume_subscription(&self, owner: Owner) -> Result<(), ChangeError> {
+        let held = self.held(owner).await?;
+        let provider = self.provider_of(&held)?;
+        if held.ends_at().is_none() && held.next_plan.is_none() {
+            return Err(ChangeError::Impossible(
+                "nothing is going to end or to change: there is nothing to take back",
+            ));
+        }
+        let key = format!("resume-{}", self.ids.uuid());
+        provider.resume(&held.provider_id, &key).await?;
+        info!(event = "subscription.resume_requested", provider = %held.provider, owner_id = %owner.id);
+        self.look_up(provider, &held.provider_id).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! The gate: what somebody may do, and using it up. For Anteroom's own routes, and for the operator's own product, whose
+//! features are entitlements like any other.
+
+use anteroom_domain::accounts::{Role, User};
+use anteroom_domain::billing::{Access, Entitlement, EntitlementKind, Meter, Owner, QuotaKey, Window};
+use anteroom_domain::{Timestamp, UserId};
+use anteroom_ports::billing::{Consumed, Consumption, CounterAsk};
+use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult};
+use jiff::SignedDuration;
+use serde_json::Value;
+use tracing::info;
+
+use super::Billing;
+use crate::earlier;
+
+/// How long a consumption is known again.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
+
+/// How many are forgotten at a time.
+const BATCH: i64 = 500;
+
+/// The longest key of an entitlement, and identifier of a consumption.
+const MAX_CHARS: usize = 255;
+
+/// The most of one consumption, so that no sum ever runs over.
+pub const MAX_AMOUNT: i64 = 1_000_000_000_000;
+
+/// What is asked about, or used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntitlementAsk {
+    /// Whose, if not the asker's own; for admins.
+    pub user_id: Option<UserId>,
+    /// The entitlement's key.
+    pub key: String,
+    /// How much of it, at least 1; of what is not metered it means nothing.
+    pub amount: i64,
+}
+
+/// Why something is not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAllowed {
+    /// Nothing of this name is granted: neither by the plan nor beside it.
+    NotInPlan,
+    /// It is granted as "no".
+    Off,
+    /// A limit has no room for it.
+    QuotaExceeded,
+}
+
+impl NotAllowed {
+    /// The stable word that is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotInPlan => "feature_not_in_plan",
+            Self::Off => "feature_off",
+            Self::QuotaExceeded => "quota_exceeded",
+        }
+    }
+}
+
+/// How a metered entitlement stands in the window with the least room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// The most in the window; `None` is unlimited.
+    pub limit: Option<i64>,
+    /// What is used up.
+    pub used: i64,
+    /// How long the window is.
+    pub window: Window,
+    /// When the next one begins.
+    pub resets_at: Timestamp,
+}
+
+impl Level {
+    /// What is left; `None` is without limit.
+    pub fn remaining(&self) -> Option<i64> {
+        self.limit.map(|limit| limit.saturating_sub(self.used).max(0))
+    }
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The plan in force.
+    pub plan: String,
+    /// Why not; `None`: it is allowed.
+    pub refused: Option<NotAllowed>,
+    /// The value, of what is a fixed one.
+    pub value: Option<Value>,
+    /// How it stands, of what is metered.
+    pub level: Option<Level>,
+}
+
+/// Why there is no answer, or nothing was used up.
+#[derive(Debug, thiserror::Error)]
+pub enum EntitlementError {
+    /// There is no such account.
+    #[error("there is no such user")]
+    NoSuchUser,
+    /// Whoever asks about others is no admin.
+    #[error("other users' entitlements are for admins")]
+    Forbidden,
+    /// A field was refused.
+    #[error("{message}")]
+    Refused {
+        /// Where it stands in the request, as a JSON pointer.
+        pointer: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// It is not allowed, and nothing was used up.
+    #[error("{}", not_allowed(.key, .checked))]
+    NotAllowed {
+        /// The entitlement's key.
+        key: String,
+        /// What the gate says.
+        checked: Box<Checked>,
+    },
+    /// Something else was used up under this identifier.
+    #[error("this Idempotency-Key was used for something else")]
+    OtherUse,
+    /// The store failed: what is not known is not spent.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn not_allowed(key: &str, checked: &Checked) -> String {
+    let plan = &checked.plan;
+    match (checked.refused, checked.level) {
+        (Some(NotAllowed::QuotaExceeded), Some(level)) => {
+            let window = level.window.as_str();
+            format!("the plan `{plan}` has no room for that much of `{key}` in this {window}")
+        }
+        _ => format!("the plan `{plan}` does not have `{key}`"),
+    }
+}
+
+fn refused(pointer: &'static str, message: impl Into<String>) -> EntitlementError {
+    EntitlementError::Refused {
+        pointer,
+        message: message.into(),
+    }
+}
+
+/// A counter of the operator's own.
+fn counter(key: &str, window: Window) -> String {
+    format!("entitlement/{}/{key}", window.as_str())
+}
+
+/// What decides about somebody: who it is, and what they hold.
+struct Subject {
+    user_id: UserId,
+    owner: Owner,
+    made: Timestamp,
+    access: Access,
+}
+
+impl Subject {
+    fn granted(&self, key: &str) -> Vec<&Entitlement> {
+        let all = self.access.plan.entitlements.iter();
+        all.filter(|entitlement| entitlement.key == key).collect()
+    }
+}
+
+impl Billing {
+    /// Says whether something is allowed now, without using it up. What nobody has heard of is not.
+    pub async fn check_entitlement(&self, by: &User, ask: &EntitlementAsk) -> Result<Checked, EntitlementError> {
+        check_ask(ask)?;
+        let now = self.clock.now();
+        let mut reads = self.store.read().await?;
+        let subject = self.subject(&mut *reads, by, ask.user_id, now).await?;
+        Ok(self.checked(&mut *reads, &subject, ask, now).await?)
+    }
+
+    /// Uses up an amount of something metered: in all of its windows or in none, never over a limit. With an identifier
+    /// (of the caller's, for a month) the same again counts once.
+    pub async fn consume_entitlement(
+        &self,
+        by: &User,
+        ask: &EntitlementAsk,
+        id: Option<String>,
+    ) -> Result<Checked, EntitlementError> {
+        check_ask(ask)?;
+        if id.as_ref().is_some_and(|id| id.chars().count() > MAX_CHARS) {
+            return Err(refused("/id", format!("at most {MAX_CHARS} characters")));
+        }
+        if Meter::parse(&ask.key).is_some() {
+            let message = format!("`{}` is counted by Anteroom itself, with each call to a model", ask.key);
+            return Err(refused("/key", message));
+        }
+        let now = self.clock.now();
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let subject = self.subject(&mut *unit, by, ask.user_id, now).await?;
+        let granted = subject.granted(&ask.key);
+        let metered: Vec<_> = granted.iter().filter_map(|entitlement| entitlement.metered()).collect();
+        if metered.is_empty() && !granted.is_empty() {
+            return Err(refused(
+                "/key",
+                format!("`{}` is not metered: check it, there is nothing to use up", ask.key),
+            ));
+        }
+        let anchor = subject.access.anchor(subject.made);
+        let consumption = Consumption {
+            owner: subject.owner,
+            id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
+            key: ask.key.clone(),
+            amount: ask.amount,
+            counters: metered
+                .iter()
+                .map(|(limit, window)| CounterAsk {
+                    counter: counter(&ask.key, *window),
+                    window_start: window.at(now, anchor).start,
+                    limit: *limit,
+                })
+                .collect(),
+            at: now,
+        };
+        let outcome = if metered.is_empty() {
+            Consumed::Denied { counter: 0, used: 0 }
+        } else {
+            unit.consume(&consumption).await?
+        };
+        match outcome {
+            Consumed::OtherUse => Err(EntitlementError::OtherUse),
+            Consumed::Denied { .. } => {
+                // As it stands without what was tried.
+                drop(unit);
+                let mut reads = self.store.read().await?;
+                let checked = self.checked(&mut *reads, &subject, ask, now).await?;
+                info!(event = "entitlement.denied", user_id = %subject.user_id, key = %ask.key, amount = ask.amount, plan = %checked.plan);
+                Err(EntitlementError::NotAllowed {
+                    key: ask.key.clone(),
+                    checked: Box::new(checked),
+                })
+            }
+            Consumed::Counted | Consumed::Repeated => {
+                // How it stands now; whether another of this size would fit is not what was asked.
+                let nothing = EntitlementAsk {
+                    amount: 0,
+                    ..ask.clone()
+                };
+                let checked = self.checked(&mut *unit, &subject, &nothing, now).await?;
+                unit.commit().await?;
+                Ok(checked)
+            }
+        }
+    }
+
+    /// Forgets what was used up long ago: a job. It counts on.
+    pub async fn purge_consumptions(&self) -> StoreResult<usize> {
+        let before = earlier(self.clock.now(), KNOWN_FOR);
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let forgotten = unit.purge_consumptions(before, BATCH).await?;
+        unit.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// Whom it is about. Others are for admins, as the store has them now.
+    async fn subject<R: ReadUnit + ?Sized>(
+        &self,
+        reads: &mut R,
+        by: &User,
+        other: Option<UserId>,
+        now: Timestamp,
+    ) -> Result<Subject, EntitlementError> {
+        let user = match other.filter(|other| *other != by.id) {
+            None => by.clone(),
+            Some(other) => {
+                let asker = reads.user(by.id).await?;
+                if !asker.is_some_and(|asker| asker.role == Role::Admin && asker.usable()) {
+                    return Err(EntitlementError::Forbidden);
+                }
+                reads.user(other).await?.ok_or(EntitlementError::NoSuchUser)?
+            }
+        };
+        let owner = Owner::account(user.id);
+        let holdings = reads.holdings_of(owner, now).await?;
+        Ok(Subject {
+            user_id: user.id,
+            owner,
+            made: user.created_at,
+            access: self.access_at(&holdings, now),
+        })
+    }
+
+    async fn checked<R: ReadUnit + ?Sized>(
+        &self,
+        reads: &mut R,
+        subject: &Subject,
+        ask: &EntitlementAsk,
+        now: Timestamp,
+    ) -> StoreResult<Checked> {
+        let mut checked = Checked {
+            user_id: subject.user_id,
+            plan: subject.access.plan.key.clone(),
+            refused: Some(NotAllowed::NotInPlan),
+            value: None,
+            level: None,
+        };
+        for entitlement in subject.granted(&ask.key) {
+            match &entitlement.kind {
+                EntitlementKind::Boolean(on) => checked.refused = (!on).then_some(NotAllowed::Off),
+                EntitlementKind::Static(value) => {
+                    checked.refused = None;
+                    checked.value = Some(value.clone());
+                }
+                &EntitlementKind::Metered { limit, window } => {
+                    let level = self.level(reads, subject, &ask.key, (limit, window), now).await?;
+                    // Of several windows the one with the least room.
+                    let room = |level: &Level| level.remaining().unwrap_or(i64::MAX);
+                    if checked.level.is_none_or(|known| room(&level) < room(&known)) {
+                        let fits = room(&level) >= ask.amount;
+                        checked.refused = (!fits).then_some(NotAllowed::QuotaExceeded);
+                        checked.level = Some(level);
+                    }
+                }
+            }
+        }
+        Ok(checked)
+    }
+
+    async fn level<R: ReadUnit + ?Sized>(
+        &self,
+        reads: &mut R,
+        subject: &Subject,
+        key: &str,
+        (limit, window): (Option<i64>, Window),
+        now: Timestamp,
+    ) -> StoreResult<Level> {
+        let span = window.at(now, subject.access.anchor(subject.made));
+        let used = used_of(reads, subject.owner, key, window, span.start).await?;
+        Ok(Level {
+            limit,
+            used,
+            window,
+            resets_at: span.end,
+        })
+    }
+}
+
+/// What is used up of an entitlement in a window, calls that run included.
+pub(super) async fn used_of<R: ReadUnit + ?Sized>(
+    reads: &mut R,
+    owner: Owner,
+    key: &str,
+    window: Window,
+    window_start: Timestamp,
+) -> StoreResult<i64> {
+    let Some(meter) = Meter::parse(key) else {
+        return reads.counter_level(owner, &counter(key, window), window_start).await;
+    };
+    let key = QuotaKey {
+        owner,
+        meter: meter.counter(window),
+        window_start,
+    };
+    let level = reads.quota_level(&key).await?;
+    Ok(level.used.saturating_add(level.reserved))
+}
+
+fn check_ask(ask: &EntitlementAsk) -> Result<(), EntitlementError> {
+    let length = ask.key.chars().count();
+    if length == 0 || length > MAX_CHARS {
+        return Err(refused("/key", format!("1 to {MAX_CHARS} characters")));
+    }
+    if !(1..=MAX_AMOUNT).contains(&ask.amount) {
+        return Err(refused("/amount", format!("1 to {MAX_AMOUNT}")));
+    }
+    Ok(())
+}
