@@ -5,6 +5,8 @@
     reason = "these comments are the help texts, read on a terminal"
 )]
 
+mod billing;
+
 use std::path::PathBuf;
 
 use anteroom_domain::Timestamp;
@@ -13,6 +15,8 @@ use anteroom_domain::audit::Outcome;
 use anteroom_services::audit::Head;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
+
+pub use billing::{BillingCommand, PlansCommand, ReplayArgs, StripeStubArgs};
 
 /// The room every request passes before it reaches an AI model: accounts, sessions, subscriptions and a relay
 /// to the models, in one server.
@@ -61,6 +65,16 @@ pub enum Command {
     /// List, rotate and revoke the keys that access tokens are signed with
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Check, compare and publish the plans
+    #[command(subcommand)]
+    Plans(PlansCommand),
+    /// Compare subscriptions with the payment provider, and have its events' effects again
+    #[command(subcommand)]
+    Billing(BillingCommand),
+    /// Run the built-in payment provider by itself: a small Stripe for trying and tests
+    ///
+    /// Stripe's own SDKs can drive it, and several servers can share it (stripe_stub.url). It takes no money.
+    StripeStub(StripeStubArgs),
     /// Print a fresh secret key for SECRET_KEY
     ///
     /// Passwords and encrypted values depend on it: set it once, keep it, and give every node the same one.

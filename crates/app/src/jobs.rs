@@ -56,6 +56,9 @@ pub fn start(
         "sessions.reload_signing_keys" seconds(2), sessions.reload_signing_keys;
         "sessions.tend_signing_keys" seconds(60), sessions.tend_signing_keys;
         "ops.purge_answers" seconds(3600), ops.purge_answers;
+        "billing.work_off_events" seconds(30), billing.work_off_events;
+        "billing.purge_consumptions" seconds(3600), billing.purge_consumptions;
+        "billing.reconcile" seconds(3600), billing.reconcile_daily;
         "protection.purge_failures" seconds(3600), protection.purge_login_failures;
     }
     let s = Arc::clone(services);

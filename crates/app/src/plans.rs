@@ -1,6 +1,8 @@
 //! What the configuration says of plans and of limits, as the domain has it.
 
-use anteroom_domain::billing::{Catalogue, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, Price, Window};
+use anteroom_domain::billing::{
+    Catalogue, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, PlanTrial, Price, Window,
+};
 use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
 
@@ -29,6 +31,11 @@ fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
         key: plan.key.clone(),
         name: plan.name.clone(),
         version: plan.version,
+        rank: plan.rank,
+        trial: plan.trial_days.map(|days| PlanTrial {
+            days,
+            card_required: !plan.trial_without_card,
+        }),
         models: match &plan.models {
             PlanModels::First => ModelRule::First,
             PlanModels::All => ModelRule::All,

@@ -1,13 +1,15 @@
 //! A running server: its listeners, its jobs, and its end.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::web;
-use anteroom_http::{Api, CookieOptions, HttpOptions};
+use anteroom_http::{Api, CookieOptions, Embedded, HttpOptions};
 use anteroom_ports::StoreResult;
+use anteroom_stripe_stub::{Stub, StubError, StubOptions};
 use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{SameSite, Settings};
+use crate::payments::STUB_PATH;
+use crate::secret_file::private_folder;
 use crate::wiring::{Adapters, Services, bring_schema_up};
 use crate::{jobs, metrics};
 
@@ -30,6 +34,7 @@ pub struct Running {
     /// The kind of store, the model provider, the payment provider and the mailer, for the lines at start.
     pub parts: Parts,
     services: Arc<Services>,
+    stub: Option<Arc<Stub>>,
     api: web::Data<Api>,
     server: ServerHandle,
     ended: JoinHandle<std::io::Result<()>>,
@@ -78,6 +83,12 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     let adapters = Adapters::new(&settings, &local_url(address)?).await?;
     let services = Arc::new(Services::new(&settings, &adapters)?);
     prepare_store(&adapters, &services).await?;
+    // What was published stands in production; in development people try terms out.
+    services
+        .billing
+        .keep_plans(!settings.is_production())
+        .await
+        .context("billing.plans cannot be used")?;
     services
         .sessions
         .prepare_signing_keys()
@@ -100,7 +111,8 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         payments: adapters.payments.as_ref().map_or("none", |p| p.name()),
         mailer: adapters.mailer.as_ref().map_or("none", |m| m.name()),
     };
-    let api = web::Data::new(api(&settings, &services));
+    let stub = adapters.stub.map(open_stub).transpose()?;
+    let api = web::Data::new(api(&settings, &services, stub.clone().map(embedded)));
     let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     // Before the server: its workers look their metrics up when they start.
     let metrics_server = metrics_listener.map(metrics::serve).transpose()?;
@@ -117,6 +129,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         public_url,
         parts,
         services,
+        stub,
         api,
         server,
         ended,
@@ -155,7 +168,42 @@ async fn prepare_store(adapters: &Adapters, services: &Services) -> anyhow::Resu
     Ok(())
 }
 
-fn api(settings: &Settings, s: &Services) -> Api {
+/// The small Stripe of the server's own. Where its journal cannot be kept (a disk that nobody can write to, another server
+/// in the same folder) it forgets when it ends.
+fn open_stub(options: StubOptions) -> anyhow::Result<Arc<Stub>> {
+    let folder = options
+        .journal
+        .as_deref()
+        .and_then(Path::parent)
+        .map_or(Ok(()), private_folder);
+    let kept = match folder {
+        Ok(()) => Stub::open(options.clone()),
+        Err(error) => Err(StubError::Journal {
+            path: options.journal.clone().unwrap_or_default(),
+            source: std::io::Error::other(format!("{error:#}")),
+        }),
+    };
+    let opened = match kept {
+        Err(error @ (StubError::Locked(_) | StubError::Journal { .. })) => {
+            warn!(event = "stripe_stub.forgets", reason = %error, "several nodes share one stub: run `anteroom stripe-stub` and set stripe_stub.url");
+            Stub::open(StubOptions {
+                journal: None,
+                ..options
+            })
+        }
+        other => other,
+    };
+    opened.context("the stub of Stripe cannot start")
+}
+
+fn embedded(stub: Arc<Stub>) -> Embedded {
+    Embedded {
+        path: STUB_PATH,
+        configure: Box::new(move |config| stub.configure(config)),
+    }
+}
+
+fn api(settings: &Settings, s: &Services, embedded: Option<Embedded>) -> Api {
     let secure = settings.cookie_secure();
     let options = HttpOptions {
         version: env!("CARGO_PKG_VERSION"),
@@ -193,6 +241,7 @@ fn api(settings: &Settings, s: &Services) -> Api {
         watchers: anteroom_http::Watchers::new(&tokio::runtime::Handle::current()),
         runtime: tokio::runtime::Handle::current(),
         in_flight: anteroom_http::InFlight::default(),
+        embedded,
         options,
     }
 }
@@ -214,6 +263,11 @@ impl Running {
     /// The use cases, for tests and for commands that run beside the server.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// The server's own stub of Stripe, if it has one, for tests.
+    pub fn stub(&self) -> Option<&Arc<Stub>> {
+        self.stub.as_ref()
     }
 
     /// Takes no more requests, lets running ones (streams included) finish within the grace time, books what ran,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
-use anteroom_domain::billing::{ModelPrice, NanoUsd, PriceBook};
+use anteroom_domain::billing::{AccessPolicy, ModelPrice, NanoUsd, PriceBook};
 use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
@@ -27,15 +27,16 @@ use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
-use anteroom_stripe_stub::{StripeStub, StubOptions};
+use anteroom_stripe_stub::StubOptions;
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use url::Url;
 
 use crate::config::{
-    AliasSettings, DatabaseTarget, MailTransport, OnFailure, PaymentProviderName, ProviderKind, Settings,
-    SigningAlgorithmName, Signup, WhenFullName,
+    AliasSettings, DatabaseTarget, MailTransport, OnFailure, ProviderKind, Settings, SigningAlgorithmName, Signup,
+    WhenFullName,
 };
+use crate::payments::{payments, stub};
 use crate::plans::{catalogue, rule};
 use crate::providers::{moderator, providers};
 use crate::secret_file::{private_folder, secret_key};
@@ -110,6 +111,8 @@ pub struct Adapters {
     pub moderator: Option<Arc<dyn Moderator>>,
     /// Payment, if anything is sold.
     pub payments: Option<Arc<dyn PaymentProvider>>,
+    /// The small Stripe that a server brings along, if that is who takes the money.
+    pub stub: Option<StubOptions>,
     /// Rate limits.
     pub limiter: Arc<MemoryLimiter>,
 }
@@ -161,6 +164,7 @@ impl Adapters {
             providers: providers(settings, &clock)?,
             moderator: moderator(settings)?,
             payments: payments(settings, &keys, local)?,
+            stub: stub(settings, &keys, local)?,
             secrets: Arc::new(keys),
             clock,
             ids: Arc::new(SystemIds),
@@ -207,25 +211,6 @@ pub(crate) fn mailer(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Res
     }
 }
 
-fn payments(
-    settings: &Settings,
-    keys: &DeploymentKeys,
-    local: &Url,
-) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
-    match settings.billing.provider {
-        PaymentProviderName::None => Ok(None),
-        PaymentProviderName::StripeStub => Ok(Some(Arc::new(StripeStub::new(StubOptions {
-            public_url: settings.public_url(),
-            webhook_url: local.join("/v1/billing/webhooks/stripe-stub")?,
-            webhook_secret: settings
-                .stripe_stub
-                .webhook_secret
-                .clone()
-                .unwrap_or_else(|| keys.webhook_secret()),
-        })))),
-    }
-}
-
 /// The use cases, wired.
 pub struct Services {
     /// API keys.
@@ -251,7 +236,6 @@ pub struct Services {
 impl Services {
     /// Wires the use cases to the adapters.
     pub fn new(settings: &Settings, a: &Adapters) -> anyhow::Result<Self> {
-        let days = |n: u32| SignedDuration::from_hours(i64::from(n) * 24);
         let (store, clock, ids) = (|| Arc::clone(&a.store), || Arc::clone(&a.clock), || Arc::clone(&a.ids));
         let audit = Arc::new(Audit::new(store(), clock(), ids(), Arc::clone(&a.secrets)));
         let webhooks = Arc::new(Webhooks::new(
@@ -293,19 +277,13 @@ impl Services {
             Arc::<MemoryLimiter>::clone(&a.limiter),
             protection_options(settings),
         ));
-        let (success_url, cancel_url) = landing_pages(settings)?;
-        let options = BillingOptions {
-            catalogue: catalogue(settings)?,
-            past_due_grace: days(settings.billing.past_due_grace_days),
-            success_url,
-            cancel_url,
-        };
         let billing = Arc::new(Billing::new(
             store(),
             a.payments.clone(),
-            clock(),
+            (clock(), ids()),
             Arc::clone(&sessions),
-            options,
+            Arc::clone(&audit),
+            billing_options(settings)?,
         ));
         let accounts = Accounts::new(
             store(),
@@ -433,6 +411,20 @@ fn landing_pages(settings: &Settings) -> anyhow::Result<(String, String)> {
         Ok(url.into())
     };
     Ok((page("success")?, page("cancelled")?))
+}
+
+fn billing_options(settings: &Settings) -> anyhow::Result<BillingOptions> {
+    let (success_url, cancel_url) = landing_pages(settings)?;
+    let billing = &settings.billing;
+    Ok(BillingOptions {
+        catalogue: catalogue(settings)?,
+        policy: AccessPolicy {
+            past_due_grace: SignedDuration::from_hours(i64::from(billing.past_due_grace_days) * 24),
+            collection_paused_keeps: billing.paused_collection_keeps_plan,
+        },
+        success_url,
+        cancel_url,
+    })
 }
 
 fn webhooks_options(settings: &Settings) -> WebhooksOptions {

@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anteroom_crypto::DeploymentKeys;
-use anteroom_ports::{Clock, Store};
+use anteroom_ports::billing::Published;
+use anteroom_ports::{Clock, PaymentProvider as _, Store};
 use anteroom_services::Ops;
 use anteroom_services::chat::Provider;
 use jiff::SignedDuration;
 
 use super::{read, runtime, say};
-use crate::config::{DatabaseTarget, MailTransport, ProviderKind, Settings};
+use crate::config::{DatabaseTarget, MailTransport, PaymentProviderName, ProviderKind, Settings};
 use crate::logging::{self, Output};
+use crate::payments::stripe;
+use crate::plans::catalogue;
 use crate::providers::providers;
 use crate::secret_file::existing_secret_key;
 use crate::system::{SystemClock, SystemIds};
@@ -73,6 +76,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         Err(e) => findings.bad("breached passwords", &format!("{e:#}")),
     }
     look_at_mail(settings, findings).await;
+    look_at_payments(settings, findings).await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     match providers(settings, &clock) {
         Err(e) => findings.bad("models", &format!("{e:#}")),
@@ -112,6 +116,40 @@ async fn look_at_mail(settings: &Settings, findings: &mut Findings) {
             Ok(()) => Findings::good("mail", &format!("{place} answers")),
             Err(e) => findings.bad("mail", &format!("{place}: {e}")),
         },
+    }
+}
+
+/// Asks Stripe for the prices of what is sold. The stub's are made when they are bought.
+async fn look_at_payments(settings: &Settings, findings: &mut Findings) {
+    if settings.billing.provider != PaymentProviderName::Stripe {
+        return;
+    }
+    let asked = async {
+        let provider = stripe(settings)?;
+        let sales = anteroom_services::billing::sales(&catalogue(settings)?);
+        let outcomes = provider.publish(&sales, true).await?;
+        anyhow::Ok(sales.into_iter().zip(outcomes).collect::<Vec<_>>())
+    };
+    let published = match asked.await {
+        Ok(published) => published,
+        Err(e) => return findings.bad("payments", &format!("{e:#}")),
+    };
+    Findings::good("payments", "Stripe takes the key");
+    for (sale, outcome) in published {
+        match outcome {
+            Published::Unchanged => {}
+            Published::Created => findings.bad(
+                "payments",
+                &format!("{} is not published: anteroom plans publish", sale.lookup_key()),
+            ),
+            Published::Differs { .. } => findings.bad(
+                "payments",
+                &format!(
+                    "{} stands at Stripe with other terms: anteroom plans diff",
+                    sale.lookup_key()
+                ),
+            ),
+        }
     }
 }
 

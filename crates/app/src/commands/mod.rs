@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod billing;
 mod config;
 mod doctor;
 mod health;
@@ -9,8 +10,10 @@ mod keys;
 mod migrate;
 mod openapi;
 mod passwords;
+mod plans;
 mod secret;
 mod serve;
+mod stripe_stub;
 mod users;
 
 use std::io::Write as _;
@@ -52,6 +55,9 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
         Command::Audit(what) => audit::run(what, &settings(path, Output::Stderr)?),
         Command::Passwords(what) => passwords::run(what),
         Command::Keys(what) => keys::run(what, &settings(path, Output::Stderr)?),
+        Command::Plans(what) => plans::run(&what, &settings(path, Output::Stderr)?),
+        Command::Billing(what) => billing::run(what, &settings(path, Output::Stderr)?),
+        Command::StripeStub(args) => stripe_stub::run(args),
         Command::Secret => secret::run(),
         Command::Config(what) => config::run(what, path),
         Command::Openapi => openapi::run(),

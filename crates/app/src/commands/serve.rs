@@ -62,6 +62,8 @@ fn greeting(settings: &Settings, running: &Running) -> String {
     let payments = match p.payments {
         "none" => "none: nothing can be bought",
         "stripe-stub" => "stripe-stub, which takes no money",
+        "stripe" if settings.stripe.live() == Some(true) => "Stripe, live: money is taken",
+        "stripe" => "Stripe, test mode: no money is taken",
         other => other,
     };
     let mail = match p.mailer {
@@ -86,7 +88,7 @@ fn greeting(settings: &Settings, running: &Running) -> String {
         ("Metrics", metrics, "METRICS_HOST, METRICS_PORT"),
         ("Store", settings.database().redacted(), "DATABASE_URL"),
         ("Models", models, set_models),
-        ("Payments", payments.to_owned(), "ANTEROOM__BILLING__PROVIDER"),
+        ("Payments", payments.to_owned(), "STRIPE_SECRET_KEY"),
         ("Mail", mail, "SMTP_URL"),
     ];
     let width = rows

@@ -1,8 +1,9 @@
 //! The settings of billing: who takes the money, and the plans.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use super::settings::unless_empty;
 
@@ -16,6 +17,8 @@ pub struct BillingSettings {
     pub default_plan: String,
     /// Days that an unpaid subscription keeps its plan.
     pub past_due_grace_days: u32,
+    /// Whether a subscription keeps its plan while collecting its payment is paused.
+    pub paused_collection_keeps_plan: bool,
     /// The plans, in the order in which they are shown.
     pub plans: Vec<PlanSettings>,
 }
@@ -24,6 +27,8 @@ pub struct BillingSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PaymentProviderName {
+    /// Stripe.
+    Stripe,
     /// The one that takes no money and says it did.
     StripeStub,
     /// Nothing is sold.
@@ -40,6 +45,14 @@ pub struct PlanSettings {
     pub name: String,
     /// Raised when its terms change.
     pub version: i32,
+    /// Higher is better.
+    #[serde(default)]
+    pub rank: i32,
+    /// Days before the first payment.
+    pub trial_days: Option<u32>,
+    /// Whether the trial needs no means of payment.
+    #[serde(default)]
+    pub trial_without_card: bool,
     /// The models it includes.
     pub models: PlanModels,
     /// Not for sale online.
@@ -63,6 +76,33 @@ pub struct PlanSettings {
     pub refused_parameters: Vec<String>,
     /// The most choices of a call; absent, as many as any may have.
     pub max_choices: Option<i64>,
+}
+
+impl PlanSettings {
+    /// What is wrong with its prices and its trial.
+    pub(super) fn price_mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.by_agreement && !self.prices.is_empty() {
+            mistakes.push("a plan by agreement has no prices here".to_owned());
+        }
+        for (i, this) in self.prices.iter().enumerate() {
+            let same = |it: &PriceSettings| it.currency == this.currency && it.interval == this.interval;
+            if self.prices[..i].iter().any(same) {
+                mistakes.push(format!("two prices in {} by the {}", this.currency, this.interval));
+            }
+        }
+        match self.trial_days {
+            Some(0) => mistakes.push("`trial_days` is 1 or more".to_owned()),
+            // Stripe's limit.
+            Some(731..) => mistakes.push("`trial_days` is 730 at most".to_owned()),
+            Some(_) if self.prices.is_empty() => {
+                mistakes.push("a trial comes before a payment, and this plan has no price".to_owned());
+            }
+            None if self.trial_without_card => mistakes.push("`trial_without_card` needs `trial_days`".to_owned()),
+            _ => {}
+        }
+        mistakes
+    }
 }
 
 /// The models a plan includes.
@@ -168,6 +208,49 @@ pub enum WindowName {
     Month,
 }
 
+/// `[stripe]`: the payment provider that takes money.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StripeSettings {
+    /// `sk_…` or `rk_…`.
+    #[serde(deserialize_with = "unless_empty")]
+    pub secret_key: Option<SecretString>,
+    /// One or several `whsec_…`, separated by commas.
+    #[serde(deserialize_with = "unless_empty")]
+    pub webhook_secret: Option<SecretString>,
+    /// Where its API is.
+    pub api_base: Url,
+    /// How long one try may take.
+    pub timeout_ms: u32,
+}
+
+impl StripeSettings {
+    /// The signing secrets, each by itself.
+    pub fn webhook_secrets(&self) -> Vec<SecretString> {
+        let secrets = self
+            .webhook_secret
+            .iter()
+            .flat_map(|all| all.expose_secret().split(','));
+        let secrets = secrets.map(str::trim).filter(|secret| !secret.is_empty());
+        secrets.map(SecretString::from).collect()
+    }
+
+    /// Whether the key moves money; `None` where there is none, or none of Stripe's.
+    pub fn live(&self) -> Option<bool> {
+        let mut parts = self.secret_key.as_ref()?.expose_secret().splitn(3, '_');
+        if !matches!(parts.next()?, "sk" | "rk") {
+            return None;
+        }
+        let mode = parts.next()?;
+        parts.next()?;
+        match mode {
+            "live" => Some(true),
+            "test" => Some(false),
+            _ => None,
+        }
+    }
+}
+
 /// `[stripe_stub]`: the payment provider that needs nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,4 +258,10 @@ pub struct StripeStubSettings {
     /// What it signs its events with; derived from the secret key when `None`.
     #[serde(deserialize_with = "unless_empty")]
     pub webhook_secret: Option<SecretString>,
+    /// What its API takes; derived from the secret key when `None`.
+    #[serde(deserialize_with = "unless_empty")]
+    pub secret_key: Option<SecretString>,
+    /// One that runs elsewhere.
+    #[serde(deserialize_with = "unless_empty")]
+    pub url: Option<Url>,
 }

@@ -31,7 +31,12 @@ pub(super) fn fill(layers: &mut Layers) {
         "database.url",
         &format!("sqlite://{}/anteroom.db", layers.text("data.dir").trim_end_matches('/')),
     );
-    layers.fill("billing.provider", by_env("stripe-stub", "none"));
+    let provider = if layers.text("stripe.secret_key").is_empty() {
+        by_env("stripe-stub", "none")
+    } else {
+        "stripe"
+    };
+    layers.fill("billing.provider", provider);
     let has_mail_server = !layers.text("mail.smtp_url").is_empty();
     let transport = if has_mail_server {
         "smtp"
@@ -85,6 +90,16 @@ impl Settings {
                 self.server.public_url.scheme() == "https" || (self.is_production() && !self.knows_public_url())
             }
         }
+    }
+
+    /// Where commands beside a server reach it.
+    pub fn local_url(&self) -> Result<Url, url::ParseError> {
+        let host = match self.server.host.parse::<IpAddr>() {
+            Ok(address) if address.is_unspecified() => "127.0.0.1".to_owned(),
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.server.host.clone(),
+        };
+        Url::parse(&format!("http://{host}:{}", self.server.port))
     }
 
     /// The database.

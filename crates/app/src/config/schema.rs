@@ -251,6 +251,8 @@ mod tests {
                 "PORT",
                 "SECRET_KEY",
                 "SMTP_URL",
+                "STRIPE_SECRET_KEY",
+                "STRIPE_WEBHOOK_SECRET",
                 "TRUSTED_PROXIES",
             ]
         );
@@ -273,7 +275,10 @@ mod tests {
                 "secret.key",
                 "ai.openai_api_key",
                 "moderation.openai_api_key",
+                "stripe.secret_key",
+                "stripe.webhook_secret",
                 "stripe_stub.webhook_secret",
+                "stripe_stub.secret_key",
                 "mail.smtp_url"
             ]
         );

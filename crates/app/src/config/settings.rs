@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::ai::{AiSettings, CacheSettings, ChatSettings, ModerationSettings};
-use super::billing::{BillingSettings, StripeStubSettings};
+use super::billing::{BillingSettings, StripeSettings, StripeStubSettings};
 use super::database_target::DatabaseTarget;
 use super::telemetry::TelemetrySettings;
 
@@ -40,6 +40,7 @@ pub struct Settings {
     pub moderation: ModerationSettings,
     pub cache: CacheSettings,
     pub billing: BillingSettings,
+    pub stripe: StripeSettings,
     pub stripe_stub: StripeStubSettings,
     pub mail: MailSettings,
     pub log: LogSettings,

@@ -64,6 +64,7 @@ impl Settings {
         self.check_production(&mut findings);
         self.check_mail(&mut findings);
         self.check_ai(&mut findings);
+        self.check_stripe(&mut findings);
         self.check_plans(&mut findings);
         self.check_moderation(&mut findings);
         if findings.problems.is_empty() {
@@ -391,6 +392,41 @@ impl Settings {
         }
     }
 
+    fn check_stripe(&self, findings: &mut Findings) {
+        let stripe = &self.stripe;
+        if self.billing.provider != PaymentProviderName::Stripe {
+            if stripe.secret_key.is_some() {
+                findings.warn("stripe.secret_key is set, but billing.provider is not stripe: nothing is sold there");
+            }
+            return;
+        }
+        if stripe.secret_key.is_none() {
+            findings.refuse("stripe.secret_key", "billing.provider is stripe: set STRIPE_SECRET_KEY");
+            return;
+        }
+        match stripe.live() {
+            None => findings.refuse(
+                "stripe.secret_key",
+                "not one of Stripe's: they begin with sk_live_, sk_test_, rk_live_ or rk_test_",
+            ),
+            Some(true) if !self.is_production() => {
+                findings.refuse(
+                    "stripe.secret_key",
+                    "a live key takes real money: it is for ANTEROOM_ENV=production",
+                );
+            }
+            Some(false) if self.is_production() => {
+                findings.warn("stripe.secret_key is a test key: nobody pays");
+            }
+            Some(_) => {}
+        }
+        if stripe.webhook_secrets().is_empty() {
+            let message = "no event can be told from a forged one, so nothing that is bought takes effect: set \
+                           STRIPE_WEBHOOK_SECRET to the signing secret of the webhook endpoint";
+            findings.unsafe_in(self.is_production(), "stripe.webhook_secret", message);
+        }
+    }
+
     fn check_plans(&self, findings: &mut Findings) {
         let billing = &self.billing;
         if let Some(key) = repeated(billing.plans.iter().map(|plan| &plan.key)) {
@@ -462,10 +498,7 @@ const REQUIRED: [&str; 3] = ["model", "messages", "input"];
 
 impl PlanSettings {
     fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = Vec::new();
-        if self.by_agreement && !self.prices.is_empty() {
-            mistakes.push("a plan by agreement has no prices here".to_owned());
-        }
+        let mut mistakes = self.price_mistakes();
         for (i, this) in self.entitlements.iter().enumerate() {
             let mut earlier = self.entitlements[..i].iter().filter(|it| it.key == this.key);
             // What is counted may be counted in several windows.

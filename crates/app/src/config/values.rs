@@ -215,7 +215,7 @@ mod tests {
     fn a_key_with_words_takes_only_these_and_an_empty_one_only_where_it_is_the_default() {
         for (path, good, bad) in [
             ("cookie.secure", &["auto", "true", "false"][..], &["yes", ""][..]),
-            ("billing.provider", &["", "none", "stripe-stub"], &["stripe"]),
+            ("billing.provider", &["", "none", "stripe", "stripe-stub"], &["paypal"]),
             ("server.public_url", &["", "https://a.example"], &["a.example"]),
             ("log.level", &["debug", "info,anteroom_http=trace"], &[""]),
         ] {

@@ -9,6 +9,7 @@ mod layers;
 mod mistakes;
 mod production;
 mod shown;
+mod stripe;
 
 const KEY: &str = "3f1c9a7be2d84c05a6b7182930e4d5f6";
 
