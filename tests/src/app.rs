@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use anteroom_app::{Running, Services};
+use anteroom_stripe_stub::Stub;
 use serde_json::{Value, json};
 
 use crate::client::Ask;
@@ -22,6 +23,7 @@ struct Inner {
     http: reqwest::Client,
     contract: Arc<Contract>,
     services: Arc<Services>,
+    stub: Option<Arc<Stub>>,
     running: tokio::sync::Mutex<Option<Running>>,
     mails: Arc<Mutex<Vec<String>>>,
 }
@@ -79,6 +81,7 @@ impl TestApp {
             http,
             contract,
             services: Arc::clone(running.services()),
+            stub: running.stub().cloned(),
             running: tokio::sync::Mutex::new(Some(running)),
             mails,
         }))
@@ -102,6 +105,10 @@ impl TestApp {
     /// The use cases, for what no endpoint does.
     pub fn services(&self) -> &Services {
         &self.0.services
+    }
+
+    pub(crate) fn own_stub(&self) -> Option<Arc<Stub>> {
+        self.0.stub.clone()
     }
 
     /// Ends it, as SIGTERM would. Nothing happens to one that has ended.

@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod process;
 pub mod scenario;
 pub mod setup;
+pub mod stripe;
 pub mod surface;
 pub mod upstream;
 
@@ -30,6 +31,7 @@ pub use app::{Browser, Mail, TestApp, User};
 pub use client::{Answer, Ask, Sse, Stream};
 pub use dice::Dice;
 pub use setup::{Kind, Setup, run};
+pub use stripe::StripeSubscription;
 pub use surface::Surface;
 pub use upstream::{Script, Step, Upstream};
 
@@ -40,6 +42,9 @@ pub const FRONTEND: &str = "https://app.example.test";
 
 /// What the payment stub signs with.
 pub const WEBHOOK_SECRET: &str = "whsec_of_the_end_to_end_tests";
+
+/// What the stub's API takes.
+pub const STUB_KEY: &str = "sk_test_of_the_end_to_end_tests";
 
 /// A password that is accepted.
 pub const PASSWORD: &str = "quiet-lantern-over-the-canal";

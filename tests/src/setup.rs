@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::app::TestApp;
-use crate::{FRONTEND, WEBHOOK_SECRET, logs};
+use crate::{FRONTEND, STUB_KEY, WEBHOOK_SECRET, logs};
 
 /// Which store a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,7 @@ impl Setup {
             ("passwords.max_wait_ms", "20000"),
             ("protection.enabled", "false"),
             ("stripe_stub.webhook_secret", WEBHOOK_SECRET),
+            ("stripe_stub.secret_key", STUB_KEY),
             ("database.max_connections", "8"),
             ("database.acquire_timeout_ms", "15000"),
             ("log.format", "json"),
@@ -199,7 +200,11 @@ impl Setup {
     /// Two nodes on the same store, as clients reach them: under one public URL.
     pub async fn nodes(&self) -> [TestApp; 2] {
         let one_url = [("server.public_url", "http://anteroom.example.test")];
-        [self.app_with(&one_url).await, self.app_with(&one_url).await]
+        let first = self.app_with(&one_url).await;
+        // They share the first one's stub of Stripe, as they would share Stripe.
+        let stub = format!("{}/stripe-stub/", first.url());
+        let second = self.app_with(&[one_url[0], ("stripe_stub.url", &stub)]).await;
+        [first, second]
     }
 
     /// Tries to start a server.

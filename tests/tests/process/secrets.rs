@@ -1,16 +1,14 @@
 //! Passwords, tokens, cookies and keys are in no line of the log, however much is logged, and in no trace.
 
-use anteroom_stripe_stub::{SubscriptionEvent, sign, subscription_event};
+use anteroom_stripe_stub::sign;
 use anteroom_testkit::Collector;
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
 use anteroom_tests::upstream::{KEY, chunk, sse};
-use anteroom_tests::{Script, Setup, Step, Upstream, User, WEBHOOK_SECRET, now, on_every_store};
+use anteroom_tests::{Script, Setup, Step, StripeSubscription, Upstream, User, WEBHOOK_SECRET, now, on_every_store};
 use reqwest::Response;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-
-use crate::v1::billing::webhooks::subscription;
 
 on_every_store![g70_secrets_are_in_no_line_of_the_log];
 
@@ -313,13 +311,9 @@ async fn g70_secrets_are_in_no_line_of_the_log(setup: &Setup) {
         .await;
     let page = checkout["url"].as_str().unwrap().strip_prefix(&server.url).unwrap();
     client.send("GET", page, &[], "").await;
-    assert_eq!(client.send("POST", page, &[], "").await.status(), 303);
-    let event = subscription_event(
-        SubscriptionEvent::Updated,
-        "evt_1",
-        now(),
-        &subscription(&user, "sub_1", "active"),
-    );
+    let own = [("sec-fetch-site", "same-origin")];
+    assert_eq!(client.send("POST", page, &own, "").await.status(), 303);
+    let event = StripeSubscription::new(&user, "sub_1", "active").event("customer.subscription.updated", "evt_1");
     let signature = sign(&SecretString::from(WEBHOOK_SECRET), &event, now());
     let event = String::from_utf8(event).unwrap();
     for signature in [signature.as_str(), "t=1,v1=00"] {

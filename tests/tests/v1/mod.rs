@@ -8,6 +8,7 @@ mod chat;
 mod completions;
 mod conversations;
 mod embeddings;
+mod entitlements;
 mod me;
 mod messages;
 mod models;

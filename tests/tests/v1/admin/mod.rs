@@ -3,6 +3,7 @@
 mod api_keys;
 mod audit;
 mod models;
+mod overrides;
 mod usage;
 mod user;
 mod users;

@@ -16,7 +16,7 @@ async fn tells_who_is_signed_in_and_what_they_hold(setup: &Setup) {
         (&json!(user.id), &json!(user.session_id))
     );
     assert_eq!(body["session"]["current"], true);
-    let none = json!({ "plan": "free", "status": "none", "active": false, "reason": "no_subscription", "until": null });
+    let none = json!({ "plan": "free", "plan_version": 1, "status": "none", "active": false, "reason": "no_subscription", "until": null });
     assert_eq!(body["subscription"], none);
     app.buy(&user, "pro").await;
     let held = app.get("/v1/auth/session").by(&user).expect(200).await.json();

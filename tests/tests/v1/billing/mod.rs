@@ -1,4 +1,5 @@
 //! `/v1/billing`
 
 mod checkout;
-pub mod webhooks;
+mod flows;
+mod webhooks;

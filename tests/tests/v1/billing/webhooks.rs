@@ -1,11 +1,12 @@
 //! `POST /v1/billing/webhooks/{provider}`
 
-use anteroom_domain::UserId;
-use anteroom_domain::billing::Owner;
-use anteroom_stripe_stub::{SubscriptionEvent, SubscriptionObject, sign, subscription_event};
-use anteroom_tests::{Answer, Ask, Setup, TestApp, User, WEBHOOK_SECRET, logs, now, on_every_store};
+use anteroom_stripe_stub::sign;
+use anteroom_tests::stripe::event;
+use anteroom_tests::{Dice, Setup, StripeSubscription, TestApp, User, WEBHOOK_SECRET, logs, now, on_every_store};
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use futures_util::stream;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -15,7 +16,9 @@ on_every_store![
     refuses_what_is_old,
     refuses_what_cannot_be_read,
     has_one_effect_for_one_event,
-    goes_by_when_things_happened_not_by_when_it_hears,
+    goes_by_what_the_provider_has_not_by_what_it_hears,
+    comes_to_the_same_in_every_order_of_events,
+    is_taken_up_where_its_effect_failed,
     says_what_holds_and_why_for_every_word_of_the_provider,
     is_not_undone_by_a_purchase_that_fails,
     passes_over_what_it_does_not_know,
@@ -24,43 +27,7 @@ on_every_store![
 
 const PATH: &str = "/v1/billing/webhooks/stripe-stub";
 
-/// A subscription to `pro` for a month, as the provider describes it.
-pub fn subscription(user: &User, id: &str, status: &str) -> SubscriptionObject {
-    let begun = now();
-    SubscriptionObject {
-        id: id.to_owned(),
-        customer: "cus_1".to_owned(),
-        owner: Owner::account(UserId(user.id.parse().unwrap())),
-        plan: "pro".to_owned(),
-        plan_version: 1,
-        status: status.to_owned(),
-        amount: 1900,
-        currency: "usd".to_owned(),
-        interval: "month".to_owned(),
-        created: begun,
-        current_period_start: begun,
-        current_period_end: begun + SignedDuration::from_hours(24 * 30),
-        cancel_at_period_end: false,
-        trial_end: None,
-    }
-}
-
-/// An event, signed at a time, ready to be sent.
-pub fn signed(app: &TestApp, body: Vec<u8>, at: Timestamp) -> Ask {
-    let signature = sign(&SecretString::from(WEBHOOK_SECRET), &body, at);
-    app.post(PATH)
-        .header("stripe-signature", &signature)
-        .header("content-type", "application/json")
-        .body(body)
-}
-
-/// Tells of something that happened so many seconds ago.
-async fn tell(app: &TestApp, kind: SubscriptionEvent, event: &str, ago: i64, about: &SubscriptionObject) -> Answer {
-    let at = now() - SignedDuration::from_secs(ago);
-    signed(app, subscription_event(kind, event, at, about), now())
-        .await
-        .is(200)
-}
+const UPDATED: &str = "customer.subscription.updated";
 
 async fn held(app: &TestApp, user: &User) -> (String, String, bool) {
     let held = app.get("/v1/me/subscription").by(user).await.is(200).json();
@@ -75,30 +42,32 @@ fn owned(plan: &str, status: &str, active: bool) -> (String, String, bool) {
 async fn takes_what_the_provider_has_signed(setup: &Setup) {
     let app = setup.app().await;
     let user = app.user().await;
-    let mut sub = subscription(&user, "sub_1", "active");
-    let body = subscription_event(SubscriptionEvent::Created, "evt_1", now(), &sub);
-    let answer = signed(&app, body, now())
+    let mut sub = StripeSubscription::new(&user, "sub_1", "active");
+    app.stub_has(&sub);
+    let answer = app
+        .signed(sub.event("customer.subscription.created", "evt_1"), now())
         .expect(200)
         .events(&["subscription.changed", "subscription.webhook.applied"])
         .await;
     assert_eq!(answer.json(), json!({ "received": true }));
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
-    // What the provider says later is what holds: at once, on sessions that were looked up moments ago too.
+    // What the provider has later is what holds: at once, on sessions that were looked up moments ago too.
     app.get("/v1/auth/session").by(&user).await.is(200);
     sub.plan = String::from("business");
-    tell(&app, SubscriptionEvent::Updated, "evt_2", 0, &sub).await;
+    app.subscription_is("evt_2", &sub).await;
     let session = app.get("/v1/auth/session").by(&user).await.is(200).json();
     assert_eq!(session["subscription"]["plan"], "business");
     sub.status = String::from("canceled");
-    tell(&app, SubscriptionEvent::Deleted, "evt_3", 0, &sub).await;
+    app.subscription_is("evt_3", &sub).await;
     assert_eq!(held(&app, &user).await, owned("free", "canceled", false));
 }
 
 async fn e60_what_the_provider_has_not_signed_is_refused(setup: &Setup) {
     let app = setup.app().await;
     let user = app.user().await;
-    let sub = subscription(&user, "sub_1", "active");
-    let body = subscription_event(SubscriptionEvent::Created, "evt_1", now(), &sub);
+    let sub = StripeSubscription::new(&user, "sub_1", "active");
+    app.stub_has(&sub);
+    let body = sub.event(UPDATED, "evt_1");
     let good = sign(&SecretString::from(WEBHOOK_SECRET), &body, now());
     let (time, tag) = good.split_once(",v1=").unwrap();
     let signatures = [
@@ -148,17 +117,18 @@ async fn e60_what_the_provider_has_not_signed_is_refused(setup: &Setup) {
 async fn refuses_what_is_old(setup: &Setup) {
     let app = setup.app().await;
     let user = app.user().await;
-    let sub = subscription(&user, "sub_1", "active");
-    let body = subscription_event(SubscriptionEvent::Created, "evt_1", now(), &sub);
+    let sub = StripeSubscription::new(&user, "sub_1", "active");
+    app.stub_has(&sub);
+    let body = sub.event(UPDATED, "evt_1");
     for off in [-310, 310] {
-        let ask = signed(&app, body.clone(), now() + SignedDuration::from_secs(off));
+        let ask = app.signed(body.clone(), now() + SignedDuration::from_secs(off));
         ask.expect(400)
             .code("stale_webhook")
             .events(&["subscription.webhook.rejected"])
             .await;
     }
     assert_eq!(held(&app, &user).await, owned("free", "none", false));
-    signed(&app, body, now() - SignedDuration::from_secs(280)).await.is(200);
+    app.signed(body, now() - SignedDuration::from_secs(280)).await.is(200);
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
 }
 
@@ -173,175 +143,169 @@ async fn refuses_what_cannot_be_read(setup: &Setup) {
         b"{\"id\":\"evt_1\"}",
         b"{\"id\":7,\"type\":\"x\",\"created\":1,\"data\":{\"object\":{}}}",
     ] {
-        let ask = signed(&app, body.to_vec(), now());
+        let ask = app.signed(body.to_vec(), now());
         ask.expect(400)
             .code("malformed_webhook")
             .events(&["subscription.webhook.rejected"])
             .await;
     }
     let large = vec![b' '; 70_000];
-    signed(&app, large, now()).expect(413).code("body_too_large").await;
+    app.signed(large, now()).expect(413).code("body_too_large").await;
 }
 
 async fn has_one_effect_for_one_event(setup: &Setup) {
     let [here, there] = setup.nodes().await;
     let user = here.user().await;
-    let sub = subscription(&user, "sub_1", "active");
-    let body = subscription_event(SubscriptionEvent::Created, "evt_1", now(), &sub);
-    let tries = (0..32).map(|number| {
+    let sub = StripeSubscription::new(&user, "sub_1", "active");
+    here.stub_has(&sub);
+    let body = sub.event(UPDATED, "evt_1");
+    let tries = (0..64).map(|number| {
         let node = if number % 2 == 0 { &here } else { &there };
-        signed(node, body.clone(), now()).into_future()
+        node.signed(body.clone(), now()).into_future()
     });
     let answers = join_all(tries).await;
     assert!(answers.iter().all(|a| a.status == 200), "{answers:?}");
     assert_eq!(logs::about("subscription.changed", &user.id).len(), 1);
-    signed(&here, body, now())
+    here.signed(body, now())
         .expect(200)
         .events(&["subscription.webhook.duplicate"])
         .await;
     assert_eq!(held(&here, &user).await, owned("pro", "active", true));
 }
 
-async fn goes_by_when_things_happened_not_by_when_it_hears(setup: &Setup) {
+async fn goes_by_what_the_provider_has_not_by_what_it_hears(setup: &Setup) {
     let app = setup.app().await;
-    // `updated` before `created`, which was `incomplete`.
+    let tell = async |id: &str, said: &StripeSubscription| {
+        app.signed(said.event(UPDATED, id), now()).await.is(200);
+    };
+    // Whatever an event says, the provider is asked.
     let user = app.user().await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_a2",
-        10,
-        &subscription(&user, "sub_a", "active"),
-    )
-    .await;
-    tell(
-        &app,
-        SubscriptionEvent::Created,
-        "evt_a1",
-        20,
-        &subscription(&user, "sub_a", "incomplete"),
-    )
-    .await;
+    let mut sub = StripeSubscription::new(&user, "sub_a", "active");
+    app.stub_has(&sub);
+    tell("evt_a1", &StripeSubscription::new(&user, "sub_a", "incomplete")).await;
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
-    // A stale `active` after `deleted` gives nothing back, not even with a later time.
-    tell(
-        &app,
-        SubscriptionEvent::Deleted,
-        "evt_a4",
-        0,
-        &subscription(&user, "sub_a", "canceled"),
-    )
-    .await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_a3",
-        5,
-        &subscription(&user, "sub_a", "active"),
-    )
-    .await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_a5",
-        -5,
-        &subscription(&user, "sub_a", "active"),
-    )
-    .await;
+    // A stale `active` after the end gives nothing back.
+    sub.status = String::from("canceled");
+    app.subscription_is("evt_a2", &sub).await;
+    tell("evt_a3", &StripeSubscription::new(&user, "sub_a", "active")).await;
     assert_eq!(held(&app, &user).await, owned("free", "canceled", false));
-    // A stale `past_due` does not lock out who has paid since.
-    let user = app.user().await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_b2",
-        10,
-        &subscription(&user, "sub_b", "active"),
-    )
-    .await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_b1",
-        20,
-        &subscription(&user, "sub_b", "past_due"),
-    )
-    .await;
-    assert_eq!(held(&app, &user).await, owned("pro", "active", true));
-    // Who has not paid keeps the plan for a while.
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_b3",
-        0,
-        &subscription(&user, "sub_b", "past_due"),
-    )
-    .await;
-    assert_eq!(held(&app, &user).await, owned("pro", "past_due", true));
     // A subscription cannot change hands.
-    let thief = app.user().await;
-    tell(
-        &app,
-        SubscriptionEvent::Updated,
-        "evt_b4",
-        -5,
-        &subscription(&thief, "sub_b", "active"),
-    )
-    .await;
+    let (user, thief) = (app.user().await, app.user().await);
+    let mut sub = StripeSubscription::new(&user, "sub_b", "active");
+    app.subscription_is("evt_b1", &sub).await;
+    sub.owner.clone_from(&thief.id);
+    app.subscription_is("evt_b2", &sub).await;
     assert_eq!(held(&app, &thief).await, owned("free", "none", false));
-    assert_eq!(held(&app, &user).await.1, "past_due");
-    // What was bought anew after the end is what counts.
-    tell(
-        &app,
-        SubscriptionEvent::Deleted,
-        "evt_b5",
-        0,
-        &subscription(&user, "sub_b", "canceled"),
-    )
-    .await;
-    tell(
-        &app,
-        SubscriptionEvent::Created,
-        "evt_c1",
-        0,
-        &subscription(&user, "sub_c", "active"),
-    )
-    .await;
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
-    // Of two that run, the newer one counts.
-    let mut dearer = subscription(&user, "sub_b2", "active");
+    // What was bought anew after the end is what counts, and of two that run the newer one.
+    "canceled".clone_into(&mut sub.status);
+    app.subscription_is("evt_b3", &sub).await;
+    app.subscription_is("evt_c1", &StripeSubscription::new(&user, "sub_c", "active"))
+        .await;
+    assert_eq!(held(&app, &user).await, owned("pro", "active", true));
+    let mut dearer = StripeSubscription::new(&user, "sub_c2", "active");
     dearer.plan = String::from("business");
-    tell(&app, SubscriptionEvent::Created, "evt_b6", -5, &dearer).await;
+    app.subscription_is("evt_c2", &dearer).await;
     assert_eq!(held(&app, &user).await, owned("business", "active", true));
-    // An end that has not come yet ends nothing.
+}
+
+/// All orders of the events of a life, each sent one to five times, while the provider goes on: the same end every time.
+async fn comes_to_the_same_in_every_order_of_events(setup: &Setup) {
+    let app = setup.app().await;
+    let seed = Dice::seed();
+    let all = orders(LIFE.len()).into_iter().enumerate();
+    let lives = stream::iter(all).map(|(number, order)| live(&app, seed, number, order));
+    lives.buffer_unordered(6).collect::<()>().await;
+}
+
+/// The states of a life, each told of by an event.
+const LIFE: [&str; 5] = ["incomplete", "active", "past_due", "active", "canceled"];
+
+/// One life, whose events come in this order.
+async fn live(app: &TestApp, seed: u64, number: usize, order: Vec<usize>) {
+    let mut dice = Dice::of(seed, u64::try_from(number).unwrap());
+    let (user, stub) = (app.user().await, app.stub());
+    let states = LIFE.map(|status| StripeSubscription::new(&user, &format!("sub_{number}"), status));
+    let last = states.len() - 1;
+    let mut reached = 0;
+    for (step, said) in order.iter().copied().enumerate() {
+        // What is told has happened; more may have.
+        reached = (reached + dice.below(2)).max(said).min(last);
+        if step == last {
+            reached = last;
+        }
+        app.stub_has(&states[reached]);
+        let body = states[said].event(UPDATED, &format!("evt_{number}_{said}"));
+        // The provider may fail between receipt and effect; what died so is sent again.
+        let fails = dice.below(3) == 0;
+        for _ in 0..=dice.below(5) {
+            if fails {
+                stub.put(json!({ "id": states[reached].id, "object": "subscription", "status": 7 }));
+                app.signed(body.clone(), now()).await;
+                app.stub_has(&states[reached]);
+            }
+            app.signed(body.clone(), now()).await.is(200);
+        }
+    }
+    let (plan, status, active) = held(app, &user).await;
+    assert_eq!(
+        (plan.as_str(), status.as_str(), active),
+        ("free", "canceled", false),
+        "order {order:?}, seed {seed}"
+    );
+}
+
+fn orders(length: usize) -> Vec<Vec<usize>> {
+    if length == 0 {
+        return vec![vec![]];
+    }
+    let mut all = Vec::new();
+    for order in orders(length - 1) {
+        for place in 0..length {
+            let mut longer = order.clone();
+            longer.insert(place, length - 1);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+async fn is_taken_up_where_its_effect_failed(setup: &Setup) {
+    let app = setup.app().await;
     let user = app.user().await;
-    let mut ending = subscription(&user, "sub_d", "active");
-    ending.cancel_at_period_end = true;
-    tell(&app, SubscriptionEvent::Updated, "evt_d1", 0, &ending).await;
+    let sub = StripeSubscription::new(&user, "sub_1", "active");
+    app.stub()
+        .put(json!({ "id": "sub_1", "object": "subscription", "status": 7 }));
+    let body = sub.event(UPDATED, "evt_1");
+    app.signed(body, now())
+        .expect(503)
+        .code("payment_provider_failed")
+        .events(&["request.failed", "subscription.webhook.failed"])
+        .await;
+    app.stub_has(&sub);
+    let waiting = "SELECT count(*) AS n FROM billing_events WHERE state = 'waiting'";
+    assert_eq!(setup.number(waiting).await, 1);
+    // The server's own round takes it up after a minute, whether or not the provider sends it again.
+    assert_eq!(app.services().billing.work_off_events().await.unwrap(), 0);
+    let age = "UPDATE billing_events SET received_at = received_at - ";
+    match setup.kind() {
+        anteroom_tests::Kind::Sqlite => setup.execute(&format!("{age} 61000000")).await,
+        anteroom_tests::Kind::Postgres => setup.execute(&format!("{age} interval '61 seconds'")).await,
+    }
+    assert_eq!(app.services().billing.work_off_events().await.unwrap(), 1);
+    assert_eq!(setup.number(waiting).await, 0);
     assert_eq!(held(&app, &user).await, owned("pro", "active", true));
-    // One that never began gives nothing.
-    let user = app.user().await;
-    tell(
-        &app,
-        SubscriptionEvent::Created,
-        "evt_e1",
-        0,
-        &subscription(&user, "sub_e", "incomplete"),
-    )
-    .await;
-    assert_eq!(held(&app, &user).await, owned("free", "incomplete", false));
 }
 
 async fn says_what_holds_and_why_for_every_word_of_the_provider(setup: &Setup) {
     let app = setup.app().await;
     let hours = SignedDuration::from_hours;
+    // What ends by the clock alone is told in the domain's own table: the stub ends it itself.
     // The provider's word; since when, in hours; when the trial ends and whether it ends with a period that ends when.
     let table = [
         ("active", 0, None, None, true, "active"),
         ("active", 0, None, Some(5), true, "cancels_at_period_end"),
-        ("active", 0, None, Some(-1), false, "canceled"),
         ("trialing", 0, Some(5), None, true, "trialing"),
-        ("trialing", 0, Some(-1), None, false, "trial_ended"),
         ("past_due", -24 * 6, None, None, true, "past_due_grace"),
         ("past_due", -24 * 8, None, None, false, "past_due"),
         ("incomplete", 0, None, None, false, "incomplete"),
@@ -352,24 +316,26 @@ async fn says_what_holds_and_why_for_every_word_of_the_provider(setup: &Setup) {
     ];
     for (number, (status, since, trial_end, period_end, active, reason)) in table.into_iter().enumerate() {
         let user = app.user().await;
-        let mut sub = subscription(&user, &format!("sub_{number}"), status);
+        let mut sub = StripeSubscription::new(&user, &format!("sub_{number}"), status);
+        sub.current_period_start = now() + hours(since);
         sub.trial_end = trial_end.map(|h| now() + hours(h));
         if let Some(end) = period_end {
             sub.cancel_at_period_end = true;
             sub.current_period_end = now() + hours(end);
         }
-        let body = subscription_event(
-            SubscriptionEvent::Updated,
-            &format!("evt_{number}"),
-            now() + hours(since),
-            &sub,
-        );
-        signed(&app, body, now()).await.is(200);
+        app.subscription_is(&format!("evt_{number}"), &sub).await;
         let held = app.get("/v1/me/subscription").by(&user).expect(200).await.json();
         let plan = if active { "pro" } else { "free" };
         let said = json!([held["plan"], held["status"], held["active"], held["reason"]]);
         assert_eq!(said, json!([plan, status, active, reason]), "{held}");
     }
+    // A word of tomorrow after one of today leaves what was decided.
+    let user = app.user().await;
+    let mut sub = StripeSubscription::new(&user, "sub_x", "active");
+    app.subscription_is("evt_x1", &sub).await;
+    sub.status = String::from("a_word_of_tomorrow");
+    app.subscription_is("evt_x2", &sub).await;
+    assert_eq!(held(&app, &user).await, owned("pro", "a_word_of_tomorrow", true));
 }
 
 async fn is_not_undone_by_a_purchase_that_fails(setup: &Setup) {
@@ -380,43 +346,39 @@ async fn is_not_undone_by_a_purchase_that_fails(setup: &Setup) {
         .enumerate()
     {
         let user = app.user().await;
-        let paid = subscription(&user, &format!("sub_paid_{number}"), "active");
-        tell(
-            &app,
-            SubscriptionEvent::Created,
-            &format!("evt_paid_{number}"),
-            10,
-            &paid,
-        )
-        .await;
-        let mut failed = subscription(&user, &format!("sub_failed_{number}"), status);
+        let paid = StripeSubscription::new(&user, &format!("sub_paid_{number}"), "active");
+        app.subscription_is(&format!("evt_paid_{number}"), &paid).await;
+        let mut failed = StripeSubscription::new(&user, &format!("sub_failed_{number}"), status);
         "business".clone_into(&mut failed.plan);
-        tell(
-            &app,
-            SubscriptionEvent::Created,
-            &format!("evt_failed_{number}"),
-            0,
-            &failed,
-        )
-        .await;
+        app.subscription_is(&format!("evt_failed_{number}"), &failed).await;
         assert_eq!(held(&app, &user).await, owned("pro", "active", true), "{status}");
     }
 }
 
 async fn passes_over_what_it_does_not_know(setup: &Setup) {
     let app = setup.app().await;
+    let user = app.user().await;
+    let stranger = StripeSubscription {
+        owner: String::new(),
+        ..StripeSubscription::new(&user, "sub_of_another_product", "active")
+    };
+    app.stub_has(&stranger);
     for (id, kind, object) in [
         ("evt_1", "invoice.paid", json!({ "id": "in_1" })),
+        ("evt_2", "customer.subscription.updated", stranger.json()),
         (
-            "evt_2",
+            "evt_3",
             "customer.subscription.updated",
-            json!({ "id": "sub_of_another_product", "status": "active" }),
+            json!({ "id": "sub_unheard_of", "status": "active" }),
         ),
+        ("evt_4", "a.kind.of.tomorrow", json!({ "id": "x_1" })),
     ] {
-        let event = json!({ "id": id, "type": kind, "created": now().as_second(), "data": { "object": object } });
-        let ask = signed(&app, event.to_string().into_bytes(), now());
+        let ask = app.signed(event(kind, id, &object), now());
         ask.expect(200).events(&["subscription.webhook.applied"]).await;
     }
+    assert_eq!(held(&app, &user).await, owned("free", "none", false));
+    let stored = setup.number("SELECT count(*) AS n FROM billing_events").await;
+    assert_eq!(stored, 4, "what changes nothing is kept all the same");
 }
 
 async fn does_not_know_other_providers(setup: &Setup) {

@@ -9,7 +9,7 @@ async fn shows_none_and_then_what_was_bought(setup: &Setup) {
     let app = setup.app().await;
     app.get("/v1/me/subscription").expect(401).code("unauthenticated").await;
     let (user, other) = (app.user().await, app.user().await);
-    let none = json!({ "plan": "free", "status": "none", "active": false, "reason": "no_subscription", "until": null });
+    let none = json!({ "plan": "free", "plan_version": 1, "status": "none", "active": false, "reason": "no_subscription", "until": null });
     assert_eq!(app.get("/v1/me/subscription").by(&user).expect(200).await.json(), none);
     app.buy(&user, "business").await;
     let held = app.get("/v1/me/subscription").by(&user).expect(200).await.json();

@@ -1,12 +1,10 @@
 //! Who may use which model, and how often.
 
-use anteroom_stripe_stub::{SubscriptionEvent, subscription_event};
-use anteroom_tests::{Script, Setup, Step, Upstream, eventually_asking, now, on_every_store};
+use anteroom_tests::{Script, Setup, Step, StripeSubscription, Upstream, eventually_asking, now, on_every_store};
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{ask, plans_with_limit, question, streamed, used};
-use crate::v1::billing::webhooks::{signed, subscription};
 
 on_every_store![
     keeps_models_to_their_plans,
@@ -59,17 +57,15 @@ async fn says_when_a_model_went_with_its_plan(setup: &Setup) {
     let upstream = Upstream::start().await;
     let app = setup.app_with(&upstream.settings("small,large")).await;
     let user = app.user().await;
-    let active = subscription(&user, "sub_1", "active");
-    let body = subscription_event(SubscriptionEvent::Created, "evt_1", now(), &active);
-    signed(&app, body, now()).await.is(200);
+    app.subscription_is("evt_1", &StripeSubscription::new(&user, "sub_1", "active"))
+        .await;
     ask(&app, &user, &question("large"))
         .expect(200)
         .events(&["chat.call.ended"])
         .await;
 
-    let over = subscription(&user, "sub_1", "canceled");
-    let body = subscription_event(SubscriptionEvent::Deleted, "evt_2", now(), &over);
-    signed(&app, body, now()).await.is(200);
+    app.subscription_is("evt_2", &StripeSubscription::new(&user, "sub_1", "canceled"))
+        .await;
     for body in [question("large"), streamed("large")] {
         let answer = ask(&app, &user, &body)
             .expect(402)

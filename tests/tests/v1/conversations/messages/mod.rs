@@ -8,16 +8,14 @@ mod stop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_stripe_stub::{SubscriptionEvent, subscription_event};
 use anteroom_tests::upstream::{chunk, sse};
-use anteroom_tests::{Answer, Ask, Script, Setup, Step, TestApp, Upstream, User, now, on_every_store};
+use anteroom_tests::{Answer, Ask, Script, Setup, Step, StripeSubscription, TestApp, Upstream, User, on_every_store};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{create, path};
-use crate::v1::billing::webhooks::{signed, subscription};
 
 on_every_store![
     are_answered_whole,
@@ -391,13 +389,8 @@ async fn use_models_of_the_plan_only(setup: &Setup) {
         say(&app, &user, &conversation, "hi").await.is(201).json()["model"],
         "small"
     );
-    let bought = subscription_event(
-        SubscriptionEvent::Created,
-        "evt_1",
-        now(),
-        &subscription(&user, "sub_1", "active"),
-    );
-    signed(&app, bought, now()).await.is(200);
+    let mut bought = StripeSubscription::new(&user, "sub_1", "active");
+    app.subscription_is("evt_1", &bought).await;
     app.patch(&path(&conversation))
         .by(&user)
         .json(&json!({ "model": "large" }))
@@ -409,13 +402,8 @@ async fn use_models_of_the_plan_only(setup: &Setup) {
     );
     assert_eq!(upstream.last().json()["model"], "large");
     // When the plan ends, the conversation stays, and says why it is silent.
-    let over = subscription_event(
-        SubscriptionEvent::Deleted,
-        "evt_2",
-        now(),
-        &subscription(&user, "sub_1", "canceled"),
-    );
-    signed(&app, over, now()).await.is(200);
+    "canceled".clone_into(&mut bought.status);
+    app.subscription_is("evt_2", &bought).await;
     for ask in [
         say(&app, &user, &conversation, "hi"),
         say_streamed(&app, &user, &conversation, "hi"),
