@@ -19,12 +19,8 @@ const STUB: &str = "stripe-stub";
 /// Where a server's own stub is below its public URL.
 pub const STUB_PATH: &str = "/stripe-stub";
 
-/// Who takes the money, if anything is sold. Connects to nothing yet. `local` is where this process reaches itself.
-pub(crate) fn payments(
-    settings: &Settings,
-    keys: &DeploymentKeys,
-    local: &Url,
-) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
+/// Who takes the money, if anything is sold. Connects to nothing yet.
+pub(crate) fn payments(settings: &Settings, keys: &DeploymentKeys) -> anyhow::Result<Option<Arc<dyn PaymentProvider>>> {
     let options = match settings.billing.provider {
         PaymentProviderName::None => return Ok(None),
         PaymentProviderName::Stripe => return Ok(Some(Arc::new(stripe(settings)?))),
@@ -34,7 +30,7 @@ pub(crate) fn payments(
                 name: STUB,
                 api_base: match settings.stripe_stub.url.clone() {
                     Some(elsewhere) => elsewhere,
-                    None => local.join("/stripe-stub/")?,
+                    None => settings.local_url()?.join("/stripe-stub/")?,
                 },
                 secret_key,
                 webhook_secrets: vec![webhook_secret],
@@ -74,7 +70,7 @@ fn stub_secrets(settings: &Settings, keys: &DeploymentKeys) -> (SecretString, Se
 }
 
 /// The stub that a server has of its own, if it has one. Nothing is opened yet: commands beside the server must not.
-pub(crate) fn stub(settings: &Settings, keys: &DeploymentKeys, local: &Url) -> anyhow::Result<Option<StubOptions>> {
+pub(crate) fn stub(settings: &Settings, keys: &DeploymentKeys) -> anyhow::Result<Option<StubOptions>> {
     if settings.billing.provider != PaymentProviderName::StripeStub || settings.stripe_stub.url.is_some() {
         return Ok(None);
     }
@@ -84,7 +80,7 @@ pub(crate) fn stub(settings: &Settings, keys: &DeploymentKeys, local: &Url) -> a
         public_url: Url::parse(&public_url)?,
         secret_key,
         webhook: Some(WebhookTarget {
-            url: local.join("/v1/billing/webhooks/stripe-stub")?,
+            url: settings.local_url()?.join("/v1/billing/webhooks/stripe-stub")?,
             secret,
         }),
         frame_ancestors: settings.security.frame_ancestors.clone(),

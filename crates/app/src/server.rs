@@ -80,7 +80,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     } else {
         None
     };
-    let adapters = Adapters::new(&settings, &local_url(address)?).await?;
+    let adapters = Adapters::new(&settings).await?;
     let services = Arc::new(Services::new(&settings, &adapters)?);
     prepare_store(&adapters, &services).await?;
     // What was published stands in production; in development people try terms out.
@@ -138,16 +138,6 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
         jobs,
         grace,
     })
-}
-
-/// Where this process reaches itself, for the stub's events.
-fn local_url(address: SocketAddr) -> anyhow::Result<Url> {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    Ok(Url::parse(&format!("http://{}", SocketAddr::new(ip, address.port())))?)
 }
 
 async fn prepare_store(adapters: &Adapters, services: &Services) -> anyhow::Result<()> {

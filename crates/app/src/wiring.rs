@@ -28,9 +28,8 @@ use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::StubOptions;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
-use url::Url;
 
 use crate::config::{
     AliasSettings, DatabaseTarget, MailTransport, OnFailure, ProviderKind, Settings, SigningAlgorithmName, Signup,
@@ -130,9 +129,20 @@ pub async fn bring_schema_up(adapters: &Adapters, services: &Services) -> anyhow
     Ok(applied)
 }
 
+/// The use cases for a command beside a running server, on the store as it is: nothing of its schema is changed.
+pub(crate) async fn beside_server(settings: &Settings) -> anyhow::Result<Services> {
+    let adapters = Adapters::new(settings).await?;
+    if !adapters.store.schema_status().await?.pending.is_empty() {
+        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
+    }
+    let services = Services::new(settings, &adapters)?;
+    services.ops.check_key().await?;
+    Ok(services)
+}
+
 impl Adapters {
-    /// Makes the adapters that the settings name. `local` is where this process reaches itself.
-    pub async fn new(settings: &Settings, local: &Url) -> anyhow::Result<Self> {
+    /// Makes the adapters that the settings name.
+    pub async fn new(settings: &Settings) -> anyhow::Result<Self> {
         // The first of several in one process (tests) stands.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         anteroom_crypto::install_crypto();
@@ -163,8 +173,8 @@ impl Adapters {
             mailer: mailer(settings, &clock)?,
             providers: providers(settings, &clock)?,
             moderator: moderator(settings)?,
-            payments: payments(settings, &keys, local)?,
-            stub: stub(settings, &keys, local)?,
+            payments: payments(settings, &keys)?,
+            stub: stub(settings, &keys)?,
             secrets: Arc::new(keys),
             clock,
             ids: Arc::new(SystemIds),

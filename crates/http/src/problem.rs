@@ -154,6 +154,15 @@ impl Problem {
         problem
     }
 
+    /// 422 for one field, at a JSON pointer.
+    pub fn invalid_field(pointer: &str, code: &str, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError {
+            pointer: pointer.into(),
+            code: code.into(),
+            detail: detail.into(),
+        }])
+    }
+
     /// 422 for fields that a use case refused.
     pub fn refused(faults: Vec<FieldFault>) -> Self {
         let error = |f: FieldFault| FieldError {

@@ -17,7 +17,7 @@ pub use provider::{
     ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
 };
 pub use subscriptions::{
-    EventState, StoredEvent, StoredSubscription, SubscriptionsRead, SubscriptionsWrite, TrialMark,
+    EventState, EventsAsk, StoredEvent, StoredSubscription, SubscriptionsRead, SubscriptionsWrite, TrialMark,
 };
 
 /// What stands on a quota counter.

@@ -26,8 +26,8 @@ use anteroom_domain::{
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::billing::{
-    Consumed, Consumption, EventState, QuotaLevel, Reservation, Reserved, Settlement, StoredEvent, StoredSubscription,
-    TrialMark, UsageAsk, UsageSum,
+    Consumed, Consumption, EventState, EventsAsk, QuotaLevel, Reservation, Reserved, Settlement, StoredEvent,
+    StoredSubscription, TrialMark, UsageAsk, UsageSum,
 };
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
@@ -368,8 +368,7 @@ delegate! {
         fn customer_of(provider: &str, owner: Owner) -> Option<String>;
         fn owner_of_customer(provider: &str, customer: &str) -> Option<Owner>;
         fn billing_event(provider: &str, event_id: &str) -> Option<StoredEvent>;
-        fn waiting_billing_events(before: Timestamp, limit: i64) -> Vec<StoredEvent>;
-        fn page_billing_events(since: Timestamp, after: Option<(Timestamp, &str)>, limit: i64) -> Vec<StoredEvent>;
+        fn page_billing_events(ask: EventsAsk, after: Option<(Timestamp, &str)>, limit: i64) -> Vec<StoredEvent>;
         fn plan_versions() -> Vec<Plan>;
         fn overrides_of(owner: Owner) -> Vec<(Override, Option<Timestamp>)>;
         fn trial_had_by(owner: Owner, mark: &TrialMark) -> Option<Owner>;

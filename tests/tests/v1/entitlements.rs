@@ -13,6 +13,7 @@ on_every_store![
     hold_a_limit_exactly_whoever_runs_in_parallel,
     follow_the_plan_and_what_is_granted,
     serve_a_backend_with_an_admins_key,
+    are_shut_with_the_account,
     refuse_what_makes_no_sense,
 ];
 
@@ -229,6 +230,33 @@ async fn serve_a_backend_with_an_admins_key(setup: &Setup) {
         .expect(404)
         .code("not_found")
         .await;
+}
+
+async fn are_shut_with_the_account(setup: &Setup) {
+    let app = app(setup).await;
+    let (admin, user) = (app.admin().await, app.user().await);
+    let ask = |path: &str| {
+        let ask = json!({ "key": "exports", "user_id": user.id });
+        app.post(&format!("/v1/entitlements/{path}")).by(&admin).json(&ask)
+    };
+    ask("consume").await.is(200);
+    let close = app.patch(&format!("/v1/admin/users/{}", user.id)).by(&admin);
+    close.json(&json!({ "disabled": true })).await.is(200);
+    let said = ask("check").await.is(200).json();
+    assert_eq!(
+        (&said["allowed"], &said["reason"]),
+        (&json!(false), &json!("account_disabled")),
+        "{said}"
+    );
+    let refused = ask("consume").expect(403).code("account_disabled");
+    refused.events(&["entitlement.denied"]).await;
+    let open = app.patch(&format!("/v1/admin/users/{}", user.id)).by(&admin);
+    open.json(&json!({ "disabled": false })).await.is(200);
+    assert_eq!(
+        ask("check").await.is(200).json()["used"],
+        1,
+        "nothing was used up meanwhile"
+    );
 }
 
 async fn refuse_what_makes_no_sense(setup: &Setup) {

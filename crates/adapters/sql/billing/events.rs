@@ -2,7 +2,7 @@
 
 use anteroom_domain::Timestamp;
 use anteroom_ports::StoreResult;
-use anteroom_ports::billing::{EventState, ProviderEvent, StoredEvent};
+use anteroom_ports::billing::{EventState, EventsAsk, ProviderEvent, StoredEvent};
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, SelectableHelper as _,
@@ -109,34 +109,29 @@ impl Unit {
         Ok(self.checked(row)?.map(StoredEvent::from))
     }
 
-    #[instrument(level = "debug", name = "store.billing.waiting_billing_events", skip_all)]
-    pub(super) async fn read_waiting_events(&mut self, before: Timestamp, limit: i64) -> StoreResult<Vec<StoredEvent>> {
-        let rows = billing_events::table
-            .filter(billing_events::state.ne(DONE))
-            .filter(billing_events::received_at.lt(At(before)))
-            .order((billing_events::received_at, billing_events::event_id))
-            .limit(limit)
-            .select(EventRow::as_select())
-            .load(self.conn()?)
-            .await;
-        Ok(self.checked(rows)?.into_iter().map(StoredEvent::from).collect())
-    }
-
     #[instrument(level = "debug", name = "store.billing.page_billing_events", skip_all)]
     pub(super) async fn read_events(
         &mut self,
-        since: Timestamp,
+        ask: EventsAsk,
         after: Option<(Timestamp, &str)>,
         limit: i64,
     ) -> StoreResult<Vec<StoredEvent>> {
-        let (at, id) = after.unwrap_or((since, ""));
-        let rows = billing_events::table
-            .filter(billing_events::received_at.ge(At(since)))
-            .filter(
-                billing_events::received_at.gt(At(at)).or(billing_events::received_at
-                    .eq(At(at))
-                    .and(billing_events::event_id.gt(id))),
-            )
+        let mut events = billing_events::table.into_boxed();
+        events = match ask {
+            EventsAsk::Since(since) => events.filter(billing_events::received_at.ge(At(since))),
+            EventsAsk::WaitingBefore(before) => events
+                .filter(billing_events::state.ne(DONE))
+                .filter(billing_events::received_at.lt(At(before))),
+        };
+        if let Some((at, id)) = after {
+            let at_once = billing_events::received_at.eq(At(at));
+            events = events.filter(
+                billing_events::received_at
+                    .gt(At(at))
+                    .or(at_once.and(billing_events::event_id.gt(id.to_owned()))),
+            );
+        }
+        let rows = events
             .order((billing_events::received_at, billing_events::event_id))
             .limit(limit)
             .select(EventRow::as_select())

@@ -5,7 +5,7 @@ use anteroom_domain::billing::{
 };
 use anteroom_domain::sessions::Change;
 use anteroom_domain::{OverrideId, Timestamp, UserId};
-use anteroom_ports::billing::{EventState, StoredEvent, StoredSubscription, TrialMark};
+use anteroom_ports::billing::{EventState, EventsAsk, StoredEvent, StoredSubscription, TrialMark};
 use anteroom_ports::{SessionsWrite as _, StoreError, StoreResult, SubscriptionsRead, SubscriptionsWrite};
 use async_trait::async_trait;
 use diesel::prelude::{Insertable, Queryable, Selectable};
@@ -302,17 +302,13 @@ impl SubscriptionsRead for Unit {
         self.read_event(provider, event_id).await
     }
 
-    async fn waiting_billing_events(&mut self, before: Timestamp, limit: i64) -> StoreResult<Vec<StoredEvent>> {
-        self.read_waiting_events(before, limit).await
-    }
-
     async fn page_billing_events(
         &mut self,
-        since: Timestamp,
+        ask: EventsAsk,
         after: Option<(Timestamp, &str)>,
         limit: i64,
     ) -> StoreResult<Vec<StoredEvent>> {
-        self.read_events(since, after, limit).await
+        self.read_events(ask, after, limit).await
     }
 
     #[instrument(level = "debug", name = "store.billing.plan_versions", skip_all)]

@@ -66,27 +66,53 @@ impl Prices {
         Ok(found)
     }
 
-    /// The identifier of the price at which something is sold. With `on_demand` one that is missing is made.
+    /// The identifier of the price at which something is sold. With `on_demand` one that is missing is made, and one that
+    /// stands there with other terms gives its lookup key up; without, nothing is sold at other terms than it is offered.
     pub(crate) async fn of_sale(&self, http: &Transport, sale: &Sale, on_demand: bool) -> Result<String, PaymentError> {
         let lookup_key = sale.lookup_key();
         if let Some(known) = self.by_lookup_key.get(&lookup_key) {
             return Ok(known);
         }
-        let mut found = active_id(http, &lookup_key).await?;
-        if found.is_none() && on_demand {
-            publish(http, std::slice::from_ref(sale), false).await?;
-            found = active_id(http, &lookup_key).await?;
+        let mut standing = standing(http, sale).await?;
+        if on_demand && !matches!(standing, Standing::AsSold(_)) {
+            keep_product(http, sale).await?;
+            create(http, sale, matches!(standing, Standing::Otherwise)).await?;
+            standing = self::standing(http, sale).await?;
         }
-        let id = found.ok_or_else(|| PaymentError::UnknownPrice(lookup_key.clone()))?;
-        self.by_lookup_key.insert(lookup_key, id.clone());
-        Ok(id)
+        match standing {
+            Standing::AsSold(id) => {
+                self.by_lookup_key.insert(lookup_key, id.clone());
+                Ok(id)
+            }
+            Standing::Absent => Err(PaymentError::UnknownPrice(lookup_key)),
+            Standing::Otherwise => Err(PaymentError::Refused {
+                code: None,
+                message: format!("the price `{lookup_key}` stands there with other terms: raise the plan's version"),
+            }),
+        }
     }
 }
 
-async fn active_id(http: &Transport, lookup_key: &str) -> Result<Option<String>, PaymentError> {
-    let found = find(http, &[lookup_key.to_owned()]).await?;
-    let active = found.get(lookup_key).filter(|price| flag(price, "/active"));
-    Ok(active.and_then(|price| text(price, "/id")).map(str::to_owned))
+/// How a price of ours stands at Stripe.
+enum Standing {
+    /// With the terms at which it is sold; its identifier.
+    AsSold(String),
+    /// With other terms.
+    Otherwise,
+    /// Not at all, or archived.
+    Absent,
+}
+
+async fn standing(http: &Transport, sale: &Sale) -> Result<Standing, PaymentError> {
+    let lookup_key = sale.lookup_key();
+    let found = find(http, std::slice::from_ref(&lookup_key)).await?;
+    let Some(price) = found.get(&lookup_key).filter(|price| flag(price, "/active")) else {
+        return Ok(Standing::Absent);
+    };
+    Ok(match (compare(price, sale), text(price, "/id")) {
+        (Published::Unchanged, Some(id)) => Standing::AsSold(id.to_owned()),
+        _ => Standing::Otherwise,
+    })
 }
 
 /// Prices by their lookup keys, archived ones too: those keep their key.
@@ -128,7 +154,7 @@ pub(crate) async fn publish(http: &Transport, sales: &[Sale], dry_run: bool) -> 
         published.push(match there.get(lookup_key) {
             Some(there) => compare(there, sale),
             None if dry_run => Published::Created,
-            None => create(http, sale).await?,
+            None => create(http, sale, false).await?,
         });
     }
     Ok(published)
@@ -176,7 +202,8 @@ async fn keep_product(http: &Transport, sale: &Sale) -> Result<(), PaymentError>
     }
 }
 
-async fn create(http: &Transport, sale: &Sale) -> Result<Published, PaymentError> {
+/// Makes a price; with `instead` it takes the lookup key from the one that has it.
+async fn create(http: &Transport, sale: &Sale, instead: bool) -> Result<Published, PaymentError> {
     let lookup_key = sale.lookup_key();
     let form = Form::new()
         .with("product", product_id(&sale.plan))
@@ -184,6 +211,7 @@ async fn create(http: &Transport, sale: &Sale) -> Result<Published, PaymentError
         .with("unit_amount", sale.price.amount)
         .with("recurring[interval]", &sale.price.interval)
         .with("lookup_key", &lookup_key)
+        .with("transfer_lookup_key", instead)
         .with("nickname", format!("{} v{}", sale.name, sale.version))
         .with(format!("metadata[{PLAN}]"), &sale.plan)
         .with(format!("metadata[{PLAN_VERSION}]"), sale.version);

@@ -8,12 +8,11 @@ use std::process::ExitCode;
 use anteroom_services::accounts::{MadeAdmin, MakeAdminError, SignUpError};
 use anyhow::bail;
 use secrecy::SecretString;
-use url::Url;
 
 use super::{runtime, say};
 use crate::cli::{AdminCommand, AdminCreateArgs, AdminUsageCommand};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services, bring_schema_up};
+use crate::wiring::{Adapters, Services, beside_server, bring_schema_up};
 
 /// Works beside a running server.
 pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -26,12 +25,7 @@ pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
 }
 
 async fn rebuild_usage(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
-    if !adapters.store.schema_status().await?.pending.is_empty() {
-        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
-    }
-    let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
+    let services = beside_server(settings).await?;
     let owners = services.billing.rebuild_usage().await?;
     say(&format!("added up anew what {owners} accounts used"));
     Ok(ExitCode::SUCCESS)
@@ -39,7 +33,7 @@ async fn rebuild_usage(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 /// Makes the first admin.
 async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
     bring_schema_up(&adapters, &services).await?;
     let accounts = &services.accounts;

@@ -10,13 +10,12 @@ use anteroom_domain::audit::AuditEntry;
 use anteroom_http::audit::AuditEntryResponse;
 use anteroom_ports::audit::AuditFilter;
 use anteroom_services::audit::Verdict;
-use anyhow::{Context as _, bail};
-use url::Url;
+use anyhow::Context as _;
 
 use super::{runtime, say};
 use crate::cli::{AuditCommand, AuditListArgs, AuditVerifyArgs};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::beside_server;
 
 /// How often the progress is written.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
@@ -30,19 +29,8 @@ pub(super) fn run(what: AuditCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
     }
 }
 
-/// The use cases on the store as it is: looking changes no schema.
-async fn services(settings: &Settings) -> anyhow::Result<Services> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
-    if !adapters.store.schema_status().await?.pending.is_empty() {
-        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
-    }
-    let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
-    Ok(services)
-}
-
 async fn verify(args: &AuditVerifyArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let services = services(settings).await?;
+    let services = beside_server(settings).await?;
     let (shown, mut last) = (stderr().is_terminal(), Instant::now());
     let mut walked = |links: i64| {
         if shown && last.elapsed() >= SHOW_EVERY {
@@ -88,7 +76,7 @@ fn tell(verdict: &Verdict) {
 }
 
 async fn list(args: AuditListArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let services = services(settings).await?;
+    let services = beside_server(settings).await?;
     let find = async |who: Option<String>| -> anyhow::Result<Option<UserId>> {
         let Some(who) = who else { return Ok(None) };
         // The log outlives accounts, so an identifier need not belong to one any more.

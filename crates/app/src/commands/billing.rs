@@ -8,7 +8,7 @@ use anyhow::bail;
 use super::{runtime, say};
 use crate::cli::{BillingCommand, ReplayArgs};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services};
+use crate::wiring::beside_server;
 
 /// Works beside a running server, which notices at once.
 pub(super) fn run(what: BillingCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -16,12 +16,7 @@ pub(super) fn run(what: BillingCommand, loaded: &Loaded) -> anyhow::Result<ExitC
 }
 
 async fn carry_out(what: BillingCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let adapters = Adapters::new(settings, &settings.local_url()?).await?;
-    if !adapters.store.schema_status().await?.pending.is_empty() {
-        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
-    }
-    let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
+    let services = beside_server(settings).await?;
     services.billing.load_plans().await?;
     match what {
         BillingCommand::Reconcile => {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anteroom_domain::sessions::SigningAlgorithm;
 use anteroom_services::sessions::RotateKeys;
-use url::Url;
 
 use super::{runtime, say};
 use crate::cli::{KeyAlgorithm, KeysCommand};
@@ -17,7 +16,7 @@ pub(super) fn run(what: KeysCommand, loaded: &Loaded) -> anyhow::Result<ExitCode
 }
 
 async fn carry_out(what: KeysCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
     // A key that is sealed under another secret would be of no use to the servers.
     bring_schema_up(&adapters, &services).await?;

@@ -6,14 +6,13 @@ use anteroom_domain::billing::{Catalogue, EntitlementKind, ModelRule, Plan, Pric
 use anteroom_ports::billing::Published;
 use anteroom_services::Billing;
 use anteroom_services::billing::PlanDifference;
-use anyhow::bail;
 use serde_json::Value;
 
 use super::{runtime, say};
 use crate::cli::PlansCommand;
 use crate::config::{Loaded, Settings};
 use crate::plans::catalogue;
-use crate::wiring::{Adapters, Services};
+use crate::wiring::beside_server;
 
 /// Works beside a running server.
 pub(super) fn run(what: &PlansCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -28,18 +27,8 @@ pub(super) fn run(what: &PlansCommand, loaded: &Loaded) -> anyhow::Result<ExitCo
     }
 }
 
-async fn opened(settings: &Settings) -> anyhow::Result<Services> {
-    let adapters = Adapters::new(settings, &settings.local_url()?).await?;
-    if !adapters.store.schema_status().await?.pending.is_empty() {
-        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
-    }
-    let services = Services::new(settings, &adapters)?;
-    services.ops.check_key().await?;
-    Ok(services)
-}
-
 async fn diff(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let services = opened(settings).await?;
+    let services = beside_server(settings).await?;
     let (changed, new) = services.billing.compare_plans().await?;
     for plan in &new {
         say(&format!("new      {} version {}", plan.key, plan.version));
@@ -63,7 +52,7 @@ async fn diff(settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn publish(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let services = opened(settings).await?;
+    let services = beside_server(settings).await?;
     services.billing.keep_plans(!settings.is_production()).await?;
     let differs = say_prices(&services.billing, false).await?;
     say("published: each plan's version is kept");

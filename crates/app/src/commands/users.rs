@@ -5,8 +5,6 @@ mod manage;
 
 use std::process::ExitCode;
 
-use url::Url;
-
 use super::{runtime, say};
 use crate::cli::{UsersCommand, UsersUnlockArgs};
 use crate::config::{Loaded, Settings};
@@ -30,7 +28,7 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
 
 /// The use cases on the store, with its schema current and its key checked.
 async fn services(settings: &Settings) -> anyhow::Result<Services> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
     bring_schema_up(&adapters, &services).await?;
     Ok(services)

@@ -92,10 +92,11 @@ impl Settings {
         }
     }
 
-    /// Where commands beside a server reach it.
+    /// Where the server reaches itself, and commands beside it reach it.
     pub fn local_url(&self) -> Result<Url, url::ParseError> {
         let host = match self.server.host.parse::<IpAddr>() {
-            Ok(address) if address.is_unspecified() => "127.0.0.1".to_owned(),
+            Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
+            Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".to_owned(),
             Ok(IpAddr::V6(address)) => format!("[{address}]"),
             _ => self.server.host.clone(),
         };

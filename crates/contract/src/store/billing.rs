@@ -6,7 +6,9 @@ use anteroom_domain::billing::{
 };
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_domain::{ApiKeyId, OverrideId, RequestId, SessionId, UserId};
-use anteroom_ports::billing::{Consumed, Consumption, CounterAsk, EventState, ProviderEvent, StoredEvent, TrialMark};
+use anteroom_ports::billing::{
+    Consumed, Consumption, CounterAsk, EventState, EventsAsk, ProviderEvent, StoredEvent, TrialMark,
+};
 
 use super::samples::{at, id, usage};
 use super::{RACERS, TestDatabase, begin, race, ready};
@@ -121,23 +123,39 @@ pub async fn events_that_wait_are_found(database: &dyn TestDatabase) {
     let mut read = store.read().await.unwrap();
     let ids = |events: Vec<StoredEvent>| events.into_iter().map(|stored| stored.event.id).collect::<Vec<_>>();
     assert_eq!(
-        ids(read.waiting_billing_events(at(9), 10).await.unwrap()),
+        ids(read
+            .page_billing_events(EventsAsk::WaitingBefore(at(9)), None, 10)
+            .await
+            .unwrap()),
         ["evt_b", "evt_d", "evt_c"]
     );
     assert_eq!(
-        ids(read.waiting_billing_events(at(9), 2).await.unwrap()),
+        ids(read
+            .page_billing_events(EventsAsk::WaitingBefore(at(9)), None, 2)
+            .await
+            .unwrap()),
         ["evt_b", "evt_d"]
     );
     assert_eq!(
-        ids(read.page_billing_events(at(2), None, 2).await.unwrap()),
+        ids(read
+            .page_billing_events(EventsAsk::Since(at(2)), None, 2)
+            .await
+            .unwrap()),
         ["evt_b", "evt_d"]
     );
     let rest = read
-        .page_billing_events(at(2), Some((at(2), "evt_b")), 10)
+        .page_billing_events(EventsAsk::Since(at(2)), Some((at(2), "evt_b")), 10)
         .await
         .unwrap();
     assert_eq!(ids(rest), ["evt_d", "evt_c", "evt_z"]);
-    assert_eq!(ids(read.page_billing_events(at(1), None, 10).await.unwrap()).len(), 5);
+    assert_eq!(
+        ids(read
+            .page_billing_events(EventsAsk::Since(at(1)), None, 10)
+            .await
+            .unwrap())
+        .len(),
+        5
+    );
 }
 
 /// Every field; a second write changes all but the owner, and each raises the revision.

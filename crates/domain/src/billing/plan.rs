@@ -68,10 +68,7 @@ impl Entitlement {
 
     /// Whether one takes the place of the other: it has the same name and, where it is metered, the same window.
     pub fn replaces(&self, other: &Self) -> bool {
-        let window = |entitlement: &Self| match entitlement.kind {
-            EntitlementKind::Metered { window, .. } => Some(window),
-            _ => None,
-        };
+        let window = |entitlement: &Self| entitlement.metered().map(|(_, window)| window);
         self.key == other.key && window(self) == window(other)
     }
 }
@@ -151,11 +148,8 @@ impl Plan {
     /// may have several windows.
     pub fn limits(&self) -> impl Iterator<Item = (Meter, Window, Option<i64>)> {
         self.entitlements.iter().filter_map(|entitlement| {
-            let meter = Meter::parse(&entitlement.key)?;
-            match entitlement.kind {
-                EntitlementKind::Metered { limit, window } => Some((meter, window, limit)),
-                _ => None,
-            }
+            let (limit, window) = entitlement.metered()?;
+            Some((Meter::parse(&entitlement.key)?, window, limit))
         })
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::Api;
 use crate::body::Body;
 use crate::caller::Known;
-use crate::problem::{FieldError, Problem, ProblemBody};
+use crate::problem::{Problem, ProblemBody};
 
 /// What is asked about.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -38,7 +38,7 @@ pub struct EntitlementAnswer {
     key: String,
     /// Whether it is allowed now. What nobody has heard of is not.
     allowed: bool,
-    /// Why not: `feature_not_in_plan`, `feature_off` or `quota_exceeded`.
+    /// Why not: `feature_not_in_plan`, `feature_off`, `quota_exceeded` or `account_disabled`.
     #[schema(example = "quota_exceeded")]
     reason: Option<&'static str>,
     /// The plan in force.
@@ -103,11 +103,7 @@ impl From<EntitlementError> for Problem {
         match error {
             EntitlementError::NoSuchUser => Self::not_found("user"),
             EntitlementError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", detail),
-            EntitlementError::Refused { pointer, message } => Self::invalid(vec![FieldError {
-                pointer: pointer.into(),
-                code: "refused".into(),
-                detail: message,
-            }]),
+            EntitlementError::Refused { pointer, message } => Self::invalid_field(pointer, "refused", message),
             EntitlementError::OtherUse => Self::new(StatusCode::CONFLICT, "idempotency_key_reused", detail),
             EntitlementError::NotAllowed { key, checked } => match (checked.refused, checked.level) {
                 (Some(NotAllowed::QuotaExceeded), Some(level)) => {
@@ -117,6 +113,7 @@ impl From<EntitlementError> for Problem {
                         .with("used", level.used)
                         .with("resets_at", level.resets_at.to_string())
                 }
+                (Some(NotAllowed::AccountDisabled), _) => Self::new(StatusCode::FORBIDDEN, "account_disabled", detail),
                 _ => Self::new(StatusCode::FORBIDDEN, "feature_not_in_plan", detail).with("feature", key),
             },
             EntitlementError::Store(e) => e.into(),

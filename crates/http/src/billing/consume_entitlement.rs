@@ -17,7 +17,7 @@ use crate::problem::{Problem, ProblemBody};
 #[utoipa::path(post, path = "/v1/entitlements/consume", tag = "billing", request_body = EntitlementRequest, responses(
     (status = 200, description = "It counts; how it stands now.", body = EntitlementAnswer),
     (status = 402, description = "`quota_exceeded`; nothing was used up", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 403, description = "`feature_not_in_plan`, or `forbidden`: other users are for admins", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "`feature_not_in_plan`, `account_disabled`, or `forbidden`: other users are for admins", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "`not_found`: no such user", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`idempotency_key_reused`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),

@@ -14,7 +14,7 @@ use crate::Api;
 use crate::body::Body;
 use crate::caller::{Admin, client};
 use crate::idempotency;
-use crate::problem::{FieldError, Problem, ProblemBody};
+use crate::problem::{Problem, ProblemBody};
 use crate::query;
 
 /// What to grant: a plan or an entitlement.
@@ -79,11 +79,7 @@ pub struct OverrideResponse {
 }
 
 fn refused(pointer: &str, detail: &str) -> Problem {
-    Problem::invalid(vec![FieldError {
-        pointer: pointer.into(),
-        code: "refused".into(),
-        detail: detail.into(),
-    }])
+    Problem::invalid_field(pointer, "refused", detail)
 }
 
 impl TryFrom<GrantedEntitlement> for Entitlement {

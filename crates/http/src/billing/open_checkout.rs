@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::caller::SignedIn;
 use crate::idempotency;
 use crate::origin;
-use crate::problem::{FieldError, Problem, ProblemBody};
+use crate::problem::{Problem, ProblemBody};
 
 /// What a user wants to buy.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -66,11 +66,7 @@ pub(super) fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -
         "`{field}` must be a page of this service or of the frontend ({})",
         allowed.join(", ")
     );
-    Err(Problem::invalid(vec![FieldError {
-        pointer: format!("/{field}"),
-        code: "url_not_allowed".into(),
-        detail,
-    }]))
+    Err(Problem::invalid_field(&format!("/{field}"), "url_not_allowed", detail))
 }
 
 /// Open a checkout for a plan. There can be one subscription: change it at `/v1/billing/change`.

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use anteroom_ports::billing::PaymentError;
 use anteroom_services::billing::{ChangeError, GrantError, LookUpError, OpenCheckoutError};
 
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 
 impl From<PaymentError> for Problem {
     fn from(error: PaymentError) -> Self {
@@ -35,16 +35,8 @@ fn not_configured() -> Problem {
     )
 }
 
-fn refused(pointer: &str, code: &str, detail: String) -> Problem {
-    Problem::invalid(vec![FieldError {
-        pointer: pointer.into(),
-        code: code.into(),
-        detail,
-    }])
-}
-
 fn refused_plan(code: &str, detail: &str) -> Problem {
-    refused("/plan", code, format!("{detail}; GET /v1/plans lists the plans"))
+    Problem::invalid_field("/plan", code, format!("{detail}; GET /v1/plans lists the plans"))
 }
 
 impl From<OpenCheckoutError> for Problem {
@@ -54,12 +46,12 @@ impl From<OpenCheckoutError> for Problem {
             OpenCheckoutError::NoProvider => not_configured(),
             OpenCheckoutError::UnknownPlan(_) => refused_plan("unknown_plan", &detail),
             OpenCheckoutError::NotForSale(_) => refused_plan("plan_not_for_sale", &detail),
-            OpenCheckoutError::NoSuchPrice(_) => refused(
+            OpenCheckoutError::NoSuchPrice(_) => Self::invalid_field(
                 "/interval",
                 "no_such_price",
                 format!("{detail}; GET /v1/plans lists the prices"),
             ),
-            OpenCheckoutError::CouponRefused(_) => refused("/coupon", "coupon_refused", detail),
+            OpenCheckoutError::CouponRefused(_) => Self::invalid_field("/coupon", "coupon_refused", detail),
             OpenCheckoutError::AlreadySubscribed(_) => Self::new(StatusCode::CONFLICT, "already_subscribed", detail),
             OpenCheckoutError::Provider(e) => e.into(),
             OpenCheckoutError::Store(e) => e.into(),
@@ -105,7 +97,7 @@ impl From<GrantError> for Problem {
             GrantError::NoSuchUser => Self::not_found("user"),
             GrantError::NoSuchOverride => Self::not_found("override"),
             GrantError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string()),
-            GrantError::Refused { pointer, message } => refused(pointer, "refused", message),
+            GrantError::Refused { pointer, message } => Self::invalid_field(pointer, "refused", message),
             GrantError::Store(e) => e.into(),
         }
     }

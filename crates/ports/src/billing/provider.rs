@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Owner, Price, SubscriptionStatus};
+use anteroom_domain::billing::{Owner, Plan, Price, SubscriptionStatus};
 
 /// A plan's version at one of its prices: what is sold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub struct Sale {
 }
 
 impl Sale {
+    /// A plan at one of its prices.
+    pub fn new(plan: &Plan, price: &Price) -> Self {
+        Self {
+            plan: plan.key.clone(),
+            version: plan.version,
+            name: plan.name.clone(),
+            price: price.clone(),
+        }
+    }
+
     /// What the price is found by at the provider, whatever its identifier there (Stripe's `lookup_key`, of which one
     /// price of an account can have each).
     pub fn lookup_key(&self) -> String {
@@ -77,6 +87,20 @@ pub struct ProviderPrice {
     pub plan: Option<(String, i32)>,
     /// What is paid; `None` where it depends on more than one number (tiers).
     pub price: Option<Price>,
+}
+
+impl ProviderPrice {
+    /// The plan's key and version that it is for: as Anteroom wrote on it, else as its lookup key says.
+    pub fn sold(&self) -> Option<(String, i32)> {
+        if let Some(plan) = &self.plan {
+            return Some(plan.clone());
+        }
+        // Made by `Sale::lookup_key`; a plan's key may have underscores of its own.
+        let mut parts = self.lookup_key.as_deref()?.strip_prefix("anteroom_")?.rsplitn(4, '_');
+        let (_currency, _interval) = (parts.next()?, parts.next()?);
+        let version = parts.next()?.strip_prefix('v')?.parse().ok()?;
+        Some((parts.next()?.to_owned(), version))
+    }
 }
 
 /// A subscription as the provider has it at the moment of asking.
@@ -322,4 +346,51 @@ pub trait PaymentProvider: Send + Sync {
         body: &[u8],
         now: Timestamp,
     ) -> Result<ProviderEvent, WebhookRejected>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(lookup_key: &str) -> ProviderPrice {
+        ProviderPrice {
+            id: "price_1".into(),
+            lookup_key: Some(lookup_key.into()),
+            plan: None,
+            price: None,
+        }
+    }
+
+    #[test]
+    fn a_lookup_key_says_which_plan_is_paid() {
+        let plan = |lookup_key: &str| price(lookup_key).sold();
+        for (key, version, interval) in [("pro", 2, "month"), ("pro_plus", 12, "year")] {
+            let sale = Sale {
+                plan: key.into(),
+                version,
+                name: "Pro".into(),
+                price: Price {
+                    amount: 1,
+                    currency: "eur".into(),
+                    interval: interval.into(),
+                },
+            };
+            assert_eq!(plan(&sale.lookup_key()), Some((key.into(), version)));
+        }
+        assert_eq!(plan("anteroom_pro_v2_month_usd"), Some(("pro".into(), 2)));
+        for other in [
+            "pro",
+            "anteroom_pro",
+            "anteroom_pro_vx_month_usd",
+            "other_pro_v1_month_usd",
+            "",
+        ] {
+            assert_eq!(plan(other), None, "{other}");
+        }
+        let written = ProviderPrice {
+            plan: Some(("business".into(), 3)),
+            ..price("anteroom_pro_v2_month_usd")
+        };
+        assert_eq!(written.sold(), Some(("business".into(), 3)));
+    }
 }

@@ -41,6 +41,15 @@ pub enum EventState {
     Done,
 }
 
+/// Which stored events are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsAsk {
+    /// Those that came from then on, done or not.
+    Since(Timestamp),
+    /// Those that came before then and have not had their effect.
+    WaitingBefore(Timestamp),
+}
+
 /// Which of an owner's trials are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrialMark {
@@ -84,14 +93,10 @@ pub trait SubscriptionsRead: Send {
     /// An event by the provider's identifier.
     async fn billing_event(&mut self, provider: &str, event_id: &str) -> StoreResult<Option<StoredEvent>>;
 
-    /// Events that have not had their effect and came before a moment, at most `limit`, oldest first.
-    async fn waiting_billing_events(&mut self, before: Timestamp, limit: i64) -> StoreResult<Vec<StoredEvent>>;
-
-    /// Events that came from a moment on, done or not, oldest first (by when they came, then by identifier), at most
-    /// `limit`, after the one that is named.
+    /// Stored events, oldest first (by when they came, then by identifier), at most `limit`, after the one that is named.
     async fn page_billing_events(
         &mut self,
-        since: Timestamp,
+        ask: EventsAsk,
         after: Option<(Timestamp, &str)>,
         limit: i64,
     ) -> StoreResult<Vec<StoredEvent>>;

@@ -1,6 +1,7 @@
 //! The payment provider tells what happened.
 
-use anteroom_ports::billing::{EventState, StoredEvent, WebhookRejected};
+use anteroom_domain::Timestamp;
+use anteroom_ports::billing::{EventState, EventsAsk, StoredEvent, WebhookRejected};
 use anteroom_ports::{Durability, PaymentProvider, StoreError, StoreResult};
 use jiff::SignedDuration;
 use tracing::{info, warn};
@@ -107,29 +108,44 @@ impl Billing {
         Ok(changed)
     }
 
-    /// Takes up events that were stored and have not had their effect: the process died, or the provider was away.
-    /// Answers how many had it now.
+    /// Takes up events that were stored and have not had their effect: the process died, or the provider was away. Each is
+    /// tried once, so that those that fail keep nobody waiting. Answers how many had it now.
     pub async fn work_off_events(&self) -> StoreResult<usize> {
-        let before = earlier(self.clock.now(), WAITING);
-        let waiting = self.store.read().await?.waiting_billing_events(before, BATCH).await?;
-        let mut done = 0;
-        for stored in waiting {
-            let Some(provider) = self.named(&stored.provider) else {
-                continue;
-            };
-            match self.take_effect(provider, &stored).await {
-                Ok(_) => {
-                    info!(event = "subscription.webhook.taken_up", provider = provider.name(), kind = %stored.event.kind, event_id = %stored.event.id);
-                    done += 1;
-                }
-                Err(LookUpError::Store(error)) => return Err(error),
-                // The next round tries again; those behind it may fare better.
-                Err(error) => {
-                    warn!(event = "subscription.webhook.failed", provider = provider.name(), kind = %stored.event.kind, event_id = %stored.event.id, reason = %error);
-                }
+        let waiting = EventsAsk::WaitingBefore(earlier(self.clock.now(), WAITING));
+        let (mut done, mut last) = (0, None::<(Timestamp, String)>);
+        loop {
+            let after = last.as_ref().map(|(at, id)| (*at, id.as_str()));
+            let page = self
+                .store
+                .read()
+                .await?
+                .page_billing_events(waiting, after, BATCH)
+                .await?;
+            for stored in &page {
+                done += usize::from(self.take_up(stored).await?);
+            }
+            let Some(stored) = page.last() else { return Ok(done) };
+            last = Some((stored.received_at, stored.event.id.clone()));
+        }
+    }
+
+    /// Tries a waiting event. `false` if it waits on, for the next round.
+    async fn take_up(&self, stored: &StoredEvent) -> StoreResult<bool> {
+        let Some(provider) = self.named(&stored.provider) else {
+            return Ok(false);
+        };
+        let (id, kind) = (&stored.event.id, &stored.event.kind);
+        match self.take_effect(provider, stored).await {
+            Ok(_) => {
+                info!(event = "subscription.webhook.taken_up", provider = provider.name(), %kind, event_id = %id);
+                Ok(true)
+            }
+            Err(LookUpError::Store(error)) => Err(error),
+            Err(error) => {
+                warn!(event = "subscription.webhook.failed", provider = provider.name(), %kind, event_id = %id, reason = %error);
+                Ok(false)
             }
         }
-        Ok(done)
     }
 }
 

@@ -27,7 +27,8 @@ impl Billing {
         let held = self.held(owner).await?;
         let provider = self.provider_of(&held)?;
         let key = format!("cancel-{}", self.ids.uuid());
-        provider.cancel(&held.provider_id, when, &key).await?;
+        let cancelled = provider.cancel(&held.provider_id, when, &key).await;
+        self.unless_gone(provider, &held, cancelled).await?;
         info!(event = "subscription.cancel_requested", provider = %held.provider, owner_id = %owner.id, now = (when == When::Now));
         self.look_up(provider, &held.provider_id).await?;
         Ok(())
@@ -46,7 +47,11 @@ impl Billing {
             .named(&subscription.provider)
             .ok_or_else(|| CancelError::AnotherProvider(subscription.provider.clone()))?;
         let key = format!("account-ends-{}", subscription.provider_id);
-        provider.cancel(&subscription.provider_id, When::Now, &key).await?;
+        match provider.cancel(&subscription.provider_id, When::Now, &key).await {
+            // What the provider does not know needs no end there.
+            Ok(()) | Err(PaymentError::NotFound("subscription")) => {}
+            Err(error) => return Err(error.into()),
+        }
         info!(event = "subscription.cancel_requested", provider = %subscription.provider, owner_id = %owner.id);
         // The provider's event will say so too; this only says it sooner.
         if let Err(error) = self.look_up(provider, &subscription.provider_id).await {

@@ -1,10 +1,10 @@
 //! A subscriber changes what they pay for: up at once, down with the next period.
 
 use anteroom_domain::billing::{Owner, Price, Subscription, SubscriptionStatus};
-use anteroom_ports::billing::{ChangePreview, PlanChange, When};
+use anteroom_ports::PaymentProvider;
+use anteroom_ports::billing::{ChangePreview, PaymentError, PlanChange, Sale, When};
 use tracing::info;
 
-use super::open_checkout::sale_of;
 use super::{Billing, ChangeError};
 
 /// What the subscriber wants.
@@ -43,7 +43,10 @@ impl Billing {
         let provider = self.provider_of(&held)?;
         let change = self.change(&held, ask)?;
         let cost = match change.when {
-            When::Now => Some(provider.preview_change(&held.provider_id, &change).await?),
+            When::Now => {
+                let cost = provider.preview_change(&held.provider_id, &change).await;
+                Some(self.unless_gone(provider, &held, cost).await?)
+            }
             When::PeriodEnd => None,
         };
         Ok(Previewed {
@@ -59,10 +62,25 @@ impl Billing {
         let provider = self.provider_of(&held)?;
         let change = self.change(&held, ask)?;
         let key = format!("change-{}", self.ids.uuid());
-        provider.change_plan(&held.provider_id, &change, &key).await?;
+        let changed = provider.change_plan(&held.provider_id, &change, &key).await;
+        self.unless_gone(provider, &held, changed).await?;
         info!(event = "subscription.change_requested", provider = %held.provider, owner_id = %owner.id, from = %held.plan, to = %change.sale.plan, interval = %change.sale.price.interval, now = (change.when == When::Now));
         self.look_up(provider, &held.provider_id).await?;
         Ok(change.when)
+    }
+
+    /// What the provider answered. If it no longer knows the subscription, that is written down, and there is none.
+    pub(super) async fn unless_gone<T>(
+        &self,
+        provider: &dyn PaymentProvider,
+        held: &Subscription,
+        answer: Result<T, PaymentError>,
+    ) -> Result<T, ChangeError> {
+        if let Err(PaymentError::NotFound("subscription")) = &answer {
+            self.look_up(provider, &held.provider_id).await?;
+            return Err(ChangeError::NoSubscription);
+        }
+        Ok(answer?)
     }
 
     fn change(&self, held: &Subscription, ask: &ChangeAsk) -> Result<PlanChange, ChangeError> {
@@ -83,7 +101,7 @@ impl Billing {
         let interval = ask.interval.as_deref().or(paid.map(|price| price.interval.as_str()));
         // A subscription's currency stays.
         let currency = paid.map(|price| price.currency.as_str());
-        let sale = sale_of(plan, interval, currency).ok_or_else(unknown)?;
+        let sale = Sale::new(plan, plan.price(interval, currency).ok_or_else(unknown)?);
         let same = held.plan == sale.plan && held.plan_version == sale.version && held.next_plan.is_none();
         if same && paid.is_some_and(|paid| paid.interval == sale.price.interval) {
             return Err(ChangeError::Unchanged(ask.plan.clone()));

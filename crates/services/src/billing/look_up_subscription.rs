@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{Subscription, SubscriptionStatus};
 use anteroom_ports::billing::{PaymentError, ProviderPrice, ProviderSubscription, TrialMark};
-use anteroom_ports::{Durability, PaymentProvider, StoreError, UnitOfWork};
+use anteroom_ports::{Durability, PaymentProvider, StoreError, SubscriptionsRead, UnitOfWork};
 use tracing::{error, info, warn};
 
 use super::Billing;
@@ -94,11 +94,7 @@ impl Billing {
         next: Subscription,
         fingerprint: Option<String>,
     ) -> Result<Looked, LookUpError> {
-        let next = match &standing {
-            Some(standing) if !standing.yields_to(&next) => standing.clone(),
-            Some(standing) => standing.succeeded_by(&next),
-            None => next,
-        };
+        let next = following(standing.as_ref(), next);
         let had_elsewhere = self.mark_trial(&mut *unit, &next, fingerprint).await?;
         // Also where nothing changed: whoever began to look before is not to write an older state over this one.
         unit.put_subscription(&next).await?;
@@ -139,9 +135,9 @@ impl Billing {
     }
 
     /// What the provider says, in Anteroom's words; `None` if it is nobody's here.
-    async fn described(
+    pub(super) async fn described<R: SubscriptionsRead + ?Sized>(
         &self,
-        unit: &mut dyn UnitOfWork,
+        reads: &mut R,
         provider: &str,
         standing: Option<&Subscription>,
         found: ProviderSubscription,
@@ -149,7 +145,10 @@ impl Billing {
     ) -> Result<Option<(Subscription, Option<String>)>, StoreError> {
         let owner = match standing {
             Some(standing) => Some(standing.owner),
-            None => unit.owner_of_customer(provider, &found.customer).await?.or(found.owner),
+            None => reads
+                .owner_of_customer(provider, &found.customer)
+                .await?
+                .or(found.owner),
         };
         let Some(owner) = owner else {
             return Ok(None);
@@ -174,7 +173,11 @@ impl Billing {
             trial_end: found.trial_end,
             past_due_since: found.past_due_since.filter(|_| past_due),
             collection_paused: found.collection_paused,
-            next_plan: found.next_price.as_ref().and_then(sold).map(|(plan, _)| plan),
+            next_plan: found
+                .next_price
+                .as_ref()
+                .and_then(ProviderPrice::sold)
+                .map(|(plan, _)| plan),
             // Two nodes' clocks may differ; what counts is the order of the looks.
             as_of: standing.map_or(asked_at, |standing| standing.as_of.max(asked_at)),
         };
@@ -186,8 +189,9 @@ impl Billing {
 
     /// The plan that is paid. A price that is no plan's changes nothing: the last plan holds, and somebody has to look.
     fn plan_of(&self, standing: Option<&Subscription>, found: &ProviderSubscription) -> (String, i32) {
-        if let Some(plan) = found.price.as_ref().and_then(sold) {
-            if self.catalogue().bought(&plan.0, plan.1).is_none() {
+        if let Some(plan) = found.price.as_ref().and_then(ProviderPrice::sold) {
+            let known = self.catalogue().bought(&plan.0, plan.1);
+            if known.is_none_or(|known| known.version != plan.1) {
                 error!(event = "subscription.plan.unknown", provider_id = %found.id, plan = %plan.0, version = plan.1);
             }
             return plan;
@@ -199,18 +203,6 @@ impl Billing {
             None => (price.to_owned(), 0),
         }
     }
-}
-
-/// The plan and version that a price is for: as Anteroom wrote on it, else as its lookup key says.
-fn sold(price: &ProviderPrice) -> Option<(String, i32)> {
-    if let Some(plan) = &price.plan {
-        return Some(plan.clone());
-    }
-    // `anteroom_{plan}_v{version}_{interval}_{currency}`, see `Sale::lookup_key`.
-    let mut parts = price.lookup_key.as_deref()?.strip_prefix("anteroom_")?.rsplitn(4, '_');
-    let (_currency, _interval) = (parts.next()?, parts.next()?);
-    let version = parts.next()?.strip_prefix('v')?.parse().ok()?;
-    Some((parts.next()?.to_owned(), version))
 }
 
 /// What the provider no longer knows is over. It happens where test data is wiped.
@@ -226,43 +218,20 @@ fn gone(standing: &Subscription) -> (Subscription, Option<String>) {
     (next, None)
 }
 
+/// What stands after a look showed `next`.
+pub(super) fn following(standing: Option<&Subscription>, next: Subscription) -> Subscription {
+    match standing {
+        Some(standing) if !standing.yields_to(&next) => standing.clone(),
+        Some(standing) => standing.succeeded_by(&next),
+        None => next,
+    }
+}
+
 /// Whether it says the same, whenever it was asked.
-fn same(before: &Subscription, after: &Subscription) -> bool {
+pub(super) fn same(before: &Subscription, after: &Subscription) -> bool {
     let after = Subscription {
         as_of: before.as_of,
         ..after.clone()
     };
     *before == after
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lookup_key_says_which_plan_is_paid() {
-        let price = |lookup_key: &str| ProviderPrice {
-            id: "price_1".into(),
-            lookup_key: Some(lookup_key.into()),
-            plan: None,
-            price: None,
-        };
-        let plan = |lookup_key: &str| sold(&price(lookup_key));
-        assert_eq!(plan("anteroom_pro_v2_month_usd"), Some(("pro".into(), 2)));
-        assert_eq!(plan("anteroom_pro_plus_v12_year_eur"), Some(("pro_plus".into(), 12)));
-        for other in [
-            "pro",
-            "anteroom_pro",
-            "anteroom_pro_vx_month_usd",
-            "other_pro_v1_month_usd",
-            "",
-        ] {
-            assert_eq!(plan(other), None, "{other}");
-        }
-        let written = ProviderPrice {
-            plan: Some(("business".into(), 3)),
-            ..price("anteroom_pro_v2_month_usd")
-        };
-        assert_eq!(sold(&written), Some(("business".into(), 3)));
-    }
 }

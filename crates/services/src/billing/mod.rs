@@ -27,14 +27,13 @@ pub use look_up_subscription::LookUpError;
 pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
 pub use publish_plans::{PlanDifference, PublishError, PublishedPrice, sales};
 pub use reconcile::{ReconcileError, Reconciled, Replayed};
-pub use use_entitlement::{Checked, EntitlementAsk, EntitlementError, Level, MAX_AMOUNT, NotAllowed};
+pub use use_entitlement::{Checked, EntitlementAsk, EntitlementError, Level, NotAllowed};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, AccessPolicy, Catalogue, Holdings, OwnerKind, Subscription, access};
-use anteroom_domain::{UserId, billing};
+use anteroom_domain::billing::{Access, AccessPolicy, Catalogue, Holdings, Owner, OwnerKind, Subscription, access};
+use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
 use anteroom_ports::{Clock, Ids, PaymentProvider, Store, StoreError};
 
@@ -163,7 +162,7 @@ impl Billing {
     }
 
     /// What sessions show of an owner's plan, and what the relay allows, changes with this answer.
-    fn forget(&self, owner: billing::Owner) {
+    fn forget(&self, owner: Owner) {
         if owner.kind == OwnerKind::Account {
             self.sessions.forget_user(UserId(owner.id));
         } else {

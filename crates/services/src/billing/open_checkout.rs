@@ -1,7 +1,7 @@
 //! A user goes to buy a plan.
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{Owner, Plan, Subscription};
+use anteroom_domain::billing::{Owner, Subscription};
 use anteroom_ports::billing::{Checkout, CheckoutOrder, Sale, Trial, TrialMark};
 use anteroom_ports::{StoreError, billing::PaymentError};
 use tracing::info;
@@ -74,7 +74,8 @@ impl Billing {
         let held = reads.subscription_of(owner).await?;
         let had_trial = reads.trial_had_by(owner, &TrialMark::Owner).await?.is_some();
         drop(reads);
-        if let Some(held) = held.filter(Subscription::live) {
+        // One that is left over from another provider can be neither changed nor paid any more.
+        if let Some(held) = held.filter(|held| held.live() && held.provider == provider.name()) {
             return Err(OpenCheckoutError::AlreadySubscribed(Box::new(held)));
         }
         let trial = self.catalogue().plan(&sale.plan).and_then(|plan| plan.trial);
@@ -110,8 +111,9 @@ impl Billing {
         if !plan.for_sale() {
             return Err(OpenCheckoutError::NotForSale(ask.plan.clone()));
         }
-        let sale = sale_of(plan, ask.interval.as_deref(), ask.currency.as_deref());
-        sale.ok_or_else(|| OpenCheckoutError::NoSuchPrice(ask.plan.clone()))
+        let price = plan.price(ask.interval.as_deref(), ask.currency.as_deref());
+        let price = price.ok_or_else(|| OpenCheckoutError::NoSuchPrice(ask.plan.clone()))?;
+        Ok(Sale::new(plan, price))
     }
 }
 
@@ -126,14 +128,4 @@ fn coupon_refused(order: &CheckoutOrder, error: PaymentError) -> OpenCheckoutErr
         }
         (other, _) => other.into(),
     }
-}
-
-/// A plan at one of its prices.
-pub(super) fn sale_of(plan: &Plan, interval: Option<&str>, currency: Option<&str>) -> Option<Sale> {
-    Some(Sale {
-        plan: plan.key.clone(),
-        version: plan.version,
-        name: plan.name.clone(),
-        price: plan.price(interval, currency)?.clone(),
-    })
 }

@@ -7,7 +7,6 @@ use anteroom_ports::{Durability, StoreError};
 use tracing::{info, warn};
 
 use super::Billing;
-use super::open_checkout::sale_of;
 
 /// A version of a plan that was published with other terms than it has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +123,7 @@ pub fn sales(catalogue: &Catalogue) -> Vec<Sale> {
     let for_sale = catalogue.plans().iter().filter(|plan| plan.for_sale());
     let sales = for_sale.flat_map(|plan| {
         let prices = plan.prices.iter();
-        prices.filter_map(|price| sale_of(plan, Some(&price.interval), Some(&price.currency)))
+        prices.map(|price| Sale::new(plan, price))
     });
     sales.collect()
 }

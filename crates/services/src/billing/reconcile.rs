@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::Subscription;
-use anteroom_ports::billing::{PaymentError, ProviderSubscription};
+use anteroom_ports::billing::{EventsAsk, PaymentError, ProviderSubscription};
 use anteroom_ports::{Durability, PaymentProvider, StoreError, StoreResult};
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::Billing;
-use super::look_up_subscription::{LookUpError, Looked};
+use super::look_up_subscription::{LookUpError, Looked, following, same};
 use crate::later;
 
 /// How often it happens by itself.
@@ -68,11 +67,12 @@ impl Billing {
         loop {
             let page = provider.list_subscriptions(after.as_deref(), PAGE).await?;
             for found in page.items {
-                listed.insert(found.id.clone());
+                let id = found.id.clone();
                 result.compared += 1;
-                if self.differs(provider, &found).await? {
-                    self.look_again(provider, &found.id, &mut result).await?;
+                if self.differs(provider, found).await? {
+                    self.look_again(provider, &id, &mut result).await?;
                 }
+                listed.insert(id);
             }
             after = page.next;
             if after.is_none() {
@@ -120,18 +120,21 @@ impl Billing {
         Ok(())
     }
 
-    /// Whether what is listed is worth a look: it is new here, or says something else.
-    async fn differs(&self, provider: &dyn PaymentProvider, found: &ProviderSubscription) -> StoreResult<bool> {
-        let held = self
-            .store
-            .read()
+    /// Whether what is listed is worth a look: writing it down would change something. Other products' subscriptions at
+    /// the same provider are not.
+    async fn differs(&self, provider: &dyn PaymentProvider, found: ProviderSubscription) -> StoreResult<bool> {
+        let name = provider.name();
+        let mut reads = self.store.read().await?;
+        let held = reads
+            .subscription_at(name, &found.id)
             .await?
-            .subscription_at(provider.name(), &found.id)
-            .await?;
-        let Some(held) = held.map(|held| held.subscription) else {
-            return Ok(true);
-        };
-        Ok(!held.status.terminal() && !agrees(&held, found))
+            .map(|held| held.subscription);
+        let now = self.clock.now();
+        let described = self.described(&mut *reads, name, held.as_ref(), found, now).await?;
+        Ok(described.is_some_and(|(next, _)| {
+            let next = following(held.as_ref(), next);
+            held.is_none_or(|held| !same(&held, &next))
+        }))
     }
 
     /// One node of all does it, once a day: a job. Answers whether it was this one.
@@ -180,7 +183,7 @@ impl Billing {
                 .store
                 .read()
                 .await?
-                .page_billing_events(since, after, PAGE.into())
+                .page_billing_events(EventsAsk::Since(since), after, PAGE.into())
                 .await?;
             for stored in page.iter().filter(|stored| stored.provider == provider.name()) {
                 result.events += 1;
@@ -197,19 +200,4 @@ impl Billing {
         );
         Ok(result)
     }
-}
-
-/// Whether what is written down is what the provider lists, in everything that decides.
-fn agrees(held: &Subscription, found: &ProviderSubscription) -> bool {
-    held.status == found.status
-        && held.quantity == found.quantity
-        && held.current_period_end == found.current_period_end
-        && held.paid_until == found.paid_until
-        && held.cancel_at_period_end == found.cancel_at_period_end
-        && held.cancel_at == found.cancel_at
-        && held.trial_end == found.trial_end
-        && held.collection_paused == found.collection_paused
-        && held.customer.as_ref() == Some(&found.customer)
-        && held.price == found.price.as_ref().and_then(|price| price.price.clone())
-        && held.next_plan.is_some() == found.next_price.is_some()
 }

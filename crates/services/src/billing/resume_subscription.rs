@@ -16,7 +16,8 @@ impl Billing {
             ));
         }
         let key = format!("resume-{}", self.ids.uuid());
-        provider.resume(&held.provider_id, &key).await?;
+        let resumed = provider.resume(&held.provider_id, &key).await;
+        self.unless_gone(provider, &held, resumed).await?;
         info!(event = "subscription.resume_requested", provider = %held.provider, owner_id = %owner.id);
         self.look_up(provider, &held.provider_id).await?;
         Ok(())

@@ -2,7 +2,7 @@
 //! features are entitlements like any other.
 
 use anteroom_domain::accounts::{Role, User};
-use anteroom_domain::billing::{Access, Entitlement, EntitlementKind, Meter, Owner, QuotaKey, Window};
+use anteroom_domain::billing::{Access, Entitlement, EntitlementKind, Meter, Owner, QuotaKey, Window, WindowSpan};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::{Consumed, Consumption, CounterAsk};
 use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult};
@@ -23,7 +23,7 @@ const BATCH: i64 = 500;
 const MAX_CHARS: usize = 255;
 
 /// The most of one consumption, so that no sum ever runs over.
-pub const MAX_AMOUNT: i64 = 1_000_000_000_000;
+const MAX_AMOUNT: i64 = 1_000_000_000_000;
 
 /// What is asked about, or used up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct EntitlementAsk {
 /// Why something is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAllowed {
+    /// The account is closed, or about to be erased.
+    AccountDisabled,
     /// Nothing of this name is granted: neither by the plan nor beside it.
     NotInPlan,
     /// It is granted as "no".
@@ -51,6 +53,7 @@ impl NotAllowed {
     /// The stable word that is sent.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccountDisabled => "account_disabled",
             Self::NotInPlan => "feature_not_in_plan",
             Self::Off => "feature_off",
             Self::QuotaExceeded => "quota_exceeded",
@@ -133,6 +136,7 @@ fn not_allowed(key: &str, checked: &Checked) -> String {
             let window = level.window.as_str();
             format!("the plan `{plan}` has no room for that much of `{key}` in this {window}")
         }
+        (Some(NotAllowed::AccountDisabled), _) => "the account is closed".to_owned(),
         _ => format!("the plan `{plan}` does not have `{key}`"),
     }
 }
@@ -154,13 +158,52 @@ struct Subject {
     user_id: UserId,
     owner: Owner,
     made: Timestamp,
+    /// Whether the account is closed, or about to be erased: then nothing is allowed.
+    closed: bool,
     access: Access,
 }
 
 impl Subject {
-    fn granted(&self, key: &str) -> Vec<&Entitlement> {
+    fn granted<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Entitlement> {
         let all = self.access.plan.entitlements.iter();
-        all.filter(|entitlement| entitlement.key == key).collect()
+        all.filter(move |entitlement| entitlement.key == key)
+    }
+
+    /// How an entitlement stands in a window at `now`, of which so much is used up.
+    fn level(&self, (limit, window): (Option<i64>, Window), used: i64, now: Timestamp) -> Level {
+        Level {
+            limit,
+            used,
+            window,
+            resets_at: self.span(window, now).end,
+        }
+    }
+
+    fn span(&self, window: Window, now: Timestamp) -> WindowSpan {
+        window.at(now, self.access.anchor(self.made))
+    }
+
+    fn says(&self, refused: Option<NotAllowed>) -> Checked {
+        Checked {
+            user_id: self.user_id,
+            plan: self.access.plan.key.clone(),
+            refused,
+            value: None,
+            level: None,
+        }
+    }
+
+    /// Nothing was used up, and why.
+    fn refuses(&self, ask: &EntitlementAsk, reason: NotAllowed, level: Option<Level>) -> EntitlementError {
+        let checked = Checked {
+            level,
+            ..self.says(Some(reason))
+        };
+        info!(event = "entitlement.denied", user_id = %self.user_id, key = %ask.key, amount = ask.amount, plan = %checked.plan, reason = reason.as_str());
+        EntitlementError::NotAllowed {
+            key: ask.key.clone(),
+            checked: Box::new(checked),
+        }
     }
 }
 
@@ -171,7 +214,7 @@ impl Billing {
         let now = self.clock.now();
         let mut reads = self.store.read().await?;
         let subject = self.subject(&mut *reads, by, ask.user_id, now).await?;
-        Ok(self.checked(&mut *reads, &subject, ask, now).await?)
+        Ok(self.checked(&mut *reads, &subject, &ask.key, ask.amount, now).await?)
     }
 
     /// Uses up an amount of something metered: in all of its windows or in none, never over a limit. With an identifier
@@ -193,55 +236,41 @@ impl Billing {
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
         let subject = self.subject(&mut *unit, by, ask.user_id, now).await?;
-        let granted = subject.granted(&ask.key);
-        let metered: Vec<_> = granted.iter().filter_map(|entitlement| entitlement.metered()).collect();
-        if metered.is_empty() && !granted.is_empty() {
-            return Err(refused(
-                "/key",
-                format!("`{}` is not metered: check it, there is nothing to use up", ask.key),
-            ));
+        if subject.closed {
+            return Err(subject.refuses(ask, NotAllowed::AccountDisabled, None));
         }
-        let anchor = subject.access.anchor(subject.made);
+        if subject.granted(&ask.key).next().is_none() {
+            return Err(subject.refuses(ask, NotAllowed::NotInPlan, None));
+        }
+        let windows: Vec<_> = subject.granted(&ask.key).filter_map(Entitlement::metered).collect();
+        if windows.is_empty() {
+            let message = format!("`{}` is not metered: check it, there is nothing to use up", ask.key);
+            return Err(refused("/key", message));
+        }
         let consumption = Consumption {
             owner: subject.owner,
             id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
             key: ask.key.clone(),
             amount: ask.amount,
-            counters: metered
+            counters: windows
                 .iter()
                 .map(|(limit, window)| CounterAsk {
                     counter: counter(&ask.key, *window),
-                    window_start: window.at(now, anchor).start,
+                    window_start: subject.span(*window, now).start,
                     limit: *limit,
                 })
                 .collect(),
             at: now,
         };
-        let outcome = if metered.is_empty() {
-            Consumed::Denied { counter: 0, used: 0 }
-        } else {
-            unit.consume(&consumption).await?
-        };
-        match outcome {
+        match unit.consume(&consumption).await? {
             Consumed::OtherUse => Err(EntitlementError::OtherUse),
-            Consumed::Denied { .. } => {
-                // As it stands without what was tried.
-                drop(unit);
-                let mut reads = self.store.read().await?;
-                let checked = self.checked(&mut *reads, &subject, ask, now).await?;
-                info!(event = "entitlement.denied", user_id = %subject.user_id, key = %ask.key, amount = ask.amount, plan = %checked.plan);
-                Err(EntitlementError::NotAllowed {
-                    key: ask.key.clone(),
-                    checked: Box::new(checked),
-                })
+            Consumed::Denied { counter, used } => {
+                let level = windows.get(counter).map(|window| subject.level(*window, used, now));
+                Err(subject.refuses(ask, NotAllowed::QuotaExceeded, level))
             }
             Consumed::Counted | Consumed::Repeated => {
                 // How it stands now; whether another of this size would fit is not what was asked.
-                let nothing = EntitlementAsk {
-                    amount: 0,
-                    ..ask.clone()
-                };
-                let checked = self.checked(&mut *unit, &subject, &nothing, now).await?;
+                let checked = self.checked(&mut *unit, &subject, &ask.key, 0, now).await?;
                 unit.commit().await?;
                 Ok(checked)
             }
@@ -281,6 +310,7 @@ impl Billing {
             user_id: user.id,
             owner,
             made: user.created_at,
+            closed: !user.usable() || user.delete_after.is_some(),
             access: self.access_at(&holdings, now),
         })
     }
@@ -289,17 +319,15 @@ impl Billing {
         &self,
         reads: &mut R,
         subject: &Subject,
-        ask: &EntitlementAsk,
+        key: &str,
+        amount: i64,
         now: Timestamp,
     ) -> StoreResult<Checked> {
-        let mut checked = Checked {
-            user_id: subject.user_id,
-            plan: subject.access.plan.key.clone(),
-            refused: Some(NotAllowed::NotInPlan),
-            value: None,
-            level: None,
-        };
-        for entitlement in subject.granted(&ask.key) {
+        if subject.closed {
+            return Ok(subject.says(Some(NotAllowed::AccountDisabled)));
+        }
+        let mut checked = subject.says(Some(NotAllowed::NotInPlan));
+        for entitlement in subject.granted(key) {
             match &entitlement.kind {
                 EntitlementKind::Boolean(on) => checked.refused = (!on).then_some(NotAllowed::Off),
                 EntitlementKind::Static(value) => {
@@ -307,11 +335,13 @@ impl Billing {
                     checked.value = Some(value.clone());
                 }
                 &EntitlementKind::Metered { limit, window } => {
-                    let level = self.level(reads, subject, &ask.key, (limit, window), now).await?;
+                    let start = subject.span(window, now).start;
+                    let used = used_of(reads, subject.owner, key, window, start).await?;
+                    let level = subject.level((limit, window), used, now);
                     // Of several windows the one with the least room.
                     let room = |level: &Level| level.remaining().unwrap_or(i64::MAX);
                     if checked.level.is_none_or(|known| room(&level) < room(&known)) {
-                        let fits = room(&level) >= ask.amount;
+                        let fits = room(&level) >= amount;
                         checked.refused = (!fits).then_some(NotAllowed::QuotaExceeded);
                         checked.level = Some(level);
                     }
@@ -319,24 +349,6 @@ impl Billing {
             }
         }
         Ok(checked)
-    }
-
-    async fn level<R: ReadUnit + ?Sized>(
-        &self,
-        reads: &mut R,
-        subject: &Subject,
-        key: &str,
-        (limit, window): (Option<i64>, Window),
-        now: Timestamp,
-    ) -> StoreResult<Level> {
-        let span = window.at(now, subject.access.anchor(subject.made));
-        let used = used_of(reads, subject.owner, key, window, span.start).await?;
-        Ok(Level {
-            limit,
-            used,
-            window,
-            resets_at: span.end,
-        })
     }
 }
 

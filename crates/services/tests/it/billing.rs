@@ -394,6 +394,65 @@ async fn a_checkout_is_for_a_plan_that_is_sold_and_not_held() {
 }
 
 #[tokio::test]
+async fn what_is_left_over_from_another_provider_stands_in_nobodys_way() {
+    let house = House::new().await;
+    let live = house.payer("ada@example.com", SubscriptionStatus::Active).await;
+    assert_eq!(held(&house, live.user.id).await, holds("pro", "active", true));
+    // It was bought at a provider that is no longer the configured one.
+    house.billing.open_checkout(ask(&live.user, "pro")).await.unwrap();
+    let owner = Owner::account(live.user.id);
+    let refused = house.billing.change_plan(owner, &change("business", None, None)).await;
+    assert!(matches!(refused, Err(ChangeError::AnotherProvider(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_the_provider_forgot_can_be_neither_changed_nor_stand_in_the_way() {
+    let house = House::new().await;
+    let user = payer(&house).await;
+    let owner = Owner::account(user.id);
+    let billing = &house.billing;
+    let forget = async |event: &str| {
+        house.payments.put_subscription(paid(&house, user.id, event));
+        tell(&house, event, Some(event)).await.unwrap();
+        assert_eq!(held(&house, user.id).await, holds("pro", "active", true));
+        house.payments.remove_subscription(event);
+    };
+    house.payments.remove_subscription("sub_1");
+    let gone = billing.change_plan(owner, &change("business", None, None)).await;
+    assert!(matches!(gone, Err(ChangeError::NoSubscription)), "{gone:?}");
+    assert_eq!(held(&house, user.id).await, holds("free", "canceled", false));
+    forget("sub_2").await;
+    let gone = billing.cancel_subscription(owner, When::Now).await;
+    assert!(matches!(gone, Err(ChangeError::NoSubscription)), "{gone:?}");
+    forget("sub_3").await;
+    // The account ends: there is nothing to end at the provider.
+    billing.cancel_subscription_of(owner, None).await.unwrap();
+    assert_eq!(held(&house, user.id).await, holds("free", "canceled", false));
+    billing.open_checkout(ask(&user, "pro")).await.unwrap();
+}
+
+#[tokio::test]
+async fn events_that_fail_keep_no_others_waiting() {
+    let house = House::new().await;
+    let user = somebody(&house, "ada@example.com").await.id;
+    house
+        .payments
+        .set_failure(Some(PaymentError::Unavailable("away".into())));
+    for number in 0..120 {
+        tell(&house, &format!("evt_{number:03}"), Some(&format!("sub_{number:03}")))
+            .await
+            .unwrap_err();
+    }
+    house.payments.set_failure(None);
+    // All before it go on failing.
+    house.payments.serve_only(Some("sub_119"));
+    house.payments.put_subscription(paid(&house, user, "sub_119"));
+    house.clock.advance_seconds(61);
+    assert_eq!(house.billing.work_off_events().await.unwrap(), 1);
+    assert_eq!(held(&house, user).await, holds("pro", "active", true));
+}
+
+#[tokio::test]
 async fn of_many_first_checkouts_at_once_one_customer_stands() {
     let house = Arc::new(House::new().await);
     let ada = somebody(&house, "ada@example.com").await;

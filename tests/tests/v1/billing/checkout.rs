@@ -1,5 +1,6 @@
 //! `POST /v1/billing/checkout`, and the stub's page behind it.
 
+use anteroom_domain::UserId;
 use anteroom_tests::{FRONTEND, Setup, TestApp, User, logs, on_every_store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ on_every_store![
     sends_buyers_to_pages_of_the_product_only,
     refuses_what_is_not_for_sale,
     refuses_what_is_held_already,
+    takes_a_coupon_that_is_there,
+    sells_at_the_price_that_is_offered_now,
     happens_once_under_an_idempotency_key,
     needs_a_session,
     sells_nothing_without_a_payment_provider,
@@ -200,6 +203,50 @@ async fn refuses_what_is_held_already(setup: &Setup) {
     let ask = app.post("/v1/billing/cancel").by(&user).json(&json!({ "when": "now" }));
     ask.await.is(200);
     open(&app, &user, json!({ "plan": "business" })).await;
+}
+
+async fn takes_a_coupon_that_is_there(setup: &Setup) {
+    let app = setup.app().await;
+    let user = app.user().await;
+    let coupon = [("id", "SPRING"), ("percent_off", "50"), ("duration", "once")];
+    app.stripe("coupons", &coupon).await;
+    let page = open(&app, &user, json!({ "plan": "pro", "coupon": "SPRING" })).await;
+    let text = app.get(&page).await.is(200).text();
+    assert!(text.contains("SPRING") && text.contains("9.50 USD"), "{text}");
+    for coupon in ["AUTUMN", ""] {
+        let ask = json!({ "plan": "pro", "coupon": coupon });
+        let ask = app.post("/v1/billing/checkout").by(&user).json(&ask);
+        ask.expect(422).errors(&[("/coupon", "coupon_refused")]).await;
+    }
+}
+
+/// Somebody who tries plans out changes a price and starts again.
+async fn sells_at_the_price_that_is_offered_now(setup: &Setup) {
+    let at = |amount: u32| {
+        format!(
+            r#"[{{ key = "free", name = "Free", version = 1, models = "first" }},
+                {{ key = "pro", name = "Pro", version = 1, models = "all", prices = [{{ amount = {amount}, currency = "usd", interval = "month" }}] }}]"#
+        )
+    };
+    let app = setup.app_with(&[("billing.plans", &at(1900))]).await;
+    let early = app.user().await;
+    app.buy(&early, "pro").await;
+    app.stop().await;
+    let app = setup.app_with(&[("billing.plans", &at(2900))]).await;
+    let late = app.user().await;
+    let page = open(&app, &late, json!({ "plan": "pro" })).await;
+    assert!(app.get(&page).await.is(200).text().contains("29.00 USD"));
+    app.post(&page).await.is(303);
+    let paid = app.get("/v1/me/subscription").by(&late).await.is(200).json();
+    assert_eq!(
+        (&paid["plan"], &paid["details"]["price"]["amount"]),
+        (&json!("pro"), &json!(2900))
+    );
+    // The stub remembered across the restart what was bought before.
+    app.services().billing.reconcile().await.unwrap();
+    let early = UserId(early.id.parse().unwrap());
+    let (access, _) = app.services().billing.get_subscription(early).await.unwrap();
+    assert!(access.active, "{access:?}");
 }
 
 async fn happens_once_under_an_idempotency_key(setup: &Setup) {

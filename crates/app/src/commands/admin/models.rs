@@ -9,7 +9,6 @@ use anteroom_http::chat::model_details::{AdminModel, PutModelRequest};
 use anteroom_services::Client;
 use anteroom_services::chat::{Expected, ModelDetails, PutModelError};
 use anyhow::{Context as _, bail};
-use url::Url;
 
 use super::super::say;
 use crate::cli::{AdminModelsCommand, AdminModelsPutArgs};
@@ -18,7 +17,7 @@ use crate::wiring::{Adapters, Services, bring_schema_up};
 
 /// Works beside a running server, which is told.
 pub(super) async fn run(what: AdminModelsCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let adapters = Adapters::new(settings, &Url::parse("http://127.0.0.1")?).await?;
+    let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
     bring_schema_up(&adapters, &services).await?;
     match what {

@@ -1,0 +1,164 @@
+use uuid::Uuid;
+
+use anteroom_domain::UserId;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn owner() -> Owner {
+    Owner::account(UserId(Uuid::from_u128(7)))
+}
+
+fn sale(plan: &str, amount: i64) -> Sale {
+    Sale {
+        plan: plan.into(),
+        version: 1,
+        name: plan.to_uppercase(),
+        price: Price {
+            amount,
+            currency: "usd".into(),
+            interval: "month".into(),
+        },
+    }
+}
+
+fn order(customer: String) -> CheckoutOrder {
+    CheckoutOrder {
+        owner: owner(),
+        customer,
+        sale: sale("pro", 1900),
+        quantity: 1,
+        trial: None,
+        coupon: None,
+        success_url: "https://app.example/done".into(),
+        cancel_url: "https://app.example/".into(),
+    }
+}
+
+#[tokio::test]
+async fn orders_are_recorded_once_for_a_key_and_can_be_paid() {
+    let payments = FakePayments::new();
+    let customer = payments.create_customer(owner(), "a@b.example", "k1").await.unwrap();
+    assert_eq!(
+        payments.create_customer(owner(), "a@b.example", "k1").await.unwrap(),
+        customer
+    );
+    assert_eq!(payments.customers().len(), 1);
+    let order = order(customer.clone());
+    let checkout = payments.checkout(&order, "k2").await.unwrap();
+    assert_eq!(payments.checkout(&order, "k2").await.unwrap(), checkout);
+    assert!(
+        payments.checkout(&order, "k1").await.is_err(),
+        "a key of something else"
+    );
+    assert_eq!(payments.orders(), std::slice::from_ref(&order));
+
+    assert_eq!(payments.pay("cs_fake_9", NOW), None);
+    let bought = payments.pay(&checkout.id, NOW).unwrap();
+    assert_eq!((bought.owner, &bought.customer), (Some(owner()), &customer));
+    assert_eq!(payments.subscription(&bought.id).await.unwrap(), Some(bought));
+    assert_eq!(payments.subscription("sub_none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn changes_and_ends_take_effect_on_what_is_kept() {
+    let payments = FakePayments::new();
+    let (pro, basic) = (sale("pro", 1900), sale("basic", 900));
+    payments.put_subscription(FakePayments::active("sub_1", owner(), &pro, NOW));
+    let change = |sale: &Sale, when| PlanChange {
+        sale: sale.clone(),
+        quantity: 1,
+        when,
+    };
+    let preview = payments
+        .preview_change("sub_1", &change(&basic, When::Now))
+        .await
+        .unwrap();
+    assert_eq!((preview.amount_due, preview.credit), (0, 1000));
+    let later = payments
+        .change_plan("sub_1", &change(&basic, When::PeriodEnd), "1")
+        .await
+        .unwrap();
+    assert_eq!(later.next_price, Some(FakePayments::price_of(&basic)));
+    assert_eq!(later.price, Some(FakePayments::price_of(&pro)));
+    payments.cancel("sub_1", When::PeriodEnd, "2").await.unwrap();
+    let ends = payments.kept("sub_1").unwrap();
+    assert_eq!((ends.cancel_at_period_end, ends.next_price), (true, None));
+    assert!(!payments.resume("sub_1", "3").await.unwrap().cancel_at_period_end);
+    let now = payments
+        .change_plan("sub_1", &change(&basic, When::Now), "4")
+        .await
+        .unwrap();
+    assert_eq!(now.price, Some(FakePayments::price_of(&basic)));
+    payments.cancel("sub_1", When::Now, "5").await.unwrap();
+    assert_eq!(payments.kept("sub_1").unwrap().status, SubscriptionStatus::Canceled);
+    assert_eq!(payments.cancelled().len(), 2);
+    assert!(payments.cancel("sub_2", When::Now, "6").await.is_err());
+}
+
+#[tokio::test]
+async fn lists_go_on_after_a_page_and_prices_are_published_once() {
+    let payments = FakePayments::new();
+    for number in 0..3 {
+        let id = format!("sub_{number}");
+        payments.put_subscription(FakePayments::active(&id, owner(), &sale("pro", 1900), NOW));
+    }
+    let first = payments.list_subscriptions(None, 2).await.unwrap();
+    assert_eq!(first.next.as_deref(), Some("sub_1"));
+    let rest = payments.list_subscriptions(first.next.as_deref(), 2).await.unwrap();
+    assert_eq!((rest.items.len(), rest.next), (1, None));
+
+    let sales = [sale("pro", 1900)];
+    assert_eq!(payments.publish(&sales, true).await.unwrap(), [Published::Created]);
+    assert_eq!(payments.publish(&sales, false).await.unwrap(), [Published::Created]);
+    assert_eq!(payments.publish(&sales, false).await.unwrap(), [Published::Unchanged]);
+    let there = Some(sales[0].price.clone());
+    let dearer = [sale("pro", 2900)];
+    assert_eq!(
+        payments.publish(&dearer, false).await.unwrap(),
+        [Published::Differs { there }]
+    );
+}
+
+#[tokio::test]
+async fn events_are_found_by_their_signature_and_failures_are_switched() {
+    let payments = FakePayments::new();
+    let event = ProviderEvent {
+        id: "evt_1".into(),
+        kind: "customer.subscription.updated".into(),
+        created: NOW,
+        subscription: Some("sub_1".into()),
+        customer: None,
+    };
+    let body = payments.put_event(event.clone());
+    assert_eq!(payments.verify_webhook(&FakePayments::signed, &body, NOW), Ok(event));
+    let stale = payments.verify_webhook(&FakePayments::signed_long_ago, &body, NOW);
+    assert_eq!(stale, Err(WebhookRejected::Stale));
+    let unsigned = payments.verify_webhook(&FakePayments::unsigned, &body, NOW);
+    assert_eq!(unsigned, Err(WebhookRejected::BadSignature));
+
+    let away = PaymentError::Unavailable("down".into());
+    payments.set_failure(Some(away.clone()));
+    assert_eq!(payments.subscription("sub_1").await, Err(away.clone()));
+    assert_eq!(payments.cancel("sub_1", When::Now, "k").await, Err(away));
+    payments.set_failure(None);
+    assert_eq!(payments.subscription("sub_1").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_held_fetch_answers_what_was_there_when_it_was_asked() {
+    let payments = FakePayments::new();
+    let before = FakePayments::active("sub_1", owner(), &sale("pro", 1900), NOW);
+    payments.put_subscription(before.clone());
+    let held = payments.hold_fetches().await;
+    let asked = payments.subscription("sub_1");
+    let later = async {
+        tokio::task::yield_now().await;
+        payments.remove_subscription("sub_1");
+        drop(held);
+    };
+    let (answer, ()) = tokio::join!(asked, later);
+    assert_eq!(answer, Ok(Some(before)));
+    assert_eq!(payments.fetched(), ["sub_1"]);
+}
