@@ -108,6 +108,19 @@ pub async fn adds_up(setup: &Setup) -> i64 {
             "is a spend that is not what was booked",
             "SELECT CAST((SELECT coalesce(sum(used), 0) FROM quota_windows WHERE meter = 'spend') - (SELECT coalesce(sum(cost), 0) FROM usage_events) AS BIGINT) AS n",
         ),
+        (
+            "is a ledger of credits that does not sum to what is left",
+            "SELECT count(*) AS n FROM credit_accounts AS a WHERE (SELECT coalesce(sum(e.amount), 0) FROM credit_entries AS e WHERE e.owner_id = a.owner_id) <> (SELECT coalesce(sum(g.amount - g.spent), 0) FROM credit_grants AS g WHERE g.owner_id = a.owner_id AND g.closed_at IS NULL) - a.owed",
+        ),
+        (
+            "is a counter of credits that is not what the ledger says was spent",
+            "SELECT count(*) AS n FROM quota_windows AS q WHERE q.meter = 'credits' AND q.used <> -(SELECT coalesce(sum(e.amount), 0) FROM credit_entries AS e WHERE e.owner_id = q.owner_id AND e.kind = 'spend')",
+        ),
+        (
+            // A credit is worth a cent by default, and no price is a fraction of a millionth of one.
+            "is an account whose credits are not what its calls cost",
+            "SELECT count(*) AS n FROM credit_accounts AS a WHERE -10 * (SELECT coalesce(sum(e.amount), 0) FROM credit_entries AS e WHERE e.owner_id = a.owner_id AND e.kind = 'spend') <> (SELECT coalesce(sum(u.cost), 0) FROM usage_events AS u WHERE u.owner_id = a.owner_id)",
+        ),
     ];
     for (what, sql) in nothing {
         assert_eq!(setup.number(sql).await, 0, "so many: {what}");

@@ -2,6 +2,8 @@
 
 #[path = "billing/consume.rs"]
 mod consume;
+#[path = "billing/credits.rs"]
+mod credits;
 #[path = "billing/events.rs"]
 mod events;
 #[path = "billing/subscriptions.rs"]

@@ -246,6 +246,55 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::types::{SqlId, SqlTime};
 
+    credit_accounts (owner_kind, owner_id) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        owed -> BigInt,
+        lines -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    credit_grants (id) {
+        id -> SqlId,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        source -> Text,
+        reference -> Text,
+        reason -> Nullable<Text>,
+        amount -> BigInt,
+        spent -> BigInt,
+        priority -> Integer,
+        created_at -> SqlTime,
+        expires_at -> Nullable<SqlTime>,
+        closed_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    credit_entries (owner_kind, owner_id, seq) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        seq -> BigInt,
+        kind -> Text,
+        amount -> BigInt,
+        balance -> BigInt,
+        grant_id -> Nullable<SqlId>,
+        reference -> Text,
+        at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
     quota_windows (owner_kind, owner_id, meter, window_start) {
         owner_kind -> Text,
         owner_id -> SqlId,

@@ -58,6 +58,8 @@ pub fn start(
         "ops.purge_answers" seconds(3600), ops.purge_answers;
         "billing.work_off_events" seconds(30), billing.work_off_events;
         "billing.purge_consumptions" seconds(3600), billing.purge_consumptions;
+        "billing.expire_credits" seconds(600), billing.expire_credits;
+        "billing.open_credit_windows" seconds(3600), billing.open_credit_windows;
         "billing.reconcile" seconds(3600), billing.reconcile_daily;
         "protection.purge_failures" seconds(3600), protection.purge_login_failures;
     }

@@ -72,6 +72,7 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
         EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
         EntitlementKindName::Static => EntitlementKind::Static(value()?),
         EntitlementKindName::Metered => EntitlementKind::Metered {
+            rollover: e.rollover.unwrap_or_default(),
             limit: e.limit_usd.map(|usd| NanoUsd::from_usd(usd).0).or(e.limit),
             window: match e.window {
                 Some(WindowName::Minute) => Window::Minute,

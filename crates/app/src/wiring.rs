@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anteroom_crypto::{BcryptHasher, BcryptOptions, DeploymentKeys, KeyRing, KeyRingOptions};
 use anteroom_domain::accounts::PasswordPolicy;
-use anteroom_domain::billing::{AccessPolicy, ModelPrice, NanoUsd, PriceBook};
+use anteroom_domain::billing::{AccessPolicy, CreditRate, ModelPrice, NanoUsd, PriceBook};
 use anteroom_domain::chat::{BreakerPolicy, ModelAlias};
 use anteroom_domain::protection::LockoutPolicy;
 use anteroom_domain::sessions::{SessionLimit, SigningAlgorithm, WhenFull};
@@ -431,6 +431,9 @@ fn billing_options(settings: &Settings) -> anyhow::Result<BillingOptions> {
         policy: AccessPolicy {
             past_due_grace: SignedDuration::from_hours(i64::from(billing.past_due_grace_days) * 24),
             collection_paused_keeps: billing.paused_collection_keeps_plan,
+        },
+        credit_rate: CreditRate {
+            usd_per_credit: NanoUsd::from_usd(billing.usd_per_credit),
         },
         success_url,
         cancel_url,

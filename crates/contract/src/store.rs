@@ -21,6 +21,7 @@ pub mod accounts;
 pub mod audit;
 pub mod billing;
 pub mod chat;
+pub mod credits;
 pub mod migrations;
 pub mod models;
 pub mod ops;
@@ -130,6 +131,11 @@ macro_rules! store_contract {
                 a_trial_is_had_once, a_turn_is_taken_by_one,
                 what_is_consumed_counts_everywhere_or_nowhere, subscriptions_survive_a_round_trip,
                 the_subscription_in_force_comes_first, events_about_one_subscription_take_turns, usage_is_booked_once,
+            }
+            credits {
+                credits_survive_a_round_trip, credits_of_one_reference_are_granted_once,
+                of_parallel_spenders_none_spends_twice, locking_many_accounts_makes_no_circle,
+                owners_of_ended_credits_are_found, the_ledger_of_credits_is_append_only,
             }
             quotas {
                 an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,

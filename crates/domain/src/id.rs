@@ -48,6 +48,8 @@ ids! {
     ReservationId,
     /// Something that was granted to somebody beside their subscription.
     OverrideId,
+    /// Credits that were granted at once.
+    CreditGrantId,
     /// One state of a model's stored alias.
     AliasVersion,
 }

@@ -14,8 +14,8 @@ pub mod protection;
 pub mod sessions;
 
 pub use id::{
-    AliasVersion, ApiKeyId, AuditId, ConversationId, MessageId, OneTimeTokenId, OverrideId, RefreshTokenId, RequestId,
-    ReservationId, SessionId, UserId,
+    AliasVersion, ApiKeyId, AuditId, ConversationId, CreditGrantId, MessageId, OneTimeTokenId, OverrideId,
+    RefreshTokenId, RequestId, ReservationId, SessionId, UserId,
 };
 
 /// A point in time: UTC, microseconds. Every time that Anteroom stores or sends has this precision.

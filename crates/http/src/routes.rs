@@ -52,6 +52,8 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/plans"                       => billing::list_plans::handle;
         get    "/v1/me/subscription"             => billing::get_subscription::handle, [AccountRead];
         get    "/v1/me/entitlements"             => billing::list_entitlements::handle, [AccountRead];
+        get    "/v1/me/credits"                  => billing::credits::handle, [AccountRead];
+        get    "/v1/me/credits/entries"          => billing::list_credit_entries::handle, [AccountRead];
         get    "/v1/me/usage"                    => billing::list_usage::handle, [UsageRead];
         post   "/v1/entitlements/check"          => billing::check_entitlement::handle, [Entitlements];
         post   "/v1/entitlements/consume"        => billing::consume_entitlement::handle, [Entitlements];
@@ -94,6 +96,10 @@ pub fn routes() -> Vec<Route> {
         post   "/v1/admin/users/{id}/overrides"  => billing::grant_override::handle;
         get    "/v1/admin/users/{id}/overrides"  => billing::list_overrides::handle;
         delete "/v1/admin/users/{id}/overrides/{override}" => billing::revoke_override::handle;
+        post   "/v1/admin/users/{id}/credits"    => billing::grant_credits::handle;
+        get    "/v1/admin/users/{id}/credits"    => billing::show_credits_of_user::handle;
+        delete "/v1/admin/users/{id}/credits/{grant}" => billing::revoke_credits::handle;
+        get    "/v1/admin/users/{id}/credits/entries" => billing::list_credit_entries_of_user::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
         get    "/v1/admin/models"                => chat::show_models::handle;

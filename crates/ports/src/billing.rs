@@ -9,9 +9,11 @@ use anteroom_domain::{ApiKeyId, RequestId, ReservationId, Timestamp, UserId};
 
 use crate::StoreResult;
 
+mod credits;
 mod provider;
 mod subscriptions;
 
+pub use credits::{CreditsRead, CreditsWrite};
 pub use provider::{
     ChangePreview, Checkout, CheckoutOrder, PaymentError, PaymentProvider, PlanChange, ProviderEvent, ProviderPage,
     ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,

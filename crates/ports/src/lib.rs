@@ -19,7 +19,9 @@ pub mod webhooks;
 pub use access::{AccessRead, AccessWrite};
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
-pub use billing::{BillingRead, BillingWrite, PaymentProvider, SubscriptionsRead, SubscriptionsWrite};
+pub use billing::{
+    BillingRead, BillingWrite, CreditsRead, CreditsWrite, PaymentProvider, SubscriptionsRead, SubscriptionsWrite,
+};
 pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder, ModelsRead, ModelsWrite, TargetObserver};
 pub use migrations::Migrator;
 pub use ops::{Clock, Ids, OpsRead, OpsWrite};

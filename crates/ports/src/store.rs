@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite,
-    SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite,
+    ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -86,6 +86,7 @@ pub trait ReadUnit:
     + ChatRead
     + ModelsRead
     + BillingRead
+    + CreditsRead
     + SubscriptionsRead
     + ProtectionRead
     + OpsRead
@@ -105,6 +106,7 @@ pub trait UnitOfWork:
     + ChatWrite
     + ModelsWrite
     + BillingWrite
+    + CreditsWrite
     + SubscriptionsWrite
     + ProtectionWrite
     + WebhooksWrite

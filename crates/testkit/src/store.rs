@@ -15,7 +15,9 @@ use uuid::Uuid;
 use anteroom_domain::access::{ApiKey, KeySecret};
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
-use anteroom_domain::billing::{Holdings, Override, Owner, Plan, QuotaKey, Subscription};
+use anteroom_domain::billing::{
+    CreditAccount, CreditEntry, CreditGrant, CreditSource, Holdings, Override, Owner, Plan, QuotaKey, Subscription,
+};
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
@@ -34,9 +36,9 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite, ProtectionRead,
-    ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite,
-    UnitOfWork, WebhooksWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead,
+    OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult,
+    SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -355,6 +357,22 @@ delegate! {
         fn purge_consumptions(before: Timestamp, limit: i64) -> usize;
         fn insert_usage(events: &[&UsageEvent]) -> usize;
         fn rebuild_usage(owner: Owner) -> ();
+    }
+}
+
+delegate! {
+    CreditsRead {
+        fn credit_account(owner: Owner) -> CreditAccount;
+        fn credit_grant_of(owner: Owner, source: CreditSource, reference: &str) -> Option<CreditGrant>;
+        fn page_credit_entries(owner: Owner, before: Option<i64>, limit: i64) -> Vec<CreditEntry>;
+        fn owners_of_ended_credits(by: Timestamp, limit: i64) -> Vec<Owner>;
+    }
+}
+
+delegate! {
+    CreditsWrite {
+        fn lock_credits(owners: &[Owner]) -> Vec<CreditAccount>;
+        fn save_credits(account: &CreditAccount) -> ();
     }
 }
 

@@ -142,7 +142,11 @@ fn listed(catalogue: &Catalogue) -> String {
                 EntitlementKind::Metered {
                     limit: Some(limit),
                     window,
-                } => format!("{limit} a {}", window.as_str()),
+                    rollover,
+                } => {
+                    let carried = (*rollover > 0).then(|| format!(", {rollover} carried over"));
+                    format!("{limit} a {}{}", window.as_str(), carried.unwrap_or_default())
+                }
             };
             format!("  {}: {grant}", entitlement.key)
         }));

@@ -19,6 +19,8 @@ pub struct BillingSettings {
     pub past_due_grace_days: u32,
     /// Whether a subscription keeps its plan while collecting its payment is paused.
     pub paused_collection_keeps_plan: bool,
+    /// The price of calls, in US dollars, that a credit pays for.
+    pub usd_per_credit: f64,
     /// The plans, in the order in which they are shown.
     pub plans: Vec<PlanSettings>,
 }
@@ -171,6 +173,8 @@ pub struct EntitlementSettings {
     pub limit_usd: Option<f64>,
     /// The window of a `metered` one.
     pub window: Option<WindowName>,
+    /// How many are carried into the next window, of `credits`.
+    pub rollover: Option<i64>,
 }
 
 /// `entitlements[].kind`.

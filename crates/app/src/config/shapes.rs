@@ -176,7 +176,11 @@ const ENTITLEMENTS: &[Field] = &[
     optional("limit", FieldKind::Integer(i64::MAX)),
     optional("limit_usd", FieldKind::Price),
     optional("window", FieldKind::OneOf(&["minute", "day", "month"])),
+    optional("rollover", FieldKind::Integer(MOST_CREDITS)),
 ];
+
+/// A billion: more than a ledger has room for.
+const MOST_CREDITS: i64 = 1_000_000_000;
 
 /// The shape of the key at this path, if it holds tables.
 pub(super) fn of(path: &str) -> Option<&'static [Field]> {

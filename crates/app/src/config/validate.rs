@@ -1,13 +1,15 @@
 //! Rules over several keys, and what production refuses.
 
-use anteroom_domain::billing::Meter;
+use anteroom_domain::billing::{Credits, METER_CREDITS, Meter};
 use anteroom_domain::chat::{Assistant, GUARDED_PARAMETERS, Known};
 use anteroom_domain::protection::RoutePattern;
 use anteroom_moderation::Rules;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ai::{ModerationAdapter, OnDisconnectName, ProviderKind};
-use super::billing::{EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings};
+use super::billing::{
+    EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings, WindowName,
+};
 use super::errors::{ConfigErrors, Problem, Source};
 use super::settings::{CookieSecure, MailTransport, RuleSettings, SameSite, Settings, Signup};
 
@@ -437,9 +439,9 @@ impl Settings {
                 findings.refuse("billing.plans", format!("`{}`: {message}", plan.key));
             }
             // What a plan does not grant is refused.
-            if !plan.entitlements.iter().any(|it| it.key == "messages") {
+            if !plan.entitlements.iter().any(EntitlementSettings::lets_call) {
                 findings.warn(format!(
-                    "billing.plans: `{}` has no entitlement `messages`, so none of its models answers",
+                    "billing.plans: `{}` has no entitlement `messages` or `credits`, so none of its models answers",
                     plan.key
                 ));
             }
@@ -511,6 +513,9 @@ impl PlanSettings {
             .iter()
             .filter_map(|it| Some(format!("entitlement `{}`: {}", it.key, it.mistake()?)));
         mistakes.extend(wrong);
+        if self.entitlements.iter().filter(|it| it.key == METER_CREDITS).count() > 1 {
+            mistakes.push("credits are included in one window only".to_owned());
+        }
         let known = |name: &&String| GUARDED_PARAMETERS.contains(&name.as_str());
         for name in self.allowed_parameters.iter().filter(|name| !known(name)) {
             let guarded = GUARDED_PARAMETERS.join(", ");
@@ -539,7 +544,37 @@ impl PlanSettings {
 }
 
 impl EntitlementSettings {
+    /// Whether it says how often models may be asked.
+    fn lets_call(&self) -> bool {
+        let credits = self.key == METER_CREDITS && self.kind == EntitlementKindName::Metered;
+        self.key == Meter::Messages.as_str() || credits
+    }
+
     fn mistake(&self) -> Option<&'static str> {
+        if self.key == METER_CREDITS {
+            return self.mistake_of_credits();
+        }
+        if self.rollover.is_some() {
+            return Some("only `credits` have a `rollover`");
+        }
+        self.mistake_of_kind()
+    }
+
+    fn mistake_of_credits(&self) -> Option<&'static str> {
+        let most = Credits::MOST.whole_down();
+        if self.kind != EntitlementKindName::Metered || self.window == Some(WindowName::Minute) {
+            return Some("credits are `metered`, by the day or the month");
+        }
+        if self.limit.is_some_and(|limit| limit > most) {
+            return Some("at most a billion credits");
+        }
+        if self.limit.is_none() && self.rollover.is_some() {
+            return Some("without a `limit` there is nothing to carry over");
+        }
+        self.mistake_of_kind()
+    }
+
+    fn mistake_of_kind(&self) -> Option<&'static str> {
         let has_meter = self.limit.is_some() || self.limit_usd.is_some() || self.window.is_some();
         let of_money = self.key == Meter::Cost.as_str();
         match self.kind {

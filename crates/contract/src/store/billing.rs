@@ -293,10 +293,7 @@ pub async fn what_was_granted_holds_until_it_ends(database: &dyn TestDatabase) {
     };
     let limit = Entitlement {
         key: "messages".into(),
-        kind: EntitlementKind::Metered {
-            limit: Some(5),
-            window: Window::Month,
-        },
+        kind: EntitlementKind::metered(Some(5), Window::Month),
     };
     let plan = granted(owner, 1, Grant::Plan("pro".into()), Some(at(10)));
     let limit = granted(owner, 2, Grant::Entitlement(limit), None);

@@ -1,6 +1,7 @@
 //! Plans, subscriptions, what they give access to, quotas and money.
 
 mod access;
+mod credits;
 mod money;
 mod overrides;
 mod plan;
@@ -9,6 +10,10 @@ mod subscription;
 mod usage;
 
 pub use access::{Access, AccessPolicy, AccessReason, ModelAccess, access, model_access};
+pub use credits::{
+    CreditAccount, CreditEntry, CreditEntryKind, CreditGrant, CreditRate, CreditSource, Credits, IncludedCredits,
+    METER_CREDITS,
+};
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use overrides::{Grant, Holdings, Override};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, PlanTrial, Price};

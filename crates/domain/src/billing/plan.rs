@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Meter, Window};
+use super::{Anchor, Credits, IncludedCredits, METER_CREDITS, Meter, Window};
+use crate::Timestamp;
 use crate::chat::{ModelAlias, ParameterRule};
 use crate::protection::CallRate;
 
@@ -54,14 +55,33 @@ pub enum EntitlementKind {
         limit: Option<i64>,
         /// How long a window is.
         window: Window,
+        /// How many of those that are left at a window's end are carried into the next; of credits only.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        rollover: i64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+impl EntitlementKind {
+    /// So many a window, of which none are carried over; `None` is unlimited.
+    pub fn metered(limit: Option<i64>, window: Window) -> Self {
+        Self::Metered {
+            limit,
+            window,
+            rollover: 0,
+        }
+    }
 }
 
 impl Entitlement {
     /// Its limit (`None`: without one) and window, if it is metered.
     pub fn metered(&self) -> Option<(Option<i64>, Window)> {
         match self.kind {
-            EntitlementKind::Metered { limit, window } => Some((limit, window)),
+            EntitlementKind::Metered { limit, window, .. } => Some((limit, window)),
             _ => None,
         }
     }
@@ -139,6 +159,33 @@ impl Plan {
         })
     }
 
+    /// Whether its calls are paid with credits. One that has them without limit does not count them.
+    pub fn takes_credits(&self) -> bool {
+        self.credits_entitlement().is_some()
+    }
+
+    /// What it includes of credits in the window that counts at `now`; `None` if its calls take none.
+    pub fn credits(&self, now: Timestamp, anchor: Anchor) -> Option<IncludedCredits> {
+        let (limit, window, rollover) = self.credits_entitlement()?;
+        Some(IncludedCredits {
+            amount: Credits::whole(limit),
+            rollover: Credits::whole(rollover),
+            span: window.at(now, anchor),
+        })
+    }
+
+    fn credits_entitlement(&self) -> Option<(i64, Window, i64)> {
+        let mut all = self.entitlements.iter().filter(|it| it.key == METER_CREDITS);
+        all.find_map(|it| match it.kind {
+            EntitlementKind::Metered {
+                limit: Some(limit),
+                window,
+                rollover,
+            } => Some((limit, window, rollover)),
+            _ => None,
+        })
+    }
+
     /// Whether it can be bought through checkout.
     pub fn for_sale(&self) -> bool {
         !self.by_agreement && !self.prices.is_empty()
@@ -213,8 +260,13 @@ impl Catalogue {
     /// the configuration can still be held in a version that was.
     pub fn bought(&self, key: &str, version: i32) -> Option<&Arc<Plan>> {
         let is = |plan: &&Arc<Plan>| plan.key == key && plan.version == version;
-        let exact = self.plans.iter().chain(&self.earlier).find(is);
+        let exact = self.all().find(is);
         exact.or_else(|| self.plan(key))
+    }
+
+    /// All plans, and all their other versions that somebody may have bought.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Plan>> {
+        self.plans.iter().chain(&self.earlier)
     }
 
     /// All plans, in the operator's order.
@@ -250,10 +302,7 @@ pub(crate) mod tests {
             entitlements: vec![
                 Entitlement {
                     key: "messages".into(),
-                    kind: EntitlementKind::Metered {
-                        limit,
-                        window: Window::Day,
-                    },
+                    kind: EntitlementKind::metered(limit, Window::Day),
                 },
                 Entitlement {
                     key: "support".into(),
@@ -362,7 +411,7 @@ pub(crate) mod tests {
     fn what_is_granted_stands_in_the_place_of_the_plans_own() {
         let metered = |limit, window| Entitlement {
             key: "messages".into(),
-            kind: EntitlementKind::Metered { limit, window },
+            kind: EntitlementKind::metered(limit, window),
         };
         let (day, month) = (metered(Some(9), Window::Day), metered(Some(99), Window::Month));
         let with = plan("pro", ModelRule::All, Some(5)).with_entitlements(&[&day, &month]);
@@ -373,6 +422,29 @@ pub(crate) mod tests {
         ];
         assert_eq!(limits, expected);
         assert_eq!(with.entitlements.len(), 3);
+    }
+
+    #[test]
+    fn a_plan_includes_credits_where_it_limits_them() {
+        let with = |limit, rollover| {
+            let kind = EntitlementKind::Metered {
+                limit,
+                window: Window::Day,
+                rollover,
+            };
+            let key = METER_CREDITS.to_owned();
+            plan("pro", ModelRule::All, None).with_entitlements(&[&Entitlement { key, kind }])
+        };
+        let now = "2026-11-20T10:00:00Z".parse().unwrap();
+        let included = |plan: &Plan| plan.credits(now, Anchor::Since(now));
+        assert_eq!(included(&plan("pro", ModelRule::All, None)), None);
+        assert_eq!(included(&with(None, 0)), None);
+        let some = included(&with(Some(100), 20)).unwrap();
+        assert_eq!((some.amount, some.rollover), (Credits::whole(100), Credits::whole(20)));
+        assert_eq!(some.span, Window::Day.at(now, Anchor::Since(now)));
+        assert!(with(Some(0), 0).takes_credits() && !with(None, 0).takes_credits());
+        let stored = serde_json::to_string(&with(Some(5), 0)).unwrap();
+        assert!(!stored.contains("rollover"), "{stored}");
     }
 
     #[test]

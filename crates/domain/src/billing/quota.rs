@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Span, Timestamp, Unit, Zoned, tz::TimeZone};
 
 use serde::{Deserialize, Serialize};
 
-use super::Owner;
+use super::{METER_CREDITS, Owner};
 
 /// The counter of messages of a day.
 pub const METER_MESSAGES: &str = Meter::Messages.counter(Window::Day);
@@ -72,7 +72,7 @@ impl Meter {
 /// The name of a counter, as it is stored: a plan's, or one of the deployment's own.
 pub fn counter_named(name: &str) -> Option<&'static str> {
     let of_plan = Meter::of_counter(name).map(|(meter, window)| meter.counter(window));
-    let own = [METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET];
+    let own = [METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET, METER_CREDITS];
     of_plan.or_else(|| own.into_iter().find(|own| *own == name))
 }
 
@@ -279,11 +279,11 @@ mod tests {
                 names.push(name);
             }
         }
-        names.extend([METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET]);
+        names.extend([METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET, METER_CREDITS]);
         let all = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), all), (12, 12));
+        assert_eq!((names.len(), all), (13, 13));
         assert_eq!((counter_named("spend"), counter_named("stars")), (Some("spend"), None));
         assert_eq!((Meter::of_counter("spend"), Meter::parse("seats")), (None, None));
     }

@@ -38,7 +38,7 @@ pub struct EntitlementAnswer {
     key: String,
     /// Whether it is allowed now. What nobody has heard of is not.
     allowed: bool,
-    /// Why not: `feature_not_in_plan`, `feature_off`, `quota_exceeded` or `account_disabled`.
+    /// Why not: `feature_not_in_plan`, `feature_off`, `quota_exceeded`, `insufficient_credits` or `account_disabled`.
     #[schema(example = "quota_exceeded")]
     reason: Option<&'static str>,
     /// The plan in force.
@@ -47,7 +47,8 @@ pub struct EntitlementAnswer {
     /// The value, of a `static` one.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Value>,
-    /// The most in the window, of a `metered` one; `null`: without limit. Of `cost` in nano-dollars, as everything here.
+    /// The most in the window, of a `metered` one; `null`: without limit. Of `cost` in nano-dollars, as everything here. Of
+    /// `credits` what there is of them in whole credits, and `used` is what calls that run hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i64>)]
     limit: Option<Option<i64>>,
@@ -112,6 +113,14 @@ impl From<EntitlementError> for Problem {
                         .with("limit", json!(level.limit))
                         .with("used", level.used)
                         .with("resets_at", level.resets_at.to_string())
+                }
+                (Some(NotAllowed::InsufficientCredits), level) => {
+                    Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", detail)
+                        .with(
+                            "available",
+                            level.and_then(|level| level.remaining()).unwrap_or_default(),
+                        )
+                        .with("resets_at", level.map(|level| level.resets_at.to_string()))
                 }
                 (Some(NotAllowed::AccountDisabled), _) => Self::new(StatusCode::FORBIDDEN, "account_disabled", detail),
                 _ => Self::new(StatusCode::FORBIDDEN, "feature_not_in_plan", detail).with("feature", key),

@@ -16,7 +16,7 @@ use crate::problem::{Problem, ProblemBody};
 /// the same again counts once, for a month.
 #[utoipa::path(post, path = "/v1/entitlements/consume", tag = "billing", request_body = EntitlementRequest, responses(
     (status = 200, description = "It counts; how it stands now.", body = EntitlementAnswer),
-    (status = 402, description = "`quota_exceeded`; nothing was used up", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 402, description = "`quota_exceeded` or `insufficient_credits`; nothing was used up", body = ProblemBody, content_type = "application/problem+json"),
     (status = 403, description = "`feature_not_in_plan`, `account_disabled`, or `forbidden`: other users are for admins", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "`not_found`: no such user", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`idempotency_key_reused`", body = ProblemBody, content_type = "application/problem+json"),

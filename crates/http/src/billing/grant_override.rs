@@ -95,10 +95,7 @@ impl TryFrom<GrantedEntitlement> for Entitlement {
                 let word = asked.window.unwrap_or_default();
                 let window = Window::ALL.into_iter().find(|window| window.as_str() == word);
                 let window = window.ok_or_else(|| refused("/entitlement/window", "one of: minute, day, month"))?;
-                EntitlementKind::Metered {
-                    limit: asked.limit,
-                    window,
-                }
+                EntitlementKind::metered(asked.limit, window)
             }
             ("metered", Some(_)) => return Err(refused("/entitlement/value", "a metered one has a `limit`")),
             _ => return Err(refused("/entitlement/kind", "one of: boolean, static, metered")),
@@ -112,7 +109,9 @@ impl From<Entitlement> for GrantedEntitlement {
         let (kind, value, limit, window) = match granted.kind {
             EntitlementKind::Boolean(on) => ("boolean", Some(on.into()), None, None),
             EntitlementKind::Static(value) => ("static", Some(value), None, None),
-            EntitlementKind::Metered { limit, window } => ("metered", None, limit, Some(window.as_str().to_owned())),
+            EntitlementKind::Metered { limit, window, .. } => {
+                ("metered", None, limit, Some(window.as_str().to_owned()))
+            }
         };
         Self {
             key: granted.key,

@@ -4,8 +4,12 @@ pub mod cancel_subscription;
 pub mod change_plan;
 pub mod check_entitlement;
 pub mod consume_entitlement;
+pub mod credits;
 pub mod get_subscription;
+pub mod grant_credits;
 pub mod grant_override;
+pub mod list_credit_entries;
+pub mod list_credit_entries_of_user;
 pub mod list_entitlements;
 pub mod list_overrides;
 pub mod list_plans;
@@ -17,7 +21,9 @@ pub mod preview_change;
 pub mod receive_webhook;
 pub mod refusals;
 pub mod resume_subscription;
+pub mod revoke_credits;
 pub mod revoke_override;
+pub mod show_credits_of_user;
 pub mod usage;
 
 use anteroom_domain::Timestamp;
@@ -169,6 +175,9 @@ pub struct EntitlementResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "day")]
     pub window: Option<&'static str>,
+    /// How many of a window's credits are carried into the next, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<i64>,
     /// When the next window begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Timestamp>,
@@ -185,6 +194,7 @@ impl EntitlementResponse {
             limit_usd: None,
             used_usd: None,
             window: None,
+            rollover: None,
             resets_at: None,
         }
     }
@@ -201,6 +211,7 @@ impl EntitlementResponse {
             limit_usd: money.then(|| limit.map(usd)),
             used_usd: used.filter(|_| money).map(usd),
             window: Some(window.as_str()),
+            rollover: None,
             resets_at: None,
         }
     }
@@ -253,7 +264,14 @@ impl From<&Plan> for PlanResponse {
         let entitlement = |e: &anteroom_domain::billing::Entitlement| match &e.kind {
             EntitlementKind::Boolean(on) => EntitlementResponse::valued(&e.key, "boolean", (*on).into()),
             EntitlementKind::Static(value) => EntitlementResponse::valued(&e.key, "static", value.clone()),
-            EntitlementKind::Metered { limit, window } => EntitlementResponse::metered(&e.key, *limit, None, *window),
+            EntitlementKind::Metered {
+                limit,
+                window,
+                rollover,
+            } => EntitlementResponse {
+                rollover: Some(*rollover).filter(|most| *most > 0),
+                ..EntitlementResponse::metered(&e.key, *limit, None, *window)
+            },
         };
         Self {
             key: plan.key.clone(),

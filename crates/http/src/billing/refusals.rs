@@ -96,6 +96,7 @@ impl From<GrantError> for Problem {
         match error {
             GrantError::NoSuchUser => Self::not_found("user"),
             GrantError::NoSuchOverride => Self::not_found("override"),
+            GrantError::NoSuchCredits => Self::not_found("grant"),
             GrantError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string()),
             GrantError::Refused { pointer, message } => Self::invalid_field(pointer, "refused", message),
             GrantError::Store(e) => e.into(),

@@ -262,6 +262,14 @@ impl From<CallRefused> for Problem {
                 .with("limit_usd", limit.usd())
                 .with("used_usd", used.usd())
                 .with("resets_at", resets_at.map(|at| at.to_string())),
+            CallRefused::InsufficientCredits {
+                needed,
+                available,
+                more_at,
+            } => Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", detail)
+                .with("needed", needed.number())
+                .with("available", available.number())
+                .with("resets_at", more_at.map(|at| at.to_string())),
             CallRefused::ExceedsSpendCap { needed, most } => {
                 Self::new(StatusCode::BAD_REQUEST, "request_exceeds_spend_cap", detail)
                     .with("needed_usd", needed.usd())

@@ -1,7 +1,7 @@
 //! The operator grants somebody something beside their subscription, or takes it back.
 
 use anteroom_domain::audit::Actor;
-use anteroom_domain::billing::{EntitlementKind, Grant, Override, Owner};
+use anteroom_domain::billing::{Credits, EntitlementKind, Grant, METER_CREDITS, Override, Owner};
 use anteroom_domain::{OverrideId, Timestamp, UserId};
 use anteroom_ports::{Durability, StoreError};
 use tracing::info;
@@ -39,6 +39,9 @@ pub enum GrantError {
     /// There is no such grant, or it was taken back already.
     #[error("there is no such override")]
     NoSuchOverride,
+    /// No such credits were granted, or they are written off.
+    #[error("there is no such grant of credits, or nothing is left of it")]
+    NoSuchCredits,
     /// Whoever asks is no admin any more.
     #[error("this is for admins")]
     Forbidden,
@@ -121,7 +124,13 @@ impl Billing {
                 if length == 0 || length > MAX_KEY_CHARS {
                     return Err(refused("/entitlement/key", format!("1 to {MAX_KEY_CHARS} characters")));
                 }
+                let most = Credits::MOST.whole_down();
                 match entitlement.kind {
+                    EntitlementKind::Metered { limit: Some(limit), .. }
+                        if entitlement.key == METER_CREDITS && limit > most =>
+                    {
+                        Err(refused("/entitlement/limit", format!("at most {most} credits")))
+                    }
                     EntitlementKind::Metered { limit: Some(limit), .. } if limit < 0 => {
                         Err(refused("/entitlement/limit", "not below zero"))
                     }

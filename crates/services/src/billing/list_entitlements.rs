@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{EntitlementKind, Owner, Window};
+use anteroom_domain::billing::{EntitlementKind, METER_CREDITS, Owner, Window};
 use anteroom_domain::chat::ModelAlias;
 use anteroom_ports::StoreResult;
 use serde_json::Value;
@@ -54,6 +54,7 @@ impl Billing {
         let holdings = reads.holdings_of(owner, now).await?;
         let access = self.access_at(&holdings, now);
         let anchor = access.anchor(user.created_at);
+        let included = access.plan.credits(now, anchor);
         let models = offered.map_or(Value::Null, |offered| {
             let models = access.plan.models_of(offered).into_iter();
             models.map(|alias| Value::from(alias.name.as_str())).collect()
@@ -66,9 +67,15 @@ impl Billing {
             let grant = match &entitlement.kind {
                 EntitlementKind::Boolean(on) => GrantState::Boolean(*on),
                 EntitlementKind::Static(value) => GrantState::Static(value.clone()),
-                &EntitlementKind::Metered { limit, window } => {
+                &EntitlementKind::Metered { limit, window, .. } => {
                     let span = window.at(now, anchor);
-                    let used = used_of(&mut *reads, owner, &entitlement.key, window, span.start).await?;
+                    let used = match included.filter(|_| entitlement.key == METER_CREDITS) {
+                        Some(included) => {
+                            let account = reads.credit_account(owner).await?;
+                            account.included_spent(included).whole_up()
+                        }
+                        None => used_of(&mut *reads, owner, &entitlement.key, window, span.start).await?,
+                    };
                     GrantState::Metered {
                         limit,
                         used,

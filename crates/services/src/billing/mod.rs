@@ -3,9 +3,11 @@
 mod apply_webhook;
 mod cancel_subscription;
 mod change_plan;
+mod credits;
 mod customer;
 mod get_subscription;
 mod grant_override;
+mod hold_credits;
 mod list_entitlements;
 mod list_usage;
 mod look_up_subscription;
@@ -20,7 +22,9 @@ mod use_entitlement;
 pub use apply_webhook::{Applied, ApplyWebhookError};
 pub use cancel_subscription::CancelError;
 pub use change_plan::{ChangeAsk, Previewed};
+pub use credits::{CreditsAsk, CreditsShown, MAX_CREDIT_PRIORITY};
 pub use grant_override::{GrantAsk, GrantError, MAX_REASON_CHARS};
+pub(crate) use hold_credits::{CreditSpend, Wanted};
 pub use list_entitlements::{EntitlementState, GrantState};
 pub use list_usage::{ListUsageError, MAX_USAGE_ROWS};
 pub use look_up_subscription::LookUpError;
@@ -32,7 +36,9 @@ pub use use_entitlement::{Checked, EntitlementAsk, EntitlementError, Level, NotA
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use anteroom_domain::billing::{Access, AccessPolicy, Catalogue, Holdings, Owner, OwnerKind, Subscription, access};
+use anteroom_domain::billing::{
+    Access, AccessPolicy, Catalogue, CreditRate, Holdings, Owner, OwnerKind, Subscription, access,
+};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
 use anteroom_ports::{Clock, Ids, PaymentProvider, Store, StoreError};
@@ -46,6 +52,8 @@ pub struct BillingOptions {
     pub catalogue: Catalogue,
     /// What decides of access beside plans and subscriptions.
     pub policy: AccessPolicy,
+    /// What a credit is worth.
+    pub credit_rate: CreditRate,
     /// Where a buyer goes after paying, unless the checkout says otherwise.
     pub success_url: String,
     /// Where a buyer goes after turning back, unless the checkout says otherwise.

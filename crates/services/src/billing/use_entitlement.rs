@@ -2,10 +2,13 @@
 //! features are entitlements like any other.
 
 use anteroom_domain::accounts::{Role, User};
-use anteroom_domain::billing::{Access, Entitlement, EntitlementKind, Meter, Owner, QuotaKey, Window, WindowSpan};
-use anteroom_domain::{Timestamp, UserId};
+use anteroom_domain::billing::{
+    Access, CreditAccount, Credits, Entitlement, EntitlementKind, IncludedCredits, METER_CREDITS, Meter, Owner,
+    QuotaKey, Window, WindowSpan,
+};
+use anteroom_domain::{CreditGrantId, Timestamp, UserId};
 use anteroom_ports::billing::{Consumed, Consumption, CounterAsk};
-use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult};
+use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult, UnitOfWork};
 use jiff::SignedDuration;
 use serde_json::Value;
 use tracing::info;
@@ -47,6 +50,8 @@ pub enum NotAllowed {
     Off,
     /// A limit has no room for it.
     QuotaExceeded,
+    /// There are too few credits.
+    InsufficientCredits,
 }
 
 impl NotAllowed {
@@ -57,6 +62,7 @@ impl NotAllowed {
             Self::NotInPlan => "feature_not_in_plan",
             Self::Off => "feature_off",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::InsufficientCredits => "insufficient_credits",
         }
     }
 }
@@ -136,6 +142,9 @@ fn not_allowed(key: &str, checked: &Checked) -> String {
             let window = level.window.as_str();
             format!("the plan `{plan}` has no room for that much of `{key}` in this {window}")
         }
+        (Some(NotAllowed::InsufficientCredits), Some(level)) => {
+            format!("too few credits: {} are left", level.remaining().unwrap_or_default())
+        }
         (Some(NotAllowed::AccountDisabled), _) => "the account is closed".to_owned(),
         _ => format!("the plan `{plan}` does not have `{key}`"),
     }
@@ -179,8 +188,20 @@ impl Subject {
         }
     }
 
+    /// What the plan includes of credits.
+    fn included(&self, now: Timestamp) -> Option<IncludedCredits> {
+        self.access.plan.credits(now, self.access.anchor(self.made))
+    }
+
     fn span(&self, window: Window, now: Timestamp) -> WindowSpan {
         window.at(now, self.access.anchor(self.made))
+    }
+
+    /// How credits stand: how many there are, of which calls that run hold some.
+    fn credits(&self, account: &CreditAccount, window: Window, now: Timestamp) -> Level {
+        let there = account.unspent(now).max(Credits::ZERO).whole_down();
+        let left = account.available(now).whole_down();
+        self.level((Some(there), window), there - left, now)
     }
 
     fn says(&self, refused: Option<NotAllowed>) -> Checked {
@@ -242,6 +263,9 @@ impl Billing {
         if subject.granted(&ask.key).next().is_none() {
             return Err(subject.refuses(ask, NotAllowed::NotInPlan, None));
         }
+        if ask.key == METER_CREDITS && subject.access.plan.takes_credits() {
+            return self.consume_credits(unit, &subject, ask, id, now).await;
+        }
         let windows: Vec<_> = subject.granted(&ask.key).filter_map(Entitlement::metered).collect();
         if windows.is_empty() {
             let message = format!("`{}` is not metered: check it, there is nothing to use up", ask.key);
@@ -275,6 +299,71 @@ impl Billing {
                 Ok(checked)
             }
         }
+    }
+
+    /// Takes credits for something of the operator's own.
+    async fn consume_credits(
+        &self,
+        mut unit: Box<dyn UnitOfWork>,
+        subject: &Subject,
+        ask: &EntitlementAsk,
+        id: Option<String>,
+        now: Timestamp,
+    ) -> Result<Checked, EntitlementError> {
+        let amount = Credits::whole(ask.amount);
+        let mut account = unit
+            .lock_credits(&[subject.owner])
+            .await?
+            .pop()
+            .ok_or(StoreError::Stale)?;
+        if let Some(included) = subject.included(now) {
+            self.open_window(&mut *unit, &mut account, included, now).await?;
+        }
+        let counter = CreditAccount::counter(subject.owner);
+        let consumption = Consumption {
+            owner: subject.owner,
+            id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
+            key: ask.key.clone(),
+            amount: amount.0,
+            counters: vec![CounterAsk {
+                counter: counter.meter.to_owned(),
+                window_start: counter.window_start,
+                limit: Some(account.limit(now).0),
+            }],
+            at: now,
+        };
+        let consumed = unit.consume(&consumption).await?;
+        let short = matches!(consumed, Consumed::Denied { .. })
+            || consumed == Consumed::Counted && account.available(now) < amount;
+        if short {
+            let window = subject.granted(&ask.key).find_map(Entitlement::metered);
+            let level = window.map(|(_, window)| subject.credits(&account, window, now));
+            return Err(subject.refuses(ask, NotAllowed::InsufficientCredits, level));
+        }
+        match consumed {
+            Consumed::OtherUse => return Err(EntitlementError::OtherUse),
+            Consumed::Counted => account.spend(amount, now, &consumption.id, now),
+            Consumed::Repeated | Consumed::Denied { .. } => {}
+        }
+        unit.save_credits(&account).await?;
+        let checked = self.checked(&mut *unit, subject, &ask.key, 0, now).await?;
+        unit.commit().await?;
+        Ok(checked)
+    }
+
+    /// Somebody's credits with those that the plan includes, as they would be if they were needed now.
+    async fn credits_of<R: ReadUnit + ?Sized>(
+        &self,
+        reads: &mut R,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> StoreResult<CreditAccount> {
+        let mut account = reads.credit_account(subject.owner).await?;
+        if let Some(included) = subject.included(now).filter(|included| !account.opened(*included)) {
+            let ids = [(); 2].map(|()| CreditGrantId(self.ids.uuid()));
+            account.open_window(included, Vec::new(), ids, now);
+        }
+        Ok(account)
     }
 
     /// Forgets what was used up long ago: a job. It counts on.
@@ -334,7 +423,17 @@ impl Billing {
                     checked.refused = None;
                     checked.value = Some(value.clone());
                 }
-                &EntitlementKind::Metered { limit, window } => {
+                &EntitlementKind::Metered {
+                    limit: Some(_), window, ..
+                } if key == METER_CREDITS => {
+                    let account = self.credits_of(reads, subject, now).await?;
+                    checked.refused = None;
+                    if account.available(now) < Credits::whole(amount) {
+                        checked.refused = Some(NotAllowed::InsufficientCredits);
+                    }
+                    checked.level = Some(subject.credits(&account, window, now));
+                }
+                &EntitlementKind::Metered { limit, window, .. } => {
                     let start = subject.span(window, now).start;
                     let used = used_of(reads, subject.owner, key, window, start).await?;
                     let level = subject.level((limit, window), used, now);

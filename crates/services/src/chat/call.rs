@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use anteroom_domain::billing::{
-    Access, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, ModelAccess, ModelPrice, NanoUsd, Owner, QuotaKey,
-    day_of, model_access,
+    Access, Hold, IncludedCredits, METER_CREDITS, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, ModelAccess,
+    ModelPrice, NanoUsd, Owner, QuotaKey, day_of, model_access,
 };
 use anteroom_domain::chat::{
     ChatRequest, Direction, Finding, ModelAlias, Outcome, Target, TokenUsage, UsageEvent, least_tokens,
@@ -22,9 +22,12 @@ use super::Chat;
 use super::asked::Asked;
 use super::call_refused::CallRefused;
 use super::complete_chat::ChatError;
-use super::hold_quota::{Amounts, exceeded, key_budget_reached, key_hold, limits_answers, plan_holds};
+use super::hold_quota::{
+    Amounts, credit_hold, credits_missing, exceeded, key_budget_reached, key_hold, limits_answers, plan_holds,
+};
 use super::moderation::Found;
 use crate::access::Principal;
+use crate::billing::{Billing, CreditSpend, Wanted};
 use crate::ops::Lease;
 use crate::{Client, elapsed_ms};
 
@@ -60,8 +63,10 @@ struct Claim {
     reservation: Reservation,
     needs: Needs,
     rates: CallRates,
-    /// What it may cost.
-    worst: NanoUsd,
+    /// What the plan includes of credits, where the call takes some.
+    credits: Option<IncludedCredits>,
+    /// What it may come to.
+    worst: Amounts,
     lease: Lease,
 }
 
@@ -98,8 +103,19 @@ pub(super) struct Call {
     pub(super) from_cache: bool,
     /// Where it came from.
     pub(super) client: Client,
+    /// When it began, where it is paid with credits: what could be taken then pays for it.
+    credits_since: Option<Timestamp>,
     /// Renewed until the call has been booked.
     pub(super) lease: Arc<Lease>,
+}
+
+impl Claim {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            reservation: self.reservation.clone(),
+            credits: self.credits,
+        }
+    }
 }
 
 impl Call {
@@ -217,6 +233,8 @@ impl Call {
 pub(super) struct Record {
     pub(super) reservation: ReservationId,
     came_to: Amounts,
+    /// When it began, where it is paid with credits.
+    credits_since: Option<Timestamp>,
     event: UsageEvent,
     /// What counts against the plan's rate now, of a call that counts: its tokens as far as they were not counted when it
     /// began.
@@ -232,9 +250,24 @@ impl Record {
     /// Writes records within the unit of work. Again has no effect.
     pub(super) async fn write(records: &[&Self], unit: &mut dyn UnitOfWork) -> StoreResult<()> {
         let settlements = records.iter().map(|record| record.came_to.settle(record.reservation));
-        unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
+        let spends = records.iter().filter_map(|record| record.credits());
+        let (settlements, spends): (Vec<_>, Vec<_>) = (settlements.collect(), spends.collect());
+        Billing::settle_quota(unit, &settlements, &spends).await?;
         let events: Vec<&UsageEvent> = records.iter().map(|record| &record.event).collect();
         unit.insert_usage(&events).await.map(|_| ())
+    }
+
+    /// What it took of credits.
+    fn credits(&self) -> Option<CreditSpend> {
+        let began = self.credits_since?;
+        Some(CreditSpend {
+            reservation: self.reservation,
+            owner: self.event.owner,
+            amount: self.came_to.credits,
+            began,
+            reference: self.event.request_id.to_string(),
+            at: self.event.created_at,
+        })
     }
 
     /// Logs how the call ended.
@@ -337,7 +370,8 @@ impl Chat {
         admitted: Admitted,
     ) -> Result<Call, CallRefused> {
         let claim = self.claim(id, who, access, admitted)?;
-        let held = unit.reserve_quota(&[&claim.reservation]).await?;
+        let wanted = claim.wanted();
+        let held = self.billing.reserve_quota(unit, &[&wanted], self.clock.now()).await?;
         self.call(claim, held, who, access)
     }
 
@@ -350,10 +384,10 @@ impl Chat {
     ) -> Result<Call, CallRefused> {
         let id = ReservationId(self.ids.uuid());
         let claim = self.claim(id, who, access, admitted)?;
-        let mut held = self.hold_together(claim.reservation.clone()).await?;
+        let mut held = self.hold_together(claim.wanted()).await?;
         // What calls that have ended still hold is in nobody's way.
         if matches!(held, Reserved::Denied { .. }) && self.settle_now(claim.reservation.owner).await {
-            held = self.hold_together(claim.reservation.clone()).await?;
+            held = self.hold_together(claim.wanted()).await?;
         }
         self.call(claim, held, who, access)
     }
@@ -371,7 +405,13 @@ impl Chat {
         // Whichever of its targets answers.
         let prices = needs.alias.targets.iter().map(|target| self.capped(self.price(target)));
         let worst = prices.map(|price| price.of(needs.worst)).max().unwrap_or_default();
-        let mut holds = plan_holds(who, access, owner, Amounts::of(needs.worst, worst), now)?;
+        let amounts = Amounts::of(needs.worst, worst, self.billing.credit_rate());
+        let mut holds = plan_holds(who, access, owner, amounts, now)?;
+        let credits = credit_hold(access, owner, amounts);
+        let included = credits
+            .as_ref()
+            .and_then(|_| self.billing.included(access, who.user(), now));
+        holds.extend(credits);
         if worst > NanoUsd(0) {
             holds.extend(self.spend_holds(owner, worst, now)?);
             holds.extend(key_hold(who, worst, now));
@@ -395,7 +435,8 @@ impl Chat {
             reservation,
             needs,
             rates,
-            worst,
+            credits: included,
+            worst: amounts,
         })
     }
 
@@ -405,6 +446,7 @@ impl Chat {
             reservation,
             needs,
             rates,
+            credits,
             worst,
             lease,
         } = claim;
@@ -434,6 +476,7 @@ impl Chat {
             assisted: false,
             from_cache: false,
             client: Client::default(),
+            credits_since: credits.map(|_| reservation.created_at),
             lease: Arc::new(lease),
         })
     }
@@ -443,7 +486,7 @@ impl Chat {
         &self,
         reservation: &Reservation,
         (meter, level, limit): (&'static str, QuotaLevel, i64),
-        worst: NanoUsd,
+        worst: Amounts,
         who: &Principal,
         access: &Access,
     ) -> CallRefused {
@@ -455,7 +498,8 @@ impl Chat {
                     resets_at: day_of(now).end,
                 }
             }
-            METER_KEY_BUDGET => key_budget_reached(who, level, limit, worst, now),
+            METER_KEY_BUDGET => key_budget_reached(who, level, limit, worst.spend, now),
+            METER_CREDITS => credits_missing(who, access, level, limit, worst.credits, now),
             METER_SPEND => {
                 error!(
                     event = "quota.spend_cap.reached",
@@ -549,15 +593,16 @@ impl Chat {
         let came_to = if spared {
             Amounts::NONE
         } else if call.from_cache {
-            Amounts::of(usage, NanoUsd(0))
+            Amounts::of(usage, NanoUsd(0), self.billing.credit_rate())
         } else {
-            Amounts::of(usage, self.capped(price).of(usage))
+            Amounts::of(usage, self.capped(price).of(usage), self.billing.credit_rate())
         };
         let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
         let uncounted = tokens.saturating_sub(call.prompt_least);
         Record {
             reservation: call.reservation_id,
             came_to,
+            credits_since: call.credits_since,
             event,
             charge: (!spared).then_some((call.who.user().id, call.rate, uncounted)),
         }

@@ -1,7 +1,7 @@
 //! Why a call to a model may not be made.
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Meter, NanoUsd, Window};
+use anteroom_domain::billing::{Credits, Meter, NanoUsd, Window};
 use anteroom_domain::protection::{CallRates, Limit, Verdict};
 use anteroom_ports::StoreError;
 use anteroom_ports::chat::ProviderError;
@@ -103,6 +103,19 @@ pub enum CallRefused {
     TooManyMessages {
         /// The most.
         most: usize,
+    },
+    /// There are too few credits for what the call may take.
+    #[error(
+        "this request may take up to {} credits, and {} are left: ask for a shorter answer (`max_tokens`), or get more{}",
+        needed.number(), available.number(), more_at.map(|at| format!("; the plan's next ones come at {at}")).unwrap_or_default()
+    )]
+    InsufficientCredits {
+        /// The most that it may take.
+        needed: Credits,
+        /// What is left, beside what calls that run hold.
+        available: Credits,
+        /// When the plan's next ones come, if it has any.
+        more_at: Option<Timestamp>,
     },
     /// The API key's own budget has no room for what the call may cost.
     #[error(

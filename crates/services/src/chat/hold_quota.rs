@@ -1,7 +1,8 @@
 //! What a plan limits of calls to models: what is held for one, what it came to, and why one may not be made.
 
 use anteroom_domain::billing::{
-    Access, Anchor, Hold, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, Meter, NanoUsd, Owner, QuotaKey, Window,
+    Access, Anchor, CreditAccount, CreditRate, Credits, Hold, METER_CREDITS, METER_KEY_BUDGET, METER_SPEND,
+    METER_SPEND_SHARE, Meter, NanoUsd, Owner, QuotaKey, Window,
 };
 use anteroom_domain::chat::TokenUsage;
 use anteroom_domain::{ReservationId, Timestamp};
@@ -20,15 +21,18 @@ pub(super) struct Amounts {
     pub(super) tokens: i64,
     /// What counts against limits of money: by the assumed price where there is none.
     pub(super) spend: NanoUsd,
+    /// The same in credits.
+    pub(super) credits: Credits,
 }
 
 impl Amounts {
     /// Those of one call.
-    pub(super) fn of(usage: TokenUsage, spend: NanoUsd) -> Self {
+    pub(super) fn of(usage: TokenUsage, spend: NanoUsd, rate: CreditRate) -> Self {
         Self {
             messages: 1,
             tokens: usage.prompt_tokens.saturating_add(usage.completion_tokens),
             spend,
+            credits: rate.of(spend),
         }
     }
 
@@ -37,6 +41,7 @@ impl Amounts {
         messages: 0,
         tokens: 0,
         spend: NanoUsd(0),
+        credits: Credits::ZERO,
     };
 
     fn on(self, meter: Meter) -> i64 {
@@ -55,7 +60,11 @@ impl Amounts {
             .flat_map(|meter| Window::ALL.map(|window| (meter.counter(window), self.on(meter))));
         Settlement {
             id,
-            used: own.into_iter().chain(of_plan).collect(),
+            used: own
+                .into_iter()
+                .chain(of_plan)
+                .chain([(METER_CREDITS, self.credits.0)])
+                .collect(),
         }
     }
 }
@@ -63,10 +72,10 @@ impl Amounts {
 /// Whether the plan limits what only an end to the answer can keep to.
 pub(super) fn limits_answers(access: &Access) -> bool {
     let mut limits = access.plan.limits();
-    limits.any(|(meter, _, limit)| meter != Meter::Messages && limit.is_some())
+    access.plan.takes_credits() || limits.any(|(meter, _, limit)| meter != Meter::Messages && limit.is_some())
 }
 
-/// What a call holds of the plan's limits. A plan that says nothing of messages has none.
+/// What a call holds of the plan's limits. A plan that says nothing of messages has none, unless its calls take credits.
 pub(super) fn plan_holds(
     who: &Principal,
     access: &Access,
@@ -77,7 +86,9 @@ pub(super) fn plan_holds(
     let anchor = access.anchor(who.user().created_at);
     let mut limits: Vec<_> = access.plan.limits().collect();
     if limits.iter().all(|(meter, ..)| *meter != Meter::Messages) {
-        limits.push((Meter::Messages, Window::Day, Some(0)));
+        // Unless what limits them is their price.
+        let most = (!access.plan.takes_credits()).then_some(0);
+        limits.push((Meter::Messages, Window::Day, most));
     }
     let hold = |(meter, window, limit): (Meter, Window, Option<i64>)| {
         let amount = worst.on(meter);
@@ -100,6 +111,38 @@ pub(super) fn plan_holds(
         }
     };
     limits.into_iter().map(hold).collect()
+}
+
+/// What a call holds of its owner's credits, where the plan's calls take some. How many there are is known within the unit
+/// of work.
+pub(super) fn credit_hold(access: &Access, owner: Owner, worst: Amounts) -> Option<Hold> {
+    let takes = access.plan.takes_credits() && worst.credits > Credits::ZERO;
+    takes.then(|| Hold {
+        key: CreditAccount::counter(owner),
+        amount: worst.credits.0,
+        limit: None,
+    })
+}
+
+/// Why a call may not be made for which there are too few credits.
+pub(super) fn credits_missing(
+    who: &Principal,
+    access: &Access,
+    level: QuotaLevel,
+    limit: i64,
+    needed: Credits,
+    now: Timestamp,
+) -> CallRefused {
+    info!(event = "quota.denied", user_id = %who.user().id, meter = METER_CREDITS, limit);
+    let left = limit.saturating_sub(level.used).saturating_sub(level.reserved);
+    let included = access.plan.credits(now, access.anchor(who.user().created_at));
+    CallRefused::InsufficientCredits {
+        needed,
+        available: Credits(left.max(0)),
+        more_at: included
+            .filter(|included| included.amount > Credits::ZERO)
+            .map(|included| included.span.end),
+    }
 }
 
 /// Why a call may not be made for which a counter of the plan has no room.

@@ -4,11 +4,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anteroom_domain::billing::QuotaKey;
-use anteroom_ports::billing::{Reservation, Reserved};
+use anteroom_ports::billing::Reserved;
 use anteroom_ports::{Durability, StoreError, StoreResult};
 use tokio::sync::oneshot;
 
 use super::Chat;
+use crate::billing::Wanted;
 
 /// How many are held in one commit at most.
 const MOST: usize = 64;
@@ -36,21 +37,21 @@ impl Asking {
 
 /// A call that waits for what it may use.
 struct Ask {
-    reservation: Reservation,
+    wanted: Wanted,
     reply: oneshot::Sender<StoreResult<Reserved>>,
 }
 
 impl Ask {
     fn holds_on(&self, key: &QuotaKey) -> bool {
-        self.reservation.holds.iter().any(|hold| hold.key == *key)
+        self.wanted.reservation.holds.iter().any(|hold| hold.key == *key)
     }
 }
 
 impl Chat {
     /// Holds quota in a unit of work of its own, which it shares with others that ask at the same time.
-    pub(super) async fn hold_together(&self, reservation: Reservation) -> StoreResult<Reserved> {
+    pub(super) async fn hold_together(&self, wanted: Wanted) -> StoreResult<Reserved> {
         let (reply, mut answer) = oneshot::channel();
-        self.asking.waiting().push(Ask { reservation, reply });
+        self.asking.waiting().push(Ask { wanted, reply });
         loop {
             let turn = tokio::select! {
                 biased;
@@ -71,8 +72,8 @@ impl Chat {
         // Last, so that one who has nothing left keeps nobody waiting.
         let mut alone = Vec::new();
         while !asks.is_empty() {
-            let reservations: Vec<&Reservation> = asks.iter().map(|ask| &ask.reservation).collect();
-            match self.hold_once(&reservations).await {
+            let wanted: Vec<&Wanted> = asks.iter().map(|ask| &ask.wanted).collect();
+            match self.hold_once(&wanted).await {
                 // Together they ask for more than there is: those that hold something there are looked at one by one.
                 Ok(Reserved::Denied { key, .. }) if asks.len() > 1 => {
                     let (there, rest): (Vec<Ask>, Vec<Ask>) = asks.into_iter().partition(|ask| ask.holds_on(&key));
@@ -96,14 +97,14 @@ impl Chat {
             }
         }
         for ask in alone {
-            let held = self.hold_once(&[&ask.reservation]).await;
+            let held = self.hold_once(&[&ask.wanted]).await;
             let _ = ask.reply.send(held);
         }
     }
 
-    async fn hold_once(&self, reservations: &[&Reservation]) -> StoreResult<Reserved> {
+    async fn hold_once(&self, wanted: &[&Wanted]) -> StoreResult<Reserved> {
         let mut unit = self.store.begin(Durability::Relaxed).await?;
-        let held = unit.reserve_quota(reservations).await?;
+        let held = self.billing.reserve_quota(&mut *unit, wanted, self.clock.now()).await?;
         if held == Reserved::Held {
             unit.commit().await?;
         }

@@ -2,14 +2,20 @@
 
 use std::sync::atomic::Ordering;
 
-use anteroom_domain::billing::ModelPrice;
-use anteroom_domain::billing::PLAN_UNKNOWN;
+use anteroom_domain::billing::{METER_CREDITS, ModelPrice, PLAN_UNKNOWN};
 use anteroom_domain::chat::{Outcome, UsageEvent};
+use anteroom_ports::billing::Reservation;
 use anteroom_ports::{Durability, StoreResult};
 use tracing::warn;
 
 use super::Chat;
 use super::hold_quota::Amounts;
+use crate::billing::{Billing, CreditSpend};
+
+/// Whether a call held credits.
+fn takes_credits(call: &Reservation) -> bool {
+    call.holds.iter().any(|hold| hold.key.meter == METER_CREDITS)
+}
 
 impl Chat {
     /// Settles the reservations of calls whose process is dead, a batch at a time: those past their end by another
@@ -36,11 +42,22 @@ impl Chat {
             unit.lose_answer(reservation.id).await?;
         }
         let priced: Vec<_> = lost.iter().map(|call| (call, self.likely_price(&call.model))).collect();
+        let rate = self.billing.credit_rate();
         let settlements = priced.iter().map(|(call, price)| {
             let spend = self.capped(*price).of(call.at_least);
-            Amounts::of(call.at_least, spend).settle(call.id)
+            Amounts::of(call.at_least, spend, rate).settle(call.id)
         });
-        let open = unit.settle_quota(&settlements.collect::<Vec<_>>()).await?;
+        let credits = priced.iter().filter(|(call, _)| takes_credits(call));
+        let spends = credits.map(|(call, price)| CreditSpend {
+            reservation: call.id,
+            owner: call.owner,
+            amount: rate.of(self.capped(*price).of(call.at_least)),
+            began: call.created_at,
+            reference: call.request_id.to_string(),
+            at: now,
+        });
+        let (settlements, spends): (Vec<_>, Vec<_>) = (settlements.collect(), spends.collect());
+        let open = Billing::settle_quota(&mut *unit, &settlements, &spends).await?;
         let mut events = Vec::with_capacity(open.len());
         for (reservation, price) in priced {
             if !open.contains(&reservation.id) {

@@ -42,7 +42,7 @@ pub fn paid(house: &House, user: UserId, id: &str) -> ProviderSubscription {
 }
 
 /// Something happened to this subscription, or to nothing of interest.
-async fn tell(house: &House, id: &str, subscription: Option<&str>) -> Result<Applied, ApplyWebhookError> {
+pub async fn tell(house: &House, id: &str, subscription: Option<&str>) -> Result<Applied, ApplyWebhookError> {
     let body = house.payments.put_event(ProviderEvent {
         id: id.into(),
         kind: "customer.subscription.updated".into(),
@@ -806,10 +806,7 @@ async fn a_limit_that_is_granted_stands_in_the_place_of_the_plans() {
     let ada = somebody(&house, "ada@example.com").await;
     let entitlement = Entitlement {
         key: "messages".into(),
-        kind: EntitlementKind::Metered {
-            limit: Some(500),
-            window: Window::Day,
-        },
+        kind: EntitlementKind::metered(Some(500), Window::Day),
     };
     let ask = grant(ada.id, Grant::Entitlement(entitlement));
     house
@@ -831,10 +828,7 @@ async fn grants_that_make_no_sense_are_refused() {
     let pro = || grant(ada, Grant::Plan("pro".into()));
     let negative = Entitlement {
         key: "messages".into(),
-        kind: EntitlementKind::Metered {
-            limit: Some(-1),
-            window: Window::Day,
-        },
+        kind: EntitlementKind::metered(Some(-1), Window::Day),
     };
     let asks = [
         ("/plan", grant(ada, Grant::Plan("gold".into()))),

@@ -31,7 +31,7 @@ const USAGE: TokenUsage = TokenUsage {
     ..TokenUsage::NONE
 };
 
-fn body(model: &str, stream: bool) -> String {
+pub fn body(model: &str, stream: bool) -> String {
     format!(r#"{{"model":"{model}","stream":{stream},"max_tokens":100,"messages":[{{"role":"user","content":"hi"}}]}}"#)
 }
 
@@ -40,7 +40,7 @@ fn by(who: &LiveSession) -> Principal {
     who.clone().into()
 }
 
-async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAnswer, ChatError> {
+pub async fn complete(house: &House, who: &LiveSession, body: &str) -> Result<ChatAnswer, ChatError> {
     house
         .chat
         .complete_chat(&by(who), body.as_bytes(), CancellationToken::new())

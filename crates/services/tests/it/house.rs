@@ -135,17 +135,11 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
         entitlements: vec![
             Entitlement {
                 key: "messages".into(),
-                kind: EntitlementKind::Metered {
-                    limit,
-                    window: Window::Day,
-                },
+                kind: EntitlementKind::metered(limit, Window::Day),
             },
             Entitlement {
                 key: "exports".into(),
-                kind: EntitlementKind::Metered {
-                    limit: Some(3),
-                    window: Window::Day,
-                },
+                kind: EntitlementKind::metered(Some(3), Window::Day),
             },
             Entitlement {
                 key: "support".into(),
@@ -405,13 +399,23 @@ impl House {
                 prices: vec![price(1900, "month"), price(19_000, "year")],
                 ..plan("pro", ModelRule::All, None, Some(1900))
             },
-            plan("business", ModelRule::All, None, Some(7900)),
+            plan("business", ModelRule::All, None, Some(7900)).with_entitlements(&[&Entitlement {
+                key: "credits".into(),
+                kind: EntitlementKind::Metered {
+                    limit: Some(100),
+                    window: Window::Month,
+                    rollover: 30,
+                },
+            }]),
         ];
         let options = BillingOptions {
             catalogue: Catalogue::new(plans, "free").unwrap(),
             policy: AccessPolicy {
                 past_due_grace: SignedDuration::from_hours(24 * 7),
                 collection_paused_keeps: true,
+            },
+            credit_rate: CreditRate {
+                usd_per_credit: NanoUsd::from_usd(0.01),
             },
             success_url: "https://app.example/ok".into(),
             cancel_url: "https://app.example/back".into(),

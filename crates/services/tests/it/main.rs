@@ -15,6 +15,7 @@ mod billing;
 mod caches;
 mod changes;
 mod chat;
+mod credits;
 mod disconnects;
 mod embeddings;
 mod house;

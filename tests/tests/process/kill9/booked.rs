@@ -26,7 +26,7 @@ const IN_ROOMS: usize = 16;
 /// Clients that ask all the time with the tight key.
 const TIGHT: usize = 8;
 
-const PLAN: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", entitlements = [{ key = "messages", kind = "metered", limit = 1000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "month" }, { key = "cost", kind = "metered", limit_usd = 100000.0, window = "month" }] }]"#;
+const PLAN: &str = r#"[{ key = "free", name = "Free", version = 1, models = "all", entitlements = [{ key = "messages", kind = "metered", limit = 1000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "day" }, { key = "tokens", kind = "metered", limit = 1000000000, window = "month" }, { key = "cost", kind = "metered", limit_usd = 100000.0, window = "month" }, { key = "credits", kind = "metered", limit = 100000000, window = "month" }] }]"#;
 
 const PRICES: &str = "[{ model = 'm', input_usd_per_million = 2.0, output_usd_per_million = 1.0 }]";
 /// The same in nano-USD a token: of a prompt, of an answer.

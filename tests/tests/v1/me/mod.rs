@@ -3,6 +3,7 @@
 mod account;
 mod activity;
 pub mod api_keys;
+mod credits;
 mod entitlements;
 mod sessions;
 mod subscription;

@@ -279,7 +279,7 @@ fn grants_stand_beside_every_state() {
 fn an_entitlement_is_granted_beside_any_plan_until_it_expires() {
     let limit = |limit, window| Entitlement {
         key: "messages".into(),
-        kind: EntitlementKind::Metered { limit, window },
+        kind: EntitlementKind::metered(limit, window),
     };
     let overrides = [
         granted(Grant::Entitlement(limit(Some(100), Window::Day)), None),

@@ -1,0 +1,4 @@
+DROP TABLE credit_entries;
+DROP FUNCTION credits_are_append_only();
+DROP TABLE credit_grants;
+DROP TABLE credit_accounts;
