@@ -155,6 +155,63 @@ describe("checkout and portal", () => {
   });
 });
 
+async function buyOnce(outcome = "paid") {
+  const price_data = { currency: "usd", unit_amount: 1000, product_data: { name: "1,000 credits" } };
+  const session = await stripe.checkout.sessions.create({
+    mode: "payment",
+    customer: (await newCustomer(null)).id,
+    client_reference_id: "account:1",
+    line_items: [{ price_data, quantity: 3 }],
+    metadata: { pack: "big" },
+    payment_intent_data: { metadata: { pack: "big" } },
+    success_url: "https://app.example/ok?s={CHECKOUT_SESSION_ID}",
+    cancel_url: "https://app.example/",
+  });
+  assert.equal((await submit(session.url, { outcome: "declined" })).status, 402);
+  const paid = await submit(session.url, { outcome });
+  assert.deepEqual([paid.status, paid.headers.get("location")], [303, `https://app.example/ok?s=${session.id}`]);
+  return stripe.checkout.sessions.retrieve(session.id, { expand: ["payment_intent.latest_charge"] });
+}
+
+describe("what is bought once", () => {
+  test("paid, and given back in two parts", async () => {
+    const session = await buyOnce();
+    const { payment_intent: intent } = session;
+    assert.deepEqual([session.status, session.payment_status, session.amount_total], ["complete", "paid", 3000]);
+    assert.deepEqual([intent.status, intent.amount_received, { ...intent.metadata }], ["succeeded", 3000, { pack: "big" }]);
+    const found = await stripe.checkout.sessions.list({
+      payment_intent: intent.id,
+      limit: 1,
+      expand: ["data.payment_intent.latest_charge"],
+    });
+    assert.deepEqual(found.data.map((one) => [one.id, one.payment_intent.latest_charge.paid]), [[session.id, true]]);
+
+    const part = await stripe.refunds.create({ payment_intent: intent.id, amount: 1200, metadata: { why: "x" } });
+    assert.deepEqual([part.amount, part.status, part.metadata.why], [1200, "succeeded", "x"]);
+    await assert.rejects(stripe.refunds.create({ payment_intent: intent.id, amount: 1801 }), (error) => {
+      assert.ok(error instanceof Stripe.errors.StripeInvalidRequestError);
+      assert.deepEqual([error.param, error.statusCode], ["amount", 400]);
+      return true;
+    });
+    await stripe.refunds.create({ charge: part.charge });
+    const charge = await stripe.charges.retrieve(part.charge);
+    assert.deepEqual([charge.amount_refunded, charge.refunded], [3000, true]);
+    const refunds = await stripe.refunds.list({ payment_intent: intent.id });
+    assert.deepEqual(refunds.data.map((one) => one.amount), [1800, 1200]);
+    const told = await stripe.events.list({ types: ["checkout.session.completed", "charge.refunded"], limit: 3 });
+    assert.deepEqual(told.data.map((one) => one.type), ["charge.refunded", "charge.refunded", "checkout.session.completed"]);
+    assert.equal(told.data[0].data.object.payment_intent, intent.id);
+  });
+
+  test("disputed, and won", async () => {
+    const { payment_intent: intent } = await buyOnce("disputed");
+    const [dispute] = (await stripe.disputes.list({ payment_intent: intent.id })).data;
+    assert.deepEqual([dispute.status, dispute.charge], ["needs_response", intent.latest_charge.id]);
+    const won = await stripe.disputes.update(dispute.id, { evidence: { uncategorized_text: "winning_evidence" }, submit: true });
+    assert.equal(won.status, "won");
+  });
+});
+
 describe("subscriptions", () => {
   test("changed now, as its preview says, and ended", async () => {
     const subscription = await subscribe(await newCustomer(), await newPrice(1000));
@@ -319,6 +376,8 @@ describe("objects", () => {
       success_url: "https://app.example/",
     });
     const [item] = subscription.items.data;
+    const once = await buyOnce("disputed");
+    const refund = await stripe.refunds.create({ payment_intent: (await buyOnce()).payment_intent.id, amount: 1 });
     const objects = [
       ["Prices", "Price", price],
       ["Products", "Product", await stripe.products.retrieve(price.product)],
@@ -334,6 +393,11 @@ describe("objects", () => {
       ["Discounts", "Discount", subscription.latest_invoice.discounts[0]],
       ["SubscriptionSchedules", "SubscriptionSchedule", await stripe.subscriptionSchedules.create({ from_subscription: subscription.id })],
       ["Checkout/Sessions", "Session", session],
+      ["Checkout/Sessions", "Session", once],
+      ["PaymentIntents", "PaymentIntent", once.payment_intent],
+      ["Charges", "Charge", once.payment_intent.latest_charge],
+      ["Refunds", "Refund", refund],
+      ["Disputes", "Dispute", (await stripe.disputes.list({ payment_intent: once.payment_intent.id })).data[0]],
       ["LineItems", "LineItem", (await stripe.checkout.sessions.listLineItems(session.id)).data[0]],
       ["BillingPortal/Sessions", "Session", await stripe.billingPortal.sessions.create({ customer: customer.id })],
       ["BillingPortal/Configurations", "Configuration", (await stripe.billingPortal.configurations.list()).data[0]],

@@ -217,6 +217,68 @@ class Checkout(Bench):
         self.assertIn(made.id, [c.id for c in self.api.billing_portal.configurations.list().data])
 
 
+class Once(Bench):
+    def buy(self, outcome=b"", **more):
+        line = {"price_data": {"currency": "usd", "unit_amount": 1000, "product_data": {"name": "1,000 credits"}}, "quantity": 3}
+        form = {
+            "mode": "payment",
+            "line_items": [line],
+            "metadata": {"pack": "big"},
+            "payment_intent_data": {"metadata": {"pack": "big"}},
+            "success_url": "https://app.example/ok?s={CHECKOUT_SESSION_ID}",
+        }
+        session = self.api.checkout.sessions.create({**form, **more})
+        self.assertEqual(("open", 3000, None), (session.status, session.amount_total, session.payment_intent))
+        self.assertEqual((402, None), submit(session.url, b"outcome=declined"))
+        self.assertEqual((303, f"https://app.example/ok?s={session.id}"), submit(session.url, outcome))
+        return self.api.checkout.sessions.retrieve(session.id, {"expand": ["payment_intent.latest_charge"]})
+
+    def test_paid_and_refunded(self):
+        customer = self.customer(card=None)
+        session = self.buy(customer=customer.id, client_reference_id="account:1")
+        self.assertEqual(("complete", "paid", customer.id), (session.status, session.payment_status, session.customer))
+        intent = session.payment_intent
+        self.assertEqual(("succeeded", 3000, {"pack": "big"}), (intent.status, intent.amount_received, intent.metadata.to_dict()))
+        self.assertEqual([session.id], [s.id for s in self.api.checkout.sessions.list({"payment_intent": intent.id}).data])
+        self.assertEqual(["succeeded", "failed"], [c.status for c in self.api.charges.list({"payment_intent": intent.id}).data])
+        self.assertIn(intent.id, [i.id for i in self.api.payment_intents.list({"customer": customer.id}).data])
+
+        part = self.api.refunds.create({"payment_intent": intent.id, "amount": 1200, "reason": "requested_by_customer"})
+        self.assertEqual((1200, "succeeded", intent.latest_charge.id), (part.amount, part.status, part.charge))
+        with self.assertRaises(stripe.InvalidRequestError) as refused:
+            self.api.refunds.create({"charge": part.charge, "amount": 1801})
+        self.assertEqual("amount", refused.exception.param)
+        self.assertEqual(1800, self.api.refunds.create({"charge": part.charge}).amount)
+        charge = self.api.charges.retrieve(part.charge)
+        self.assertEqual((3000, True), (charge.amount_refunded, charge.refunded))
+        with self.assertRaises(stripe.InvalidRequestError) as refused:
+            self.api.refunds.create({"payment_intent": intent.id})
+        self.assertEqual("charge_already_refunded", refused.exception.code)
+        self.assertEqual([1800, 1200], [r.amount for r in self.api.refunds.list({"charge": charge.id}).data])
+        self.assertEqual("succeeded", self.api.refunds.retrieve(part.id).status)
+        events = self.api.events.list({"type": "charge.refunded", "limit": 100}).data
+        told = [e.data.object.amount_refunded for e in events if e.data.object.payment_intent == intent.id]
+        self.assertEqual([3000, 1200], told)
+
+    def test_paid_by_debit(self):
+        session = self.buy(b"outcome=debit")
+        self.assertEqual(("complete", "unpaid", "processing"), (session.status, session.payment_status, session.payment_intent.status))
+        advance(3)
+        self.assertEqual("paid", self.api.checkout.sessions.retrieve(session.id).payment_status)
+        self.assertEqual("succeeded", self.api.payment_intents.retrieve(session.payment_intent.id).status)
+
+    def test_disputed(self):
+        session = self.buy(b"outcome=disputed")
+        self.assertTrue(session.payment_intent.latest_charge.disputed)
+        [dispute] = self.api.disputes.list({"payment_intent": session.payment_intent.id}).data
+        self.assertEqual(("needs_response", 3000), (dispute.status, dispute.amount))
+        won = self.api.disputes.update(dispute.id, {"evidence": {"uncategorized_text": "winning_evidence"}, "submit": True})
+        self.assertEqual("won", won.status)
+        self.assertEqual("won", self.api.disputes.retrieve(dispute.id).status)
+        other = self.buy(b"outcome=disputed").payment_intent.id
+        self.assertEqual("lost", self.api.disputes.close(self.api.disputes.list({"payment_intent": other}).data[0].id).status)
+
+
 class Subscriptions(Bench):
     def test_life(self):
         customer, small, big = self.customer(), self.price(1000), self.price(3000)

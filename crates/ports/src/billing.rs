@@ -11,6 +11,7 @@ use crate::StoreResult;
 
 mod credits;
 mod provider;
+mod purchases;
 mod subscriptions;
 
 pub use credits::{CreditsRead, CreditsWrite};
@@ -18,6 +19,7 @@ pub use provider::{
     ChangePreview, Checkout, CheckoutOrder, PaymentError, PaymentProvider, PlanChange, ProviderEvent, ProviderPage,
     ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
 };
+pub use purchases::{CreditPack, Purchase, PurchaseOrder};
 pub use subscriptions::{
     EventState, EventsAsk, StoredEvent, StoredSubscription, SubscriptionsRead, SubscriptionsWrite, TrialMark,
 };

@@ -12,11 +12,13 @@ use anteroom_domain::billing::{Owner, Price, SubscriptionStatus};
 use anteroom_ports::PaymentProvider;
 use anteroom_ports::billing::{
     ChangePreview, Checkout, CheckoutOrder, PaymentError, PlanChange, ProviderEvent, ProviderPage, ProviderPrice,
-    ProviderSubscription, Published, Sale, UsageReport, WebhookRejected, When,
+    ProviderSubscription, Published, Purchase, PurchaseOrder, Sale, UsageReport, WebhookRejected, When,
 };
 
 use crate::lock;
 use crate::store::assert_no_open_unit;
+
+mod purchases;
 
 /// The header that a fake webhook's signature stands in.
 pub const SIGNATURE_HEADER: &str = "fake-signature";
@@ -26,6 +28,7 @@ pub const SIGNATURE_HEADER: &str = "fake-signature";
 enum Answered {
     Customer(String),
     Checkout(Checkout),
+    Purchase(Checkout),
     Subscription(Box<ProviderSubscription>),
     Nothing,
 }
@@ -45,6 +48,9 @@ pub struct FakeCustomer {
 struct State {
     customers: Vec<FakeCustomer>,
     orders: Vec<CheckoutOrder>,
+    purchase_orders: Vec<PurchaseOrder>,
+    purchases: Vec<Purchase>,
+    purchases_fetched: Vec<String>,
     subscriptions: Vec<ProviderSubscription>,
     fetched: Vec<String>,
     changes: Vec<(String, PlanChange)>,
@@ -91,7 +97,7 @@ impl FakePayments {
         lock(&self.state).failure = failure;
     }
 
-    /// From now on asking for any other subscription fails; `None` ends that.
+    /// From now on asking for any other subscription or purchase fails; `None` ends that.
     pub fn serve_only(&self, id: Option<&str>) {
         lock(&self.state).serves_only = id.map(str::to_owned);
     }
@@ -174,7 +180,7 @@ impl FakePayments {
         }
     }
 
-    /// Until this is dropped, asking for a subscription reads it and then waits, so that a test can let the answer be
+    /// Until this is dropped, asking for a subscription or a purchase reads it and then waits, so that a test can let the answer be
     /// an old one.
     pub async fn hold_fetches(&self) -> RwLockWriteGuard<'_, ()> {
         self.fetches.write().await
@@ -332,6 +338,16 @@ impl PaymentProvider for FakePayments {
             Answered::Checkout(checkout) => Ok(checkout),
             _ => Err(other_use()),
         }
+    }
+
+    async fn checkout_purchase(&self, order: &PurchaseOrder, idempotency_key: &str) -> Result<Checkout, PaymentError> {
+        self.open_purchase(order, idempotency_key)
+    }
+
+    async fn purchase(&self, id: &str) -> Result<Option<Purchase>, PaymentError> {
+        let found = self.look_at_purchase(id)?;
+        drop(self.fetches.read().await);
+        Ok(found)
     }
 
     async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError> {

@@ -57,6 +57,8 @@ impl From<EventRow> for StoredEvent {
                 created: row.created_at.unwrap_or(row.received_at).0,
                 subscription: row.subscription,
                 customer: row.customer,
+                // It is not kept: no event has an effect on purchases yet.
+                purchase: None,
             },
             payload: row.payload,
             received_at: row.received_at.0,

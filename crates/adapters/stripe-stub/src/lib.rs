@@ -1,7 +1,7 @@
 //! A small Stripe over HTTP, for development, tests and demonstrations. It takes no money.
 //!
-//! Stripe's own SDKs drive it unchanged: customers, prices, checkouts, subscriptions, invoices, meters and the events of
-//! all of them, delivered under Stripe's signatures. It runs inside Anteroom's server ([`Stub::configure`]) or alone
+//! Stripe's own SDKs drive it unchanged: customers, prices, checkouts, subscriptions, invoices, one-time payments with their
+//! refunds and disputes, meters and the events of all of them, delivered under Stripe's signatures. It runs inside Anteroom's server ([`Stub::configure`]) or alone
 //! ([`Stub::serve`]), and has a clock that can be moved ([`Stub::advance`]) to see renewals, failing cards and ends.
 //!
 //! Where it differs from Stripe, on purpose:
@@ -12,7 +12,8 @@
 //! - subscriptions say that their billing is flexible, as Stripe's are; credit is still reckoned from the price, not from
 //!   what was paid for it, which differs after discounts;
 //! - all items of a subscription are billed at the same interval;
-//! - no taxes, no tiers, no payment intents: an invoice is paid or it is not;
+//! - no taxes, no tiers; payment intents and charges only of what is bought once: an invoice is paid or it is not;
+//! - a refund arrives at once; a dispute is of the whole charge, and decided by the words of Stripe's test mode;
 //! - only parameters that have an effect here, or none anywhere near, are taken; others are refused as unknown.
 
 // Stripe's objects have many members, which `json!` takes one by one.

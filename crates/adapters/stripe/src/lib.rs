@@ -8,6 +8,7 @@ mod failure;
 mod form;
 mod json;
 mod prices;
+mod purchases;
 mod subscription;
 mod transport;
 mod webhook;
@@ -25,7 +26,7 @@ use anteroom_domain::billing::Owner;
 use anteroom_ports::PaymentProvider;
 use anteroom_ports::billing::{
     ChangePreview, Checkout, CheckoutOrder, PaymentError, PlanChange, ProviderEvent, ProviderPage,
-    ProviderSubscription, Published, Sale, UsageReport, WebhookRejected, When,
+    ProviderSubscription, Published, Purchase, PurchaseOrder, Sale, UsageReport, WebhookRejected, When,
 };
 
 use form::Form;
@@ -158,13 +159,18 @@ fn with_owner(form: Form, name: &str, owner: Owner) -> Form {
         .with(format!("{name}[{OWNER_ID}]"), owner.id)
 }
 
+/// An owner as `client_reference_id` has it.
+fn reference(owner: Owner) -> String {
+    format!("{}:{}", owner.kind.as_str(), owner.id)
+}
+
 /// The parameters of a checkout of a price.
 fn checkout_form(order: &CheckoutOrder, price: &str) -> Form {
     let owner = order.owner;
     let form = Form::new()
         .with("mode", "subscription")
         .with("customer", &order.customer)
-        .with("client_reference_id", format!("{}:{}", owner.kind.as_str(), owner.id))
+        .with("client_reference_id", reference(owner))
         .with("line_items[0][price]", price)
         .with("line_items[0][quantity]", order.quantity)
         .with("success_url", &order.success_url)
@@ -221,6 +227,14 @@ impl PaymentProvider for Stripe {
             id: field(&session, "/id", "checkout")?,
             url: field(&session, "/url", "checkout")?,
         })
+    }
+
+    async fn checkout_purchase(&self, order: &PurchaseOrder, idempotency_key: &str) -> Result<Checkout, PaymentError> {
+        purchases::open(&self.http, order, idempotency_key).await
+    }
+
+    async fn purchase(&self, id: &str) -> Result<Option<Purchase>, PaymentError> {
+        purchases::find(&self.http, id).await
     }
 
     async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError> {

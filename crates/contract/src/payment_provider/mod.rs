@@ -14,6 +14,7 @@ pub mod changes;
 pub mod checkouts;
 pub mod ends;
 pub mod once;
+pub mod purchases;
 pub mod webhooks;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,12 @@ pub enum Card {
     Fails,
     /// There is none.
     None,
+    /// A bank account, from which the money comes within four days.
+    Debit,
+    /// A bank account from which it does not come.
+    DebitFails,
+    /// Pays, and its owner has the bank take the money back at once. Only for what is bought once.
+    Disputed,
 }
 
 /// A bill, as the provider has it.
@@ -84,6 +91,16 @@ pub trait Bench: Send + Sync {
 
     /// Plays a buyer who pays a checkout.
     async fn pay(&self, checkout: &Checkout, card: Card);
+
+    /// Plays a buyer whose card is refused at a checkout, and who leaves it.
+    async fn pay_in_vain(&self, checkout: &Checkout);
+
+    /// Plays an operator who gives money of a purchase back, in the currency's smallest unit; all that is left without an
+    /// amount.
+    async fn refund(&self, purchase: &str, amount: Option<i64>);
+
+    /// Plays the bank that decides the dispute of a purchase for the seller, or against.
+    async fn decide(&self, purchase: &str, won: bool);
 
     /// Plays a buyer who puts another card on file, with which everything of theirs is paid from now on.
     async fn put_card(&self, customer: &str, card: Card);
@@ -278,7 +295,9 @@ macro_rules! payment_provider_contract {
             checkouts: orders, twice, coupons, prices, pages, trials_with_a_card, trials_without_a_card;
             changes: upgrades, downgrades, quantities, intervals, later, yearly_later, replaced, again, declined, in_trials;
             ends: at_once, with_the_period, taken_back, past_due, never_paid;
-            once: keys, customers_at_once, changes_at_once, usage, publishing, lists;
+            once: keys, customers_at_once, changes_at_once, usage, usage_at_once, publishing, lists;
+            purchases: bought, keys_and_races, paid_twice, later, never, declined, ended, refunds, refunds_at_once, disputes,
+                none_of_ours, refused;
         }
     };
     ($bench:expr, $($part:ident: $($case:ident),+;)+) => {

@@ -101,6 +101,22 @@ pub async fn usage(bench: &dyn Bench) {
     assert_eq!(bench.used(&customer).await, 1234);
 }
 
+/// Sixty-four at once are one report.
+pub async fn usage_at_once(bench: &dyn Bench) {
+    let customer = customer(bench, 1).await;
+    let report = UsageReport {
+        id: "usage-1".to_owned(),
+        customer: customer.clone(),
+        meter: METER.to_owned(),
+        value: 7,
+        at: bench.now(),
+    };
+    for reported in join_all((0..64).map(|_| bench.provider().report_usage(&report))).await {
+        reported.unwrap();
+    }
+    assert_eq!(bench.used(&customer).await, 7);
+}
+
 /// Publishing makes what is missing and changes nothing.
 pub async fn publishing(bench: &dyn Bench) {
     let provider = bench.provider();

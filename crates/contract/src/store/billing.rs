@@ -50,6 +50,7 @@ fn event(provider: &str, id: &str, second: i64) -> StoredEvent {
             created: at(second - 1),
             subscription: Some("sub_1".into()),
             customer: None,
+            purchase: None,
         },
         payload: "{\"id\":\"\u{e4}\"}".into(),
         received_at: at(second),

@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{Owner, Plan, Price, SubscriptionStatus};
 
+use crate::billing::{Purchase, PurchaseOrder};
+
 /// A plan's version at one of its prices: what is sold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sale {
@@ -227,6 +229,8 @@ pub struct ProviderEvent {
     pub subscription: Option<String>,
     /// The customer it concerns.
     pub customer: Option<String>,
+    /// The one-time purchase it concerns: its checkout or its payment.
+    pub purchase: Option<String>,
 }
 
 /// Why a webhook was not accepted. It names nothing that would help to forge one.
@@ -297,6 +301,14 @@ pub trait PaymentProvider: Send + Sync {
 
     /// Opens a checkout.
     async fn checkout(&self, order: &CheckoutOrder, idempotency_key: &str) -> Result<Checkout, PaymentError>;
+
+    /// Opens a checkout of something that is bought once. An order without credits, or with more than can be counted, is
+    /// refused.
+    async fn checkout_purchase(&self, order: &PurchaseOrder, idempotency_key: &str) -> Result<Checkout, PaymentError>;
+
+    /// A one-time purchase as it is now, found by its checkout or its payment, as an event names it; `None` where there is
+    /// none, or it sold no credits of ours.
+    async fn purchase(&self, id: &str) -> Result<Option<Purchase>, PaymentError>;
 
     /// A page of the provider's where a customer sees invoices and changes their means of payment. Answers its address.
     async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError>;

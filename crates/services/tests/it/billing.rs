@@ -49,6 +49,7 @@ pub async fn tell(house: &House, id: &str, subscription: Option<&str>) -> Result
         created: house.clock.now(),
         subscription: subscription.map(Into::into),
         customer: None,
+        purchase: None,
     });
     let name = house.payments.name();
     house.billing.apply_webhook(name, &FakePayments::signed, &body).await
@@ -265,6 +266,7 @@ async fn a_customer_who_is_deleted_has_nothing_left_and_is_made_anew() {
         created: house.clock.now(),
         subscription: None,
         customer: Some(customer),
+        purchase: None,
     });
     let name = house.payments.name();
     house
@@ -293,6 +295,7 @@ async fn what_is_not_the_providers_is_refused() {
         created: house.clock.now(),
         subscription: None,
         customer: None,
+        purchase: None,
     });
     let name = house.payments.name();
     let billing = &house.billing;

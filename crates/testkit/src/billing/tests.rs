@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use anteroom_domain::UserId;
+use anteroom_ports::billing::CreditPack;
 
 use super::*;
 
@@ -59,6 +60,49 @@ async fn orders_are_recorded_once_for_a_key_and_can_be_paid() {
     assert_eq!((bought.owner, &bought.customer), (Some(owner()), &customer));
     assert_eq!(payments.subscription(&bought.id).await.unwrap(), Some(bought));
     assert_eq!(payments.subscription("sub_none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_bought_once_is_paid_and_given_back_by_the_test() {
+    let payments = FakePayments::new();
+    let order = PurchaseOrder {
+        owner: owner(),
+        customer: "cus_fake_0".into(),
+        pack: CreditPack {
+            key: "small".into(),
+            name: "Small".into(),
+            credits: 5_000_000,
+            amount: 500,
+            currency: "usd".into(),
+        },
+        quantity: 2,
+        success_url: "https://app.example/done".into(),
+        cancel_url: "https://app.example/".into(),
+    };
+    let checkout = payments.checkout_purchase(&order, "k1").await.unwrap();
+    assert_eq!(payments.checkout_purchase(&order, "k1").await.unwrap(), checkout);
+    let other = payments.create_customer(owner(), "a@b.example", "k1").await;
+    assert!(other.is_err(), "a key of something else");
+    assert_eq!(payments.purchase_orders(), std::slice::from_ref(&order));
+
+    let open = payments.purchase(&checkout.id).await.unwrap().unwrap();
+    assert_eq!((open.paid, open.credits, open.amount), (false, 10_000_000, 1000));
+    let now = Timestamp::from_second(7).unwrap();
+    let paid = payments.pay_purchase(&checkout.id, now).unwrap();
+    assert_eq!((paid.paid, paid.created, paid.owner), (true, now, Some(owner())));
+    assert_eq!(payments.purchase("pi_fake_once_0").await.unwrap(), Some(paid));
+    for (amount, refunded) in [(300, 300), (300, 600), (9999, 1000)] {
+        let purchase = payments.refund_purchase("pi_fake_once_0", amount).unwrap();
+        assert_eq!(purchase.refunded, refunded);
+    }
+    assert_eq!(payments.pay_purchase("cs_fake_once_1", now), None);
+    assert_eq!(payments.purchase("pi_fake_once_1").await.unwrap(), None);
+
+    let none = PurchaseOrder { quantity: 0, ..order };
+    assert!(payments.checkout_purchase(&none, "k2").await.is_err());
+    payments.remove_purchase(&checkout.id);
+    assert_eq!(payments.purchase(&checkout.id).await.unwrap(), None);
+    assert_eq!(payments.purchases_fetched().len(), 4);
 }
 
 #[tokio::test]
@@ -130,6 +174,7 @@ async fn events_are_found_by_their_signature_and_failures_are_switched() {
         created: NOW,
         subscription: Some("sub_1".into()),
         customer: None,
+        purchase: None,
     };
     let body = payments.put_event(event.clone());
     assert_eq!(payments.verify_webhook(&FakePayments::signed, &body, NOW), Ok(event));

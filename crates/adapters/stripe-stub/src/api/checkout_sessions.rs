@@ -12,10 +12,9 @@ use crate::periods::DAY;
 use crate::world::World;
 
 /// What changes nothing here.
-const IGNORED: [&str; 8] = [
+const IGNORED: [&str; 7] = [
     "automatic_tax",
     "billing_address_collection",
-    "customer_creation",
     "customer_update",
     "payment_method_types",
     "locale",
@@ -49,14 +48,12 @@ fn find(world: &World, id: &str) -> Answer {
 }
 
 fn create(world: &mut World, mut params: Params) -> Answer {
-    let mode = params.required("mode")?;
-    if mode != "subscription" {
-        return Err(ApiError::refused("stripe-stub sells subscriptions only: mode=subscription.").about("mode"));
-    }
+    let mode = read_mode(&mut params)?;
+    let once = mode == "payment";
     let entries = params
         .list("line_items")?
         .ok_or_else(|| ApiError::missing("line_items"))?;
-    let (lines, currency) = read_lines(world, entries)?;
+    let (lines, currency) = read_lines(world, entries, once)?;
     let customer = params.opt("customer")?;
     if let Some(id) = &customer {
         customers::find(world, id, "customer")?;
@@ -67,8 +64,12 @@ fn create(world: &mut World, mut params: Params) -> Answer {
             "You may only specify one of these parameters: customer, customer_email.",
         ));
     }
+    let creation = params.one_of("customer_creation", &["always", "if_required"])?;
+    let creation = once.then(|| creation.unwrap_or_else(|| "if_required".to_owned()));
     let data = read_subscription_data(&mut params)?;
+    let payment = read_payment_intent_data(&mut params)?;
     let collection = params.one_of("payment_method_collection", &["always", "if_required"])?;
+    let collected = if once { "if_required" } else { "always" };
     let codes = params.boolean("allow_promotion_codes")?;
     let wanted = discounts::read(world, &mut params)?.unwrap_or_default();
     if codes.is_some() && !wanted.is_empty() {
@@ -96,18 +97,34 @@ fn create(world: &mut World, mut params: Params) -> Answer {
         "id": id, "object": "checkout.session", "allow_promotion_codes": codes, "cancel_url": cancel,
         "client_reference_id": reference, "created": world.at, "currency": currency, "customer": customer,
         "customer_email": email, "discounts": applied, "expires_at": expires_at, "metadata": metadata, "mode": mode,
-        "payment_method_collection": collection.as_deref().unwrap_or("always"), "status": "open",
+        "payment_method_collection": collection.as_deref().unwrap_or(collected), "status": "open",
         "success_url": success, "url": format!("{}/checkout/{id}", world.public_url),
     });
     if let (Some(members), Value::Object(rest)) = (session.as_object_mut(), constant()) {
         members.extend(rest);
     }
+    set(&mut session, "customer_creation", creation);
     set_hidden(&mut session, "line_items", lines);
     set_hidden(&mut session, "subscription_data", data);
+    set_hidden(&mut session, "payment_intent_data", payment);
     set_hidden(&mut session, "discounts", applied);
     checkout::set_amounts(world, &mut session);
     world.put(session.clone());
     Ok(session)
+}
+
+/// The mode, and nothing in the request that belongs to the other.
+fn read_mode(params: &mut Params) -> Result<String, ApiError> {
+    let mode = params.required("mode")?;
+    let foreign = match mode.as_str() {
+        "payment" => &["subscription_data", "payment_method_collection"][..],
+        "subscription" => &["payment_intent_data"],
+        _ => return Err(ApiError::refused("stripe-stub has the modes payment and subscription.").about("mode")),
+    };
+    match foreign.iter().find(|key| params.has(key)) {
+        None => Ok(mode),
+        Some(key) => Err(ApiError::refused(format!("You can not pass `{key}` in `{mode}` mode.")).about(key)),
+    }
 }
 
 fn check_url(param: &str, url: &str) -> Result<(), ApiError> {
@@ -139,8 +156,8 @@ fn constant() -> Value {
     })
 }
 
-/// Price and quantity of each line, and their currency.
-fn read_lines(world: &mut World, entries: Vec<Params>) -> Result<(Value, String), ApiError> {
+/// Price and quantity of each line, and their currency. What is bought once has prices that are paid once.
+fn read_lines(world: &mut World, entries: Vec<Params>, once: bool) -> Result<(Value, String), ApiError> {
     let mut lines = Vec::new();
     let mut currency = String::new();
     for mut entry in entries {
@@ -158,10 +175,13 @@ fn read_lines(world: &mut World, entries: Vec<Params>) -> Result<(Value, String)
         if quantity.is_none() && !metered {
             return Err(ApiError::missing(&quantity_name));
         }
-        if crate::json::at(&price, "recurring").is_null() {
-            return Err(ApiError::refused(
-                "You must provide at least one recurring price in `subscription` mode.",
-            ));
+        if crate::json::at(&price, "recurring").is_null() != once {
+            return Err(ApiError::refused(if once {
+                "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use \
+                 only one-time prices."
+            } else {
+                "You must provide at least one recurring price in `subscription` mode."
+            }));
         }
         text(&price, "currency").clone_into(&mut currency);
         lines.push(json!({ "price": text(&price, "id"), "quantity": quantity.unwrap_or(0) }));
@@ -196,6 +216,19 @@ fn read_subscription_data(params: &mut Params) -> Result<Value, ApiError> {
     Ok(data)
 }
 
+fn read_payment_intent_data(params: &mut Params) -> Result<Value, ApiError> {
+    let mut data = json!({});
+    let Some(mut inner) = params.sub("payment_intent_data")? else {
+        return Ok(data);
+    };
+    let metadata = inner.metadata("metadata")?.flatten().unwrap_or_default();
+    set(&mut data, "metadata", metadata);
+    set(&mut data, "description", inner.opt("description")?);
+    inner.ignore(&["receipt_email", "statement_descriptor", "statement_descriptor_suffix"]);
+    inner.finish()?;
+    Ok(data)
+}
+
 /// Between half an hour and a day from now, a day unless it is said.
 fn read_expiry(world: &World, params: &mut Params) -> Result<i64, ApiError> {
     let given = params.int("expires_at")?;
@@ -223,6 +256,7 @@ fn expire(world: &mut World, id: &str, params: Params) -> Answer {
 
 fn list_all(world: &World, mut params: Params) -> Answer {
     let (customer, subscription) = (params.opt("customer")?, params.opt("subscription")?);
+    let intent = params.opt("payment_intent")?;
     let status = params.one_of("status", &["open", "complete", "expired"])?;
     let is = |session: &Value, key: &str, wanted: &Option<String>| {
         wanted.as_ref().is_none_or(|wanted| text(session, key) == wanted)
@@ -234,6 +268,7 @@ fn list_all(world: &World, mut params: Params) -> Answer {
         |session| {
             is(session, "customer", &customer)
                 && is(session, "subscription", &subscription)
+                && is(session, "payment_intent", &intent)
                 && is(session, "status", &status)
         },
     )

@@ -7,6 +7,7 @@ mod events;
 mod invoices;
 mod meters;
 mod payment_methods;
+mod payments;
 mod portal;
 mod prices;
 mod products;
@@ -55,6 +56,10 @@ pub(crate) fn dispatch(world: &mut World, method: &str, path: &str, mut params: 
         "subscriptions" => subscriptions::route(world, call),
         "subscription_schedules" => schedules::route(world, call),
         "invoices" => invoices::route(world, call),
+        "payment_intents" => payments::route_intents(world, call),
+        "charges" => payments::route_charges(world, call),
+        "refunds" => payments::route_refunds(world, call),
+        "disputes" => payments::route_disputes(world, call),
         "billing" => meters::route(world, call),
         "events" => events::route(world, call),
         "webhook_endpoints" => webhook_endpoints::route(world, call),

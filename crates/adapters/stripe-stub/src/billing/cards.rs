@@ -27,13 +27,15 @@ pub(crate) const FAILS: &str = "pm_card_chargeCustomerFail";
 pub(crate) const ASKS: &str = "pm_card_authenticationRequired";
 /// The stub's own: pays when its owner is there, and no renewal.
 pub(crate) const FAILS_AT_RENEWAL: &str = "pm_card_failsAtRenewal";
+/// Pays, and its owner has the bank take it back.
+pub(crate) const DISPUTED: &str = "pm_card_createDispute";
 
 /// A bank account that has the money.
 const DEBIT: &str = "debit";
 /// One that has not.
 const DEBIT_FAILS: &str = "debit_fails";
 
-const CARDS: [Card; 7] = [
+const CARDS: [Card; 8] = [
     Card {
         name: GOOD,
         brand: "visa",
@@ -75,6 +77,12 @@ const CARDS: [Card; 7] = [
         brand: "visa",
         last4: "0343",
         fingerprint: "Lm6tRa1gJxDuW8sH",
+    },
+    Card {
+        name: DISPUTED,
+        brand: "visa",
+        last4: "0259",
+        fingerprint: "Fy4cZo9iEnBvQ3kU",
     },
 ];
 
@@ -156,17 +164,23 @@ pub(crate) fn make(world: &mut World, name: &str, customer: Option<&str>) -> Res
         "created": world.at, "customer": null, "customer_account": null, "livemode": false, "metadata": {}, "type": "card",
         "_stub": { "card": card.name },
     });
+    Ok(keep(world, method, customer))
+}
+
+/// Keeps a new one: this customer's, or nobody's.
+fn keep(world: &mut World, method: Value, customer: Option<&str>) -> Value {
     match customer {
-        Some(customer) => Ok(attach(world, method, customer)),
+        Some(customer) => attach(world, method, customer),
         None => {
             world.put(method.clone());
-            Ok(method)
+            method
         }
     }
 }
 
-/// A mandate to take money from a bank account, which takes days: what a debit is paid with.
-pub(crate) fn mandate(world: &mut World, customer: &str, arrives: bool) -> Value {
+/// A mandate to take money from a bank account, which takes days: what a debit is paid with. It is this customer's, or
+/// nobody's.
+pub(crate) fn mandate(world: &mut World, customer: Option<&str>, arrives: bool) -> Value {
     let (card, fingerprint) = if arrives {
         (DEBIT, "Vb3nMk7cRsXp2QzT")
     } else {
@@ -182,7 +196,7 @@ pub(crate) fn mandate(world: &mut World, customer: &str, arrives: bool) -> Value
         },
         "type": "sepa_debit", "_stub": { "card": card },
     });
-    attach(world, method, customer)
+    keep(world, method, customer)
 }
 
 /// Makes it this customer's.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::billing::discounts::{self, Wanted};
 use crate::billing::lifecycle::{self, Plan};
 use crate::billing::lines::cost;
-use crate::billing::{cards, customers, payments};
+use crate::billing::{cards, customers, payments, purchases};
 use crate::error::{Answer, ApiError};
 use crate::ids::random_id;
 use crate::json::{at, hidden, int, items, set, set_hidden, some_int, some_text, text, truth};
@@ -13,7 +13,10 @@ use crate::periods::DAY;
 use crate::world::World;
 
 /// How long a debit takes to arrive, in seconds.
-const DEBIT_TAKES: i64 = 3 * DAY;
+pub(crate) const DEBIT_TAKES: i64 = 3 * DAY;
+
+/// The address of a buyer who is nobody's customer and gives none.
+pub(crate) const STRANGER: &str = "buyer@example.com";
 
 /// What the buyer does on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) enum Outcome {
     DebitArrives,
     /// The same, and it does not arrive.
     DebitFails,
+    /// Puts a card in that pays, and has the bank take that back. Only of what is bought once.
+    Disputed,
 }
 
 impl Outcome {
@@ -42,6 +47,7 @@ impl Outcome {
             "without_card" => Self::WithoutCard,
             "debit" => Self::DebitArrives,
             "debit_fails" => Self::DebitFails,
+            "disputed" => Self::Disputed,
             _ => return None,
         })
     }
@@ -126,6 +132,9 @@ pub(crate) fn pay(world: &mut World, mut session: Value, outcome: Outcome, code:
         _ => return Err(ApiError::not_found("checkout.session", text(&session, "id"), "session")),
     }
     apply_code(world, &mut session, code)?;
+    if purchases::is_once(&session) {
+        return purchases::pay(world, session, outcome);
+    }
     let customer = text(&buyer(world, &session)?, "id").to_owned();
     let without = outcome == Outcome::WithoutCard;
     if without && !may_leave_card_out(&session) {
@@ -162,11 +171,7 @@ pub(crate) fn pay(world: &mut World, mut session: Value, outcome: Outcome, code:
     }
     let email = world.get(&customer).map(|customer| at(customer, "email").clone());
     set(&mut session, "customer", customer);
-    set(
-        &mut session,
-        "customer_details",
-        json!({ "address": null, "email": email, "name": null, "phone": null, "tax_exempt": "none", "tax_ids": [] }),
-    );
+    set(&mut session, "customer_details", details(&email.unwrap_or_default()));
     set(&mut session, "subscription", at(&subscription, "id").clone());
     set(&mut session, "invoice", at(&subscription, "latest_invoice").clone());
     set(&mut session, "status", "complete");
@@ -182,6 +187,11 @@ pub(crate) fn pay(world: &mut World, mut session: Value, outcome: Outcome, code:
     Ok(session)
 }
 
+/// What is known of a buyer with this address.
+pub(crate) fn details(email: &Value) -> Value {
+    json!({ "address": null, "email": email, "name": null, "phone": null, "tax_exempt": "none", "tax_ids": [] })
+}
+
 /// What the buyer puts in.
 fn method(world: &mut World, customer: &str, outcome: Outcome) -> Result<Option<String>, ApiError> {
     let method = match outcome {
@@ -189,7 +199,10 @@ fn method(world: &mut World, customer: &str, outcome: Outcome) -> Result<Option<
         Outcome::FailsAtRenewal => cards::make(world, cards::FAILS_AT_RENEWAL, Some(customer))?,
         Outcome::Declined => cards::make(world, cards::DECLINED, Some(customer))?,
         Outcome::DebitArrives | Outcome::DebitFails => {
-            cards::mandate(world, customer, outcome == Outcome::DebitArrives)
+            cards::mandate(world, Some(customer), outcome == Outcome::DebitArrives)
+        }
+        Outcome::Disputed => {
+            return Err(ApiError::refused("Only what is bought once can be disputed here."));
         }
         Outcome::WithoutCard => return Ok(None),
     };
@@ -212,14 +225,11 @@ pub(crate) fn fall_due(world: &mut World, mut session: Value) {
         return;
     }
     set_hidden(&mut session, "debit_at", Value::Null);
-    let invoice = world.get(text(&session, "invoice")).cloned();
-    let open = invoice.filter(|invoice| text(invoice, "status") == "open");
-    if let Some(invoice) = open {
-        payments::collect(world, invoice);
-    }
-    let paid = world
-        .get(text(&session, "invoice"))
-        .is_some_and(|invoice| text(invoice, "status") == "paid");
+    let paid = if purchases::is_once(&session) {
+        purchases::arrive(world, &session)
+    } else {
+        collect(world, &session)
+    };
     let event = if paid {
         set(&mut session, "payment_status", "paid");
         "checkout.session.async_payment_succeeded"
@@ -228,6 +238,18 @@ pub(crate) fn fall_due(world: &mut World, mut session: Value) {
     };
     world.put(session.clone());
     world.emit(event, &session, None);
+}
+
+/// The debit that a subscription began with. Answers whether its invoice is paid.
+fn collect(world: &mut World, session: &Value) -> bool {
+    let invoice = world.get(text(session, "invoice")).cloned();
+    let open = invoice.filter(|invoice| text(invoice, "status") == "open");
+    if let Some(invoice) = open {
+        payments::collect(world, invoice);
+    }
+    world
+        .get(text(session, "invoice"))
+        .is_some_and(|invoice| text(invoice, "status") == "paid")
 }
 
 /// A promotion code that the buyer typed.
@@ -248,7 +270,7 @@ fn apply_code(world: &World, session: &mut Value, code: &str) -> Result<(), ApiE
 }
 
 /// The session's customer, or a new one.
-fn buyer(world: &mut World, session: &Value) -> Answer {
+pub(crate) fn buyer(world: &mut World, session: &Value) -> Answer {
     if let Some(known) = some_text(session, "customer") {
         let customer = world.find("customer", known, "customer", "customer")?;
         let gone = at(&customer, "deleted") == true;
@@ -259,7 +281,7 @@ fn buyer(world: &mut World, session: &Value) -> Answer {
         };
     }
     let mut customer = customers::blank(world);
-    let email = some_text(session, "customer_email").unwrap_or("buyer@example.com");
+    let email = some_text(session, "customer_email").unwrap_or(STRANGER);
     set(&mut customer, "email", email);
     world.create(&customer, "customer.created");
     Ok(customer)
@@ -269,6 +291,7 @@ fn buyer(world: &mut World, session: &Value) -> Answer {
 pub(crate) fn expire(world: &mut World, mut session: Value) -> Value {
     set(&mut session, "status", "expired");
     set(&mut session, "url", Value::Null);
+    purchases::abandon(world, &session);
     world.put(session.clone());
     world.emit("checkout.session.expired", &session, None);
     session

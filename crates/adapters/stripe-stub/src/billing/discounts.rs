@@ -99,6 +99,12 @@ pub(crate) fn redeem(world: &mut World, wanted: &Wanted, subscription: &Value) -
         "promotion_code": wanted.promotion_code, "source": { "coupon": wanted.coupon, "type": "coupon" },
         "start": world.at, "subscription": text(subscription, "id"), "subscription_item": null,
     }));
+    count(world, wanted);
+    id
+}
+
+/// Counts that it was redeemed.
+pub(crate) fn count(world: &mut World, wanted: &Wanted) {
     for counted in [Some(&wanted.coupon), wanted.promotion_code.as_ref()]
         .into_iter()
         .flatten()
@@ -109,7 +115,6 @@ pub(crate) fn redeem(world: &mut World, wanted: &Wanted, subscription: &Value) -
             world.put(object);
         }
     }
-    id
 }
 
 /// What these discounts take off a sum, each from what the one before left: discount and amount.

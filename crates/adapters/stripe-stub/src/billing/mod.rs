@@ -1,14 +1,17 @@
-//! What happens to subscriptions and their invoices, asked or by itself, whoever asks: the API, a page, the clock.
+//! What happens to subscriptions and their invoices, and to what is bought once, asked or by itself, whoever asks: the
+//! API, a page, the clock.
 
 pub(crate) mod cards;
 pub(crate) mod changes;
 pub(crate) mod checkout;
 pub(crate) mod customers;
 pub(crate) mod discounts;
+pub(crate) mod disputes;
 pub(crate) mod invoices;
 pub(crate) mod lifecycle;
 pub(crate) mod lines;
 pub(crate) mod payments;
+pub(crate) mod purchases;
 pub(crate) mod schedules;
 
 use serde_json::Value;

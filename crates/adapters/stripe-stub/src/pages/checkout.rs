@@ -10,9 +10,10 @@ use tracing::info;
 use super::{NOTE, Visit, day, each, escape, html, link, message, money, see_other};
 use crate::Stub;
 use crate::billing::checkout::{self, Outcome};
+use crate::billing::purchases;
 use crate::error::ApiError;
 use crate::form::Params;
-use crate::json::{int, some_text, text, truth};
+use crate::json::{at, int, some_text, text, truth};
 use crate::world::{Cause, World};
 
 /// Shows the page, or does what its form says.
@@ -45,7 +46,8 @@ fn pay(stub: &Stub, id: &str, form: Params) -> HttpResponse {
             info!(
                 event = "stripe_stub.paid",
                 checkout = id,
-                subscription = text(&session, "subscription")
+                subscription = text(&session, "subscription"),
+                payment_intent = text(&session, "payment_intent")
             );
             see_other(&target(&session))
         }
@@ -96,12 +98,19 @@ fn content(world: &World, session: &Value, error: &str) -> String {
         } else {
             String::new()
         };
+        let often = if !at(&price, "recurring").is_null() {
+            each(&price)
+        } else if quantity > 1 {
+            format!("{} each", money(crate::billing::lines::cost(&price, 1), currency))
+        } else {
+            String::new()
+        };
         write!(
             what,
             "<h1>{many}{}</h1><p class=\"price\">{} <small>{}</small></p>",
             escape(name),
             escape(&amount),
-            escape(&each(&price))
+            escape(&often)
         )
         .ok();
     }
@@ -127,11 +136,7 @@ fn content(world: &World, session: &Value, error: &str) -> String {
     };
     // Whoever was refused wants to choose again.
     let open = if error.is_empty() { "" } else { " open" };
-    let without = if checkout::may_leave_card_out(session) {
-        "<option value=\"without_card\">without a card</option>"
-    } else {
-        ""
-    };
+    let outcomes = outcomes(session);
     let code = if truth(session, "allow_promotion_codes") {
         "<label for=\"code\">Promotion code</label><input id=\"code\" name=\"promotion_code\" autocomplete=\"off\">"
     } else {
@@ -140,13 +145,31 @@ fn content(world: &World, session: &Value, error: &str) -> String {
     format!(
         "{what}<p>Due today: <strong>{due}</strong></p>{NOTE}{error}<form method=\"post\"><button type=\"submit\">Pay {due}</button></form>\
          <details{open}><summary>Let something else happen</summary><form method=\"post\">{code}\
-         <label for=\"outcome\">What is to happen</label><select id=\"outcome\" name=\"outcome\">\
-         <option value=\"paid\">the card pays</option>\
-         <option value=\"fails_at_renewal\">the card pays now and fails at the next renewal</option>\
-         <option value=\"declined\">the card is declined</option>\
-         <option value=\"debit\">a bank account pays, three days later</option>\
-         <option value=\"debit_fails\">a bank account is to pay, and does not</option>{without}</select>\
+         <label for=\"outcome\">What is to happen</label><select id=\"outcome\" name=\"outcome\">{outcomes}</select>\
          <button class=\"plain\" type=\"submit\">Go on with this</button></form></details>{}",
         link(text(session, "cancel_url"), "Cancel and go back")
     )
+}
+
+/// What can happen, as options of a list.
+fn outcomes(session: &Value) -> String {
+    let once = purchases::is_once(session);
+    let all = [
+        ("paid", "the card pays", true),
+        (
+            "fails_at_renewal",
+            "the card pays now and fails at the next renewal",
+            !once,
+        ),
+        ("declined", "the card is declined", true),
+        ("debit", "a bank account pays, three days later", true),
+        ("debit_fails", "a bank account is to pay, and does not", true),
+        ("disputed", "the card pays, and its owner takes the money back", once),
+        ("without_card", "without a card", checkout::may_leave_card_out(session)),
+    ];
+    let mut options = String::new();
+    for (outcome, words, _) in all.iter().filter(|(.., shown)| *shown) {
+        write!(options, "<option value=\"{outcome}\">{words}</option>").ok();
+    }
+    options
 }

@@ -12,4 +12,5 @@ mod deliveries;
 mod journal;
 mod life;
 mod pages;
+mod purchases;
 mod usage;

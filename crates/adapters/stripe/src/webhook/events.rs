@@ -10,7 +10,7 @@ use crate::json::{flag, id, int, text};
 /// The longest identifier that is taken in; Stripe's have at most 255 characters.
 const MAX_ID_BYTES: usize = 255;
 
-/// Reads a verified body. Kinds that are about neither a subscription nor a customer come without either.
+/// Reads a verified body. Kinds that are about neither a subscription nor a purchase nor a customer come without any.
 pub(crate) fn read(body: &[u8], live: bool) -> Result<ProviderEvent, WebhookRejected> {
     let event: Value = serde_json::from_slice(body).map_err(|e| malformed(&e.to_string()))?;
     let word = |path: &str| text(&event, path).map(str::to_owned).and_then(bounded);
@@ -31,6 +31,7 @@ pub(crate) fn read(body: &[u8], live: bool) -> Result<ProviderEvent, WebhookReje
     let (subscription, customer) = concerns(&kind, object);
     let known = |id: Option<&str>| id.map(str::to_owned).and_then(bounded);
     Ok(ProviderEvent {
+        purchase: known(purchase(&kind, object)),
         subscription: known(subscription),
         customer: known(customer),
         id,
@@ -71,6 +72,17 @@ fn concerns<'a>(kind: &str, object: &'a Value) -> (Option<&'a str>, Option<&'a s
         }
         "charge" | "payment_intent" | "payment_method" | "setup_intent" => (None, customer),
         _ => (None, None),
+    }
+}
+
+/// The one-time purchase that an event is about: its checkout, or the payment whose money went back, or came back after
+/// all. Every payment's refunds and disputes are told like this, those of subscriptions too; which payments sold something
+/// once shows when it is asked for.
+fn purchase<'a>(kind: &str, object: &'a Value) -> Option<&'a str> {
+    match kind {
+        "charge.refunded" | "charge.dispute.created" | "charge.dispute.closed" => id(object, "/payment_intent"),
+        _ if kind.starts_with("checkout.session.") && text(object, "/mode") == Some("payment") => text(object, "/id"),
+        _ => None,
     }
 }
 
@@ -138,6 +150,38 @@ mod tests {
                 ("evt_1", kind, 1000)
             );
         }
+    }
+
+    #[test]
+    fn events_say_which_purchase_they_are_about() {
+        let once = json!({"id": "cs_1", "object": "checkout.session", "mode": "payment", "customer": "cus_1"});
+        let monthly =
+            json!({"id": "cs_1", "object": "checkout.session", "mode": "subscription", "subscription": "sub_1"});
+        let charge = json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "customer": "cus_1"});
+        let whole = json!({"id": "ch_1", "object": "charge", "payment_intent": {"id": "pi_1"}});
+        let old = json!({"id": "ch_1", "object": "charge", "payment_intent": null});
+        let dispute = json!({"id": "du_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1"});
+        for (kind, object, about) in [
+            ("checkout.session.completed", &once, Some("cs_1")),
+            ("checkout.session.async_payment_succeeded", &once, Some("cs_1")),
+            ("checkout.session.async_payment_failed", &once, Some("cs_1")),
+            ("checkout.session.expired", &once, Some("cs_1")),
+            ("checkout.session.completed", &monthly, None),
+            ("checkout.session.expired", &monthly, None),
+            ("charge.refunded", &charge, Some("pi_1")),
+            ("charge.refunded", &whole, Some("pi_1")),
+            ("charge.refunded", &old, None),
+            ("charge.succeeded", &charge, None),
+            ("charge.dispute.created", &dispute, Some("pi_1")),
+            ("charge.dispute.closed", &dispute, Some("pi_1")),
+            ("charge.dispute.updated", &dispute, None),
+            ("payment_intent.succeeded", &charge, None),
+        ] {
+            let read = read_test(&event(kind, object)).unwrap();
+            assert_eq!(read.purchase.as_deref(), about, "{kind}: {object}");
+        }
+        let read = read_test(&event("charge.refunded", &charge)).unwrap();
+        assert_eq!((read.subscription, read.customer.as_deref()), (None, Some("cus_1")));
     }
 
     #[test]

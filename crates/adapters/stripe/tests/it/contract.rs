@@ -98,6 +98,18 @@ impl Stage {
     async fn get(&self, path: &str) -> Value {
         self.send(self.http.get(format!("{}/v1/{path}", self.base))).await
     }
+
+    /// Sends the page's form.
+    async fn leave_checkout(&self, checkout: &Checkout, outcome: &str, status: u16) {
+        let request = self.http.post(&checkout.url);
+        let answer = form_of(request, &[("outcome", outcome)]).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{}", answer.text().await.unwrap());
+    }
+
+    async fn payment_of(&self, purchase: &str) -> String {
+        let session = self.get(&format!("checkout/sessions/{purchase}")).await;
+        session["payment_intent"].as_str().unwrap().to_owned()
+    }
 }
 
 fn serve(stub: Arc<Stub>, listener: TcpListener) {
@@ -166,12 +178,32 @@ impl Bench for Stage {
             Card::Good => "paid",
             Card::FailsLater => "fails_at_renewal",
             Card::None => "without_card",
+            Card::Debit => "debit",
+            Card::DebitFails => "debit_fails",
+            Card::Disputed => "disputed",
             Card::Fails => panic!("nobody can pay with it"),
         };
-        let request = self.http.post(&checkout.url);
-        let answer = form_of(request, &[("outcome", outcome)]).send().await.unwrap();
-        let status = answer.status().as_u16();
-        assert_eq!(status, 303, "{}", answer.text().await.unwrap());
+        self.leave_checkout(checkout, outcome, 303).await;
+    }
+
+    async fn pay_in_vain(&self, checkout: &Checkout) {
+        self.leave_checkout(checkout, "declined", 402).await;
+    }
+
+    async fn refund(&self, purchase: &str, amount: Option<i64>) {
+        let payment = self.payment_of(purchase).await;
+        let amount = amount.map(|amount| amount.to_string());
+        let mut form = vec![("payment_intent", payment.as_str())];
+        form.extend(amount.as_deref().map(|amount| ("amount", amount)));
+        self.post("refunds", &form).await;
+    }
+
+    async fn decide(&self, purchase: &str, won: bool) {
+        let payment = self.payment_of(purchase).await;
+        let disputes = self.get(&format!("disputes?payment_intent={payment}")).await;
+        let path = format!("disputes/{}", disputes["data"][0]["id"].as_str().unwrap());
+        let evidence = if won { "winning_evidence" } else { "losing_evidence" };
+        self.post(&path, &[("evidence[uncategorized_text]", evidence)]).await;
     }
 
     async fn put_card(&self, customer: &str, card: Card) {
@@ -180,6 +212,7 @@ impl Bench for Stage {
             Card::FailsLater => "pm_card_failsAtRenewal",
             Card::Fails => "pm_card_chargeCustomerFail",
             Card::None => panic!("a card is not put away"),
+            Card::Debit | Card::DebitFails | Card::Disputed => panic!("it is not put on file"),
         };
         let path = format!("payment_methods/{name}/attach");
         let method = self.post(&path, &[("customer", customer)]).await;

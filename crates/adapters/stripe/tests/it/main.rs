@@ -5,6 +5,7 @@
 mod contract;
 mod faults;
 mod inbox;
+mod purchases;
 mod requests;
 mod server;
 
