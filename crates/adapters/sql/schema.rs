@@ -239,6 +239,7 @@ diesel::table! {
         created_at -> Nullable<SqlTime>,
         subscription -> Nullable<Text>,
         customer -> Nullable<Text>,
+        purchase -> Nullable<Text>,
     }
 }
 
@@ -267,6 +268,7 @@ diesel::table! {
         reason -> Nullable<Text>,
         amount -> BigInt,
         spent -> BigInt,
+        refunded -> BigInt,
         priority -> Integer,
         created_at -> SqlTime,
         expires_at -> Nullable<SqlTime>,

@@ -1,14 +1,17 @@
 //! What the configuration says of plans and of limits, as the domain has it.
 
 use anteroom_domain::billing::{
-    Catalogue, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, PlanTrial, Price, Window,
+    Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, PlanTrial, Price, Window,
 };
 use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
+use anteroom_ports::billing::CreditPack;
+use anteroom_services::billing::Pack;
+use jiff::SignedDuration;
 
 use crate::config::{
-    EntitlementKindName, EntitlementSettings, EntitlementValue, PlanModels, PlanSettings, RuleActionName, RuleKeyName,
-    RuleSettings, RuleWindow, Settings, WindowName,
+    EntitlementKindName, EntitlementSettings, EntitlementValue, PackSettings, PlanModels, PlanSettings, RuleActionName,
+    RuleKeyName, RuleSettings, RuleWindow, Settings, WindowName,
 };
 
 pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
@@ -77,6 +80,7 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
             window: match e.window {
                 Some(WindowName::Minute) => Window::Minute,
                 Some(WindowName::Month) => Window::Month,
+                Some(WindowName::Always) => Window::Always,
                 Some(WindowName::Day) | None => Window::Day,
             },
         },
@@ -85,6 +89,22 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
         key: e.key.clone(),
         kind,
     })
+}
+
+pub(crate) fn packs(settings: &Settings) -> Vec<Pack> {
+    let pack = |pack: &PackSettings| Pack {
+        pack: CreditPack {
+            key: pack.key.clone(),
+            name: pack.name.clone(),
+            credits: Credits::whole(pack.credits).0,
+            amount: pack.amount,
+            currency: pack.currency.clone(),
+        },
+        lasts: pack
+            .expires_days
+            .map(|days| SignedDuration::from_hours(i64::from(days) * 24)),
+    };
+    settings.billing.credit_packs.iter().map(pack).collect()
 }
 
 /// A rule that was checked with the configuration.

@@ -57,7 +57,10 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/me/usage"                    => billing::list_usage::handle, [UsageRead];
         post   "/v1/entitlements/check"          => billing::check_entitlement::handle, [Entitlements];
         post   "/v1/entitlements/consume"        => billing::consume_entitlement::handle, [Entitlements];
+        post   "/v1/entitlements/release"        => billing::release_entitlement::handle, [Entitlements];
         post   "/v1/billing/checkout"            => billing::open_checkout::handle;
+        get    "/v1/billing/credits/packs"       => billing::list_packs::handle;
+        post   "/v1/billing/credits/checkout"    => billing::buy_credits::handle;
         post   "/v1/billing/webhooks/{provider}" => billing::receive_webhook::handle;
         post   "/v1/billing/portal"              => billing::open_portal::handle;
         post   "/v1/billing/preview"             => billing::preview_change::handle;

@@ -81,7 +81,7 @@ pub struct Consumption {
     pub id: String,
     /// The entitlement's key.
     pub key: String,
-    /// How much; positive.
+    /// How much; below zero gives back what was used up, and no more than that.
     pub amount: i64,
     /// Every counter it counts on: in each window of the entitlement.
     pub counters: Vec<CounterAsk>,

@@ -1,3 +1,4 @@
+ALTER TABLE billing_events DROP COLUMN purchase;
 DROP TABLE credit_entries;
 DROP FUNCTION credits_are_append_only();
 DROP TABLE credit_grants;

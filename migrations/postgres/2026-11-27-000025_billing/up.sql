@@ -18,6 +18,7 @@ CREATE TABLE credit_grants (
     reason text,
     amount bigint NOT NULL,
     spent bigint NOT NULL,
+    refunded bigint NOT NULL,
     priority integer NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
@@ -26,6 +27,9 @@ CREATE TABLE credit_grants (
 CREATE UNIQUE INDEX credit_grants_reference_idx ON credit_grants (owner_kind, owner_id, source, reference);
 CREATE INDEX credit_grants_open_idx ON credit_grants (owner_id) WHERE closed_at IS NULL;
 CREATE INDEX credit_grants_expires_at_idx ON credit_grants (expires_at) WHERE closed_at IS NULL;
+
+-- What an event says of something that is bought once.
+ALTER TABLE billing_events ADD COLUMN purchase text;
 
 -- The ledger. Nothing in it is ever changed: the trigger below refuses it.
 CREATE TABLE credit_entries (

@@ -18,6 +18,7 @@ CREATE TABLE credit_grants (
     reason TEXT,
     amount INTEGER NOT NULL,
     spent INTEGER NOT NULL,
+    refunded INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
@@ -26,6 +27,9 @@ CREATE TABLE credit_grants (
 CREATE UNIQUE INDEX credit_grants_reference_idx ON credit_grants (owner_kind, owner_id, source, reference);
 CREATE INDEX credit_grants_open_idx ON credit_grants (owner_id) WHERE closed_at IS NULL;
 CREATE INDEX credit_grants_expires_at_idx ON credit_grants (expires_at) WHERE closed_at IS NULL;
+
+-- What an event says of something that is bought once.
+ALTER TABLE billing_events ADD COLUMN purchase TEXT;
 
 -- The ledger. Nothing in it is ever changed: the triggers below refuse it.
 CREATE TABLE credit_entries (

@@ -72,6 +72,9 @@ impl Unit {
     /// Adds to a counter if there is room.
     async fn count(&mut self, asked: &Consumption, counter: &CounterAsk) -> StoreResult<bool> {
         use diesel::query_dsl::methods::FilterDsl as _;
+        if asked.amount < 0 {
+            return self.give_back(asked, counter).await;
+        }
         // The counter's first row is inserted without asking for room, so ask here; later ones may not be lower.
         if counter.limit.is_some_and(|limit| asked.amount > limit) {
             return Ok(false);
@@ -95,6 +98,22 @@ impl Unit {
             .do_update()
             .set(quota_windows::used.eq(quota_windows::used + excluded(quota_windows::used)))
             .filter(quota_windows::used.le(room))
+            .execute(self.conn()?)
+            .await;
+        Ok(self.checked(counted)? == 1)
+    }
+
+    /// Takes from a counter if as much stands on it.
+    async fn give_back(&mut self, asked: &Consumption, counter: &CounterAsk) -> StoreResult<bool> {
+        let key = (
+            asked.owner.kind.as_str(),
+            Id(asked.owner.id),
+            text(&counter.counter),
+            At(counter.window_start),
+        );
+        let counted = diesel::update(quota_windows::table.find(key))
+            .filter(quota_windows::used.ge(-asked.amount))
+            .set(quota_windows::used.eq(quota_windows::used + asked.amount))
             .execute(self.conn()?)
             .await;
         Ok(self.checked(counted)? == 1)

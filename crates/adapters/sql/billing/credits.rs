@@ -29,6 +29,7 @@ struct GrantRow {
     reason: Option<String>,
     amount: i64,
     spent: i64,
+    refunded: i64,
     priority: i32,
     created_at: At,
     expires_at: Option<At>,
@@ -60,6 +61,7 @@ impl From<&CreditGrant> for GrantRow {
             reason: grant.reason.as_deref().map(text),
             amount: grant.amount.0,
             spent: grant.spent.0,
+            refunded: grant.refunded.0,
             priority: grant.priority,
             created_at: At(grant.created_at),
             expires_at: grant.expires_at.map(At),
@@ -81,6 +83,7 @@ impl TryFrom<GrantRow> for CreditGrant {
             reason: row.reason,
             amount: Credits(row.amount),
             spent: Credits(row.spent),
+            refunded: Credits(row.refunded),
             priority: row.priority,
             created_at: row.created_at.0,
             expires_at: row.expires_at.map(|at| at.0),
@@ -288,6 +291,7 @@ impl CreditsWrite for Unit {
                 .set((
                     credit_grants::amount.eq(excluded(credit_grants::amount)),
                     credit_grants::spent.eq(excluded(credit_grants::spent)),
+                    credit_grants::refunded.eq(excluded(credit_grants::refunded)),
                     credit_grants::closed_at.eq(excluded(credit_grants::closed_at)),
                 ))
                 .execute(self.conn()?)

@@ -29,6 +29,7 @@ struct EventRow {
     created_at: Option<At>,
     subscription: Option<String>,
     customer: Option<String>,
+    purchase: Option<String>,
 }
 
 impl From<&StoredEvent> for EventRow {
@@ -43,6 +44,7 @@ impl From<&StoredEvent> for EventRow {
             created_at: Some(At(event.created)),
             subscription: event.subscription.as_deref().map(text),
             customer: event.customer.as_deref().map(text),
+            purchase: event.purchase.as_deref().map(text),
         }
     }
 }
@@ -57,8 +59,7 @@ impl From<EventRow> for StoredEvent {
                 created: row.created_at.unwrap_or(row.received_at).0,
                 subscription: row.subscription,
                 customer: row.customer,
-                // It is not kept: no event has an effect on purchases yet.
-                purchase: None,
+                purchase: row.purchase,
             },
             payload: row.payload,
             received_at: row.received_at.0,

@@ -145,7 +145,7 @@ fn listed(catalogue: &Catalogue) -> String {
                     rollover,
                 } => {
                     let carried = (*rollover > 0).then(|| format!(", {rollover} carried over"));
-                    format!("{limit} a {}{}", window.as_str(), carried.unwrap_or_default())
+                    format!("{limit} {}{}", window.said(), carried.unwrap_or_default())
                 }
             };
             format!("  {}: {grant}", entitlement.key)

@@ -21,6 +21,8 @@ pub struct BillingSettings {
     pub paused_collection_keeps_plan: bool,
     /// The price of calls, in US dollars, that a credit pays for.
     pub usd_per_credit: f64,
+    /// The packs of credits that can be bought.
+    pub credit_packs: Vec<PackSettings>,
     /// The plans, in the order in which they are shown.
     pub plans: Vec<PlanSettings>,
 }
@@ -157,6 +159,24 @@ pub struct PriceSettings {
     pub interval: String,
 }
 
+/// `[[billing.credit_packs]]`: a pack of credits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackSettings {
+    /// What a checkout calls it.
+    pub key: String,
+    /// Its name for people.
+    pub name: String,
+    /// How many credits are in it.
+    pub credits: i64,
+    /// In the currency's minor unit (cents).
+    pub amount: i64,
+    /// ISO 4217, small letters.
+    pub currency: String,
+    /// Days that they last once they are paid; absent, for good.
+    pub expires_days: Option<u32>,
+}
+
 /// Something a plan grants.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +230,8 @@ pub enum WindowName {
     Day,
     /// A month of billing.
     Month,
+    /// For good, until it is given back.
+    Always,
 }
 
 /// `[stripe]`: the payment provider that takes money.

@@ -169,13 +169,22 @@ const PLAN_PRICES: &[Field] = &[
     required("interval", FieldKind::OneOf(&["month", "year"])),
 ];
 
+const PACKS: &[Field] = &[
+    required("key", FieldKind::Text),
+    required("name", FieldKind::Text),
+    required("credits", FieldKind::Integer(MOST_CREDITS)),
+    required("amount", FieldKind::Integer(i64::MAX)),
+    required("currency", FieldKind::Currency),
+    optional("expires_days", FieldKind::Integer(3650)),
+];
+
 const ENTITLEMENTS: &[Field] = &[
     required("key", FieldKind::Text),
     required("kind", FieldKind::OneOf(&["boolean", "static", "metered"])),
     optional("value", FieldKind::Scalar),
     optional("limit", FieldKind::Integer(i64::MAX)),
     optional("limit_usd", FieldKind::Price),
-    optional("window", FieldKind::OneOf(&["minute", "day", "month"])),
+    optional("window", FieldKind::OneOf(&["minute", "day", "month", "always"])),
     optional("rollover", FieldKind::Integer(MOST_CREDITS)),
 ];
 
@@ -190,6 +199,7 @@ pub(super) fn of(path: &str) -> Option<&'static [Field]> {
         "ai.prices" => Some(MODEL_PRICES),
         "ai.providers" => Some(PROVIDERS),
         "billing.plans" => Some(PLANS),
+        "billing.credit_packs" => Some(PACKS),
         "protection.rules" => Some(RULES),
         "moderation.openai_thresholds" => Some(THRESHOLDS),
         "moderation.rules" => Some(MODERATION_RULES),

@@ -434,6 +434,19 @@ impl Settings {
         if let Some(key) = repeated(billing.plans.iter().map(|plan| &plan.key)) {
             findings.refuse("billing.plans", format!("two plans are called `{key}`"));
         }
+        if let Some(key) = repeated(billing.credit_packs.iter().map(|pack| &pack.key)) {
+            findings.refuse("billing.credit_packs", format!("two packs are called `{key}`"));
+        }
+        for pack in &billing.credit_packs {
+            if pack.credits < 1 || pack.amount < 1 || pack.expires_days == Some(0) {
+                let message = format!("`{}`: credits, amount and expires_days are 1 or more", pack.key);
+                findings.refuse("billing.credit_packs", message);
+            }
+        }
+        let takes = |plan: &PlanSettings| plan.entitlements.iter().any(|it| it.key == METER_CREDITS);
+        if !billing.credit_packs.is_empty() && !billing.plans.iter().any(takes) {
+            findings.warn("billing.credit_packs: no plan has `credits`, so nobody can buy any");
+        }
         for plan in &billing.plans {
             for message in plan.mistakes() {
                 findings.refuse("billing.plans", format!("`{}`: {message}", plan.key));
@@ -554,6 +567,9 @@ impl EntitlementSettings {
         if self.key == METER_CREDITS {
             return self.mistake_of_credits();
         }
+        if Meter::parse(&self.key).is_some() && self.window == Some(WindowName::Always) {
+            return Some("what calls use is counted by the minute, the day or the month");
+        }
         if self.rollover.is_some() {
             return Some("only `credits` have a `rollover`");
         }
@@ -562,7 +578,9 @@ impl EntitlementSettings {
 
     fn mistake_of_credits(&self) -> Option<&'static str> {
         let most = Credits::MOST.whole_down();
-        if self.kind != EntitlementKindName::Metered || self.window == Some(WindowName::Minute) {
+        if self.kind != EntitlementKindName::Metered
+            || !matches!(self.window, None | Some(WindowName::Day | WindowName::Month))
+        {
             return Some("credits are `metered`, by the day or the month");
         }
         if self.limit.is_some_and(|limit| limit > most) {

@@ -146,17 +146,19 @@ pub struct CreditGrant {
     pub reference: String,
     /// Why, where somebody said so.
     pub reason: Option<String>,
-    /// How many; more than zero.
+    /// How many, without those that were taken back.
     pub amount: Credits,
     /// How many of them were taken.
     pub spent: Credits,
+    /// How many were taken back beside `amount` because their price was paid back.
+    pub refunded: Credits,
     /// Lower ones are taken first.
     pub priority: i32,
     /// When.
     pub created_at: Timestamp,
     /// From when on nothing is taken from it; `None`: it lasts.
     pub expires_at: Option<Timestamp>,
-    /// When what was left of it was written off.
+    /// When nothing was left of it any more: it was spent, written off or taken back.
     pub closed_at: Option<Timestamp>,
 }
 
@@ -348,7 +350,7 @@ impl CreditAccount {
     fn repay(&mut self, id: CreditGrantId, most: Credits, reference: &str, at: Timestamp) {
         let due = self.owed.min(most);
         if due > Credits::ZERO {
-            self.take(id, due);
+            self.take(id, due, at);
             self.note(CreditEntryKind::Repay, Credits(-due.0), Some(id), reference, at);
             self.owed = self.owed.minus(due);
             self.note(CreditEntryKind::Repay, due, None, reference, at);
@@ -363,7 +365,7 @@ impl CreditAccount {
         for (id, left) in plan {
             let part = left.min(missing);
             if part > Credits::ZERO {
-                self.take(id, part);
+                self.take(id, part, at);
                 missing = missing.minus(part);
                 self.note(CreditEntryKind::Spend, Credits(-part.0), Some(id), reference, at);
             }
@@ -388,17 +390,52 @@ impl CreditAccount {
     pub fn revoke(&mut self, id: CreditGrantId, most: Credits, at: Timestamp) -> Option<Credits> {
         let grant = self.grants.iter_mut().find(|grant| grant.id == id);
         let grant = grant.filter(|grant| grant.closed_at.is_none())?;
-        let left = grant.left();
-        if most >= left {
-            self.close(id, CreditEntryKind::Revoke, at);
-            return Some(left);
+        let part = grant.left().min(most);
+        grant.amount = grant.amount.minus(part);
+        if grant.left() == Credits::ZERO {
+            grant.closed_at = Some(at);
+            self.touched.insert(id);
         }
-        grant.amount = grant.amount.minus(most);
         let reference = grant.reference.clone();
-        if most > Credits::ZERO {
-            self.note(CreditEntryKind::Revoke, Credits(-most.0), Some(id), &reference, at);
+        if part > Credits::ZERO {
+            self.note(CreditEntryKind::Revoke, Credits(-part.0), Some(id), &reference, at);
         }
-        Some(most)
+        Some(part)
+    }
+
+    /// Brings a grant in line with what was paid back of its price: so many credits belong to that. What is left of them is
+    /// taken back; what was taken back before and was not paid back after all is there again. Answers how many went
+    /// (below zero: came).
+    pub fn refund(&mut self, grant: &CreditGrant, due: Credits, at: Timestamp) -> Credits {
+        let more = due.minus(grant.refunded);
+        let moved = if more >= Credits::ZERO {
+            self.revoke(grant.id, more, at).unwrap_or_default()
+        } else {
+            let again = CreditGrant {
+                amount: grant.amount.minus(more),
+                spent: grant.spent,
+                ..grant.clone()
+            };
+            self.grants.retain(|open| open.id != grant.id);
+            self.grants.push(CreditGrant {
+                closed_at: None,
+                ..again
+            });
+            self.grants.sort_by_key(CreditGrant::order);
+            self.note(
+                CreditEntryKind::Grant,
+                Credits(-more.0),
+                Some(grant.id),
+                &grant.reference,
+                at,
+            );
+            self.repay(grant.id, Credits(-more.0), &grant.reference, at);
+            more
+        };
+        if let Some(grant) = self.grants.iter_mut().find(|it| it.id == grant.id) {
+            grant.refunded = grant.refunded.plus(moved);
+        }
+        moved
     }
 
     /// Whether the window's credits are there, as the plan includes them; or those of a later window, of which a node
@@ -441,7 +478,7 @@ impl CreditAccount {
             .cloned()
             .collect();
         // A window that was cut short, by a change of plans, leaves nothing.
-        let ended = |grant: &&CreditGrant| grant.expires_at.is_some_and(|end| end <= included.span.start);
+        let ended = |grant: &&CreditGrant| grant.expires_at.is_some_and(|end| end <= now);
         let left: Credits = before.iter().filter(ended).map(CreditGrant::left).sum();
         for grant in &before {
             self.close(grant.id, CreditEntryKind::Expire, now);
@@ -455,6 +492,7 @@ impl CreditAccount {
             reason: None,
             amount,
             spent: Credits::ZERO,
+            refunded: Credits::ZERO,
             priority: source.priority(),
             created_at: now,
             expires_at: Some(included.span.end),
@@ -509,9 +547,15 @@ impl CreditAccount {
         }
     }
 
-    fn take(&mut self, id: CreditGrantId, amount: Credits) {
-        if let Some(grant) = self.grants.iter_mut().find(|grant| grant.id == id) {
-            grant.spent = grant.spent.plus(amount);
+    fn take(&mut self, id: CreditGrantId, amount: Credits, at: Timestamp) {
+        let Some(grant) = self.grants.iter_mut().find(|grant| grant.id == id) else {
+            return;
+        };
+        grant.spent = grant.spent.plus(amount);
+        // What a window includes may be lifted as long as the window lasts.
+        let of_window = matches!(grant.source, CreditSource::Plan | CreditSource::Rollover);
+        if grant.left() == Credits::ZERO && !of_window {
+            grant.closed_at = Some(at);
         }
     }
 

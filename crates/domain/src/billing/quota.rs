@@ -57,6 +57,9 @@ impl Meter {
             (Self::Cost, Window::Minute) => "cost_minute",
             (Self::Cost, Window::Day) => "cost",
             (Self::Cost, Window::Month) => "cost_month",
+            (Self::Messages, Window::Always) => "messages_always",
+            (Self::Tokens, Window::Always) => "tokens_always",
+            (Self::Cost, Window::Always) => "cost_always",
         }
     }
 
@@ -87,6 +90,8 @@ pub enum Window {
     /// A month of billing: from the day of the month on which the subscription's period ends or, without one, on which
     /// the account was made.
     Month,
+    /// For good: so many at once, which are given back by whoever took them.
+    Always,
 }
 
 /// What months of billing are counted from.
@@ -107,9 +112,16 @@ pub struct WindowSpan {
     pub end: Timestamp,
 }
 
+impl WindowSpan {
+    /// When the next one begins, if there is a next one.
+    pub fn resets_at(&self) -> Option<Timestamp> {
+        (self.end < Timestamp::MAX).then_some(self.end)
+    }
+}
+
 impl Window {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Minute, Self::Day, Self::Month];
+    pub const ALL: [Self; 4] = [Self::Minute, Self::Day, Self::Month, Self::Always];
 
     /// The word that is sent.
     pub fn as_str(self) -> &'static str {
@@ -117,6 +129,22 @@ impl Window {
             Self::Minute => "minute",
             Self::Day => "day",
             Self::Month => "month",
+            Self::Always => "always",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|window| window.as_str() == word)
+    }
+
+    /// How it is said to people: "a day".
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Minute => "a minute",
+            Self::Day => "a day",
+            Self::Month => "a month",
+            Self::Always => "at once",
         }
     }
 
@@ -125,6 +153,10 @@ impl Window {
         match self {
             Self::Minute => whole(now, Unit::Minute, SignedDuration::from_mins(1)),
             Self::Day => day_of(now),
+            Self::Always => WindowSpan {
+                start: Timestamp::UNIX_EPOCH,
+                end: Timestamp::MAX,
+            },
             // Beyond the calendar's end, where nobody is.
             Self::Month => month_of(now, anchor).unwrap_or(WindowSpan { start: now, end: now }),
         }
@@ -277,13 +309,14 @@ mod tests {
                 assert_eq!(Meter::of_counter(name), Some((meter, window)));
                 assert_eq!(counter_named(name), Some(name));
                 names.push(name);
+                assert_eq!(Window::parse(window.as_str()), Some(window));
             }
         }
         names.extend([METER_SPEND, METER_SPEND_SHARE, METER_KEY_BUDGET, METER_CREDITS]);
         let all = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), all), (13, 13));
+        assert_eq!((names.len(), all), (16, 16));
         assert_eq!((counter_named("spend"), counter_named("stars")), (Some("spend"), None));
         assert_eq!((Meter::of_counter("spend"), Meter::parse("seats")), (None, None));
     }

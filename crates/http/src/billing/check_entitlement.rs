@@ -59,7 +59,7 @@ pub struct EntitlementAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i64>)]
     remaining: Option<Option<i64>>,
-    /// How long the window is.
+    /// How long the window is; `always`: for good, until it is given back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "day")]
     window: Option<&'static str>,
@@ -93,7 +93,7 @@ impl EntitlementAnswer {
             used: level.map(|level| level.used),
             remaining: level.map(|level| level.remaining()),
             window: level.map(|level| level.window.as_str()),
-            resets_at: level.map(|level| level.resets_at),
+            resets_at: level.and_then(|level| level.resets_at),
         }
     }
 }
@@ -112,7 +112,7 @@ impl From<EntitlementError> for Problem {
                         .with("meter", key)
                         .with("limit", json!(level.limit))
                         .with("used", level.used)
-                        .with("resets_at", level.resets_at.to_string())
+                        .with("resets_at", level.resets_at.map(|at| at.to_string()))
                 }
                 (Some(NotAllowed::InsufficientCredits), level) => {
                     Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", detail)
@@ -120,7 +120,10 @@ impl From<EntitlementError> for Problem {
                             "available",
                             level.and_then(|level| level.remaining()).unwrap_or_default(),
                         )
-                        .with("resets_at", level.map(|level| level.resets_at.to_string()))
+                        .with(
+                            "resets_at",
+                            level.and_then(|level| level.resets_at).map(|at| at.to_string()),
+                        )
                 }
                 (Some(NotAllowed::AccountDisabled), _) => Self::new(StatusCode::FORBIDDEN, "account_disabled", detail),
                 _ => Self::new(StatusCode::FORBIDDEN, "feature_not_in_plan", detail).with("feature", key),

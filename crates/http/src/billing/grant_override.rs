@@ -49,7 +49,7 @@ pub struct GrantedEntitlement {
     /// How many in a window, of a `metered` one; without this, without limit. Of `cost` in nano-dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
-    /// `minute`, `day` or `month`, of a `metered` one.
+    /// `minute`, `day`, `month` or `always` (so many at once), of a `metered` one.
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<String>,
 }
@@ -93,8 +93,9 @@ impl TryFrom<GrantedEntitlement> for Entitlement {
             ("static", None) => return Err(refused("/entitlement/value", "what is granted")),
             ("metered", None) => {
                 let word = asked.window.unwrap_or_default();
-                let window = Window::ALL.into_iter().find(|window| window.as_str() == word);
-                let window = window.ok_or_else(|| refused("/entitlement/window", "one of: minute, day, month"))?;
+                let window = Window::parse(&word);
+                let window =
+                    window.ok_or_else(|| refused("/entitlement/window", "one of: minute, day, month, always"))?;
                 EntitlementKind::metered(asked.limit, window)
             }
             ("metered", Some(_)) => return Err(refused("/entitlement/value", "a metered one has a `limit`")),

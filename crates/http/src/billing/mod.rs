@@ -1,5 +1,6 @@
 //! Plans, subscriptions, entitlements, checkout and the provider's events.
 
+pub mod buy_credits;
 pub mod cancel_subscription;
 pub mod change_plan;
 pub mod check_entitlement;
@@ -12,6 +13,7 @@ pub mod list_credit_entries;
 pub mod list_credit_entries_of_user;
 pub mod list_entitlements;
 pub mod list_overrides;
+pub mod list_packs;
 pub mod list_plans;
 pub mod list_usage;
 pub mod list_usage_of_all;
@@ -20,6 +22,7 @@ pub mod open_portal;
 pub mod preview_change;
 pub mod receive_webhook;
 pub mod refusals;
+pub mod release_entitlement;
 pub mod resume_subscription;
 pub mod revoke_credits;
 pub mod revoke_override;
@@ -171,7 +174,7 @@ pub struct EntitlementResponse {
     /// What of it is used up, running calls included; in place of `used`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_usd: Option<f64>,
-    /// How long a window is: `minute`, `day` (in UTC) or `month` (of billing). One key may have several.
+    /// How long a window is: `minute`, `day` (in UTC), `month` (of billing) or `always` (so many at once). One key may have several.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "day")]
     pub window: Option<&'static str>,
@@ -228,7 +231,7 @@ impl From<EntitlementState> for EntitlementResponse {
                 window,
                 resets_at,
             } => Self {
-                resets_at: Some(resets_at),
+                resets_at,
                 ..Self::metered(&state.key, limit, Some(used), window)
             },
         }

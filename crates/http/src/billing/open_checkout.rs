@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_ports::billing::Checkout;
 use anteroom_services::billing::CheckoutAsk;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -42,6 +43,15 @@ pub struct CheckoutResponse {
     id: String,
     /// Send the user there.
     url: String,
+}
+
+impl From<Checkout> for CheckoutResponse {
+    fn from(checkout: Checkout) -> Self {
+        Self {
+            id: checkout.id,
+            url: checkout.url,
+        }
+    }
 }
 
 /// The longest address of a page; it travels in the checkout's own.
@@ -99,11 +109,7 @@ pub async fn handle(
             };
             billing.open_checkout(ask).await
         };
-        let checkout = api.run(open).await?;
-        Ok(CheckoutResponse {
-            id: checkout.id,
-            url: checkout.url,
-        })
+        Ok(CheckoutResponse::from(api.run(open).await?))
     };
     idempotency::create(&api, &request, user_id, &bytes, make).await
 }

@@ -27,7 +27,7 @@ impl From<PaymentError> for Problem {
     }
 }
 
-fn not_configured() -> Problem {
+pub(super) fn not_configured() -> Problem {
     Problem::new(
         StatusCode::NOT_IMPLEMENTED,
         "payments_not_configured",

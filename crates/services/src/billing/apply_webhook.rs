@@ -91,6 +91,9 @@ impl Billing {
         if let Some(subscription) = &event.subscription {
             changed |= matches!(self.look_up(provider, subscription).await?, Looked::Changed);
         }
+        if let Some(purchase) = &event.purchase {
+            changed |= self.look_up_purchase(provider, purchase).await?;
+        }
         if let Some(customer) = event.customer.as_ref().filter(|_| customer_is_gone(stored)) {
             let mut reads = self.store.read().await?;
             let held = reads.subscriptions_of_customer(provider.name(), customer).await?;
@@ -151,7 +154,7 @@ impl Billing {
 
 /// Whether there is anything to look at.
 fn concerns(stored: &StoredEvent) -> bool {
-    stored.event.subscription.is_some() || customer_is_gone(stored)
+    stored.event.subscription.is_some() || stored.event.purchase.is_some() || customer_is_gone(stored)
 }
 
 fn customer_is_gone(stored: &StoredEvent) -> bool {

@@ -145,6 +145,7 @@ impl Billing {
             reason: Some(ask.reason.trim().to_owned()),
             amount: ask.credits,
             spent: Credits::ZERO,
+            refunded: Credits::ZERO,
             priority: ask.priority.unwrap_or_else(|| source.priority()),
             created_at: now,
             expires_at: ask.expires_at,

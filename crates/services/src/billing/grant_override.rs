@@ -1,7 +1,7 @@
 //! The operator grants somebody something beside their subscription, or takes it back.
 
 use anteroom_domain::audit::Actor;
-use anteroom_domain::billing::{Credits, EntitlementKind, Grant, METER_CREDITS, Override, Owner};
+use anteroom_domain::billing::{Credits, EntitlementKind, Grant, METER_CREDITS, Meter, Override, Owner, Window};
 use anteroom_domain::{OverrideId, Timestamp, UserId};
 use anteroom_ports::{Durability, StoreError};
 use tracing::info;
@@ -123,6 +123,14 @@ impl Billing {
                 let length = entitlement.key.chars().count();
                 if length == 0 || length > MAX_KEY_CHARS {
                     return Err(refused("/entitlement/key", format!("1 to {MAX_KEY_CHARS} characters")));
+                }
+                let always = entitlement
+                    .metered()
+                    .is_some_and(|(_, window)| window == Window::Always);
+                let own = Meter::parse(&entitlement.key).is_some() || entitlement.key == METER_CREDITS;
+                if always && own {
+                    let message = format!("`{}` begins anew: by the minute, the day or the month", entitlement.key);
+                    return Err(refused("/entitlement/window", message));
                 }
                 let most = Credits::MOST.whole_down();
                 match entitlement.kind {

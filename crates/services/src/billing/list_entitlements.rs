@@ -36,8 +36,8 @@ pub enum GrantState {
         used: i64,
         /// How long a window is.
         window: Window,
-        /// When the next one begins.
-        resets_at: Timestamp,
+        /// When the next one begins, unless it is for good.
+        resets_at: Option<Timestamp>,
     },
 }
 
@@ -80,7 +80,7 @@ impl Billing {
                         limit,
                         used,
                         window,
-                        resets_at: span.end,
+                        resets_at: span.resets_at(),
                     }
                 }
             };

@@ -13,7 +13,7 @@ use super::Billing;
 
 /// How often a look is repeated because another node wrote between. Each time somebody's write counted, so that this many
 /// in a row do not happen to one that takes its turn.
-const ATTEMPTS: u32 = 20;
+pub(super) const ATTEMPTS: u32 = 20;
 
 /// Why it is not known how a subscription stands.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ impl Billing {
     }
 
     /// Whose turn it is to look at this subscription, on this node.
-    fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = looking.get(name).and_then(std::sync::Weak::upgrade) {
             return turn;

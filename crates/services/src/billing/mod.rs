@@ -1,6 +1,7 @@
 //! Plans, subscriptions, entitlements, checkout and the provider's events.
 
 mod apply_webhook;
+mod buy_credits;
 mod cancel_subscription;
 mod change_plan;
 mod credits;
@@ -20,6 +21,7 @@ mod resume_subscription;
 mod use_entitlement;
 
 pub use apply_webhook::{Applied, ApplyWebhookError};
+pub use buy_credits::{BuyCreditsError, CreditsOrder, MAX_PACKS, Pack};
 pub use cancel_subscription::CancelError;
 pub use change_plan::{ChangeAsk, Previewed};
 pub use credits::{CreditsAsk, CreditsShown, MAX_CREDIT_PRIORITY};
@@ -54,6 +56,8 @@ pub struct BillingOptions {
     pub policy: AccessPolicy,
     /// What a credit is worth.
     pub credit_rate: CreditRate,
+    /// The packs of credits that are for sale.
+    pub packs: Vec<Pack>,
     /// Where a buyer goes after paying, unless the checkout says otherwise.
     pub success_url: String,
     /// Where a buyer goes after turning back, unless the checkout says otherwise.

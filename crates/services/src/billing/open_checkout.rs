@@ -69,6 +69,9 @@ impl Billing {
     pub async fn open_checkout(&self, ask: CheckoutAsk<'_>) -> Result<Checkout, OpenCheckoutError> {
         let provider = self.provider.as_deref().ok_or(OpenCheckoutError::NoProvider)?;
         let sale = self.sale(&ask)?;
+        if ask.coupon.as_ref().is_some_and(|coupon| coupon.trim().is_empty()) {
+            return Err(OpenCheckoutError::CouponRefused("it has no name".to_owned()));
+        }
         let owner = Owner::account(ask.user.id);
         let mut reads = self.store.read().await?;
         let held = reads.subscription_of(owner).await?;

@@ -76,8 +76,8 @@ pub struct Level {
     pub used: i64,
     /// How long the window is.
     pub window: Window,
-    /// When the next one begins.
-    pub resets_at: Timestamp,
+    /// When the next one begins, unless it is for good.
+    pub resets_at: Option<Timestamp>,
 }
 
 impl Level {
@@ -139,8 +139,11 @@ fn not_allowed(key: &str, checked: &Checked) -> String {
     let plan = &checked.plan;
     match (checked.refused, checked.level) {
         (Some(NotAllowed::QuotaExceeded), Some(level)) => {
-            let window = level.window.as_str();
-            format!("the plan `{plan}` has no room for that much of `{key}` in this {window}")
+            let window = match level.window {
+                Window::Always => String::new(),
+                window => format!(" in this {}", window.as_str()),
+            };
+            format!("the plan `{plan}` has no room for that much of `{key}`{window}")
         }
         (Some(NotAllowed::InsufficientCredits), Some(level)) => {
             format!("too few credits: {} are left", level.remaining().unwrap_or_default())
@@ -184,7 +187,7 @@ impl Subject {
             limit,
             used,
             window,
-            resets_at: self.span(window, now).end,
+            resets_at: self.span(window, now).resets_at(),
         }
     }
 
@@ -294,6 +297,50 @@ impl Billing {
             }
             Consumed::Counted | Consumed::Repeated => {
                 // How it stands now; whether another of this size would fit is not what was asked.
+                let checked = self.checked(&mut *unit, &subject, &ask.key, 0, now).await?;
+                unit.commit().await?;
+                Ok(checked)
+            }
+        }
+    }
+
+    /// Gives an amount back of what counts for good. With an identifier (of the caller's, for a month) the same again
+    /// counts once.
+    pub async fn release_entitlement(
+        &self,
+        by: &User,
+        ask: &EntitlementAsk,
+        id: Option<String>,
+    ) -> Result<Checked, EntitlementError> {
+        check_ask(ask)?;
+        let now = self.clock.now();
+        let mut unit = self.store.begin(Durability::Full).await?;
+        // Also what the plan no longer has, and of a closed account: whoever leaves gives back what they had.
+        let subject = self.subject(&mut *unit, by, ask.user_id, now).await?;
+        let mut windows = subject.granted(&ask.key).filter_map(Entitlement::metered);
+        if windows.any(|(_, window)| window != Window::Always) || Meter::parse(&ask.key).is_some() {
+            let message = format!("`{}` begins anew by itself: there is nothing to give back", ask.key);
+            return Err(refused("/key", message));
+        }
+        let consumption = Consumption {
+            owner: subject.owner,
+            id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
+            key: ask.key.clone(),
+            amount: -ask.amount,
+            counters: vec![CounterAsk {
+                counter: counter(&ask.key, Window::Always),
+                window_start: subject.span(Window::Always, now).start,
+                limit: None,
+            }],
+            at: now,
+        };
+        match unit.consume(&consumption).await? {
+            Consumed::OtherUse => Err(EntitlementError::OtherUse),
+            Consumed::Denied { used, .. } => {
+                let message = format!("{used} of `{}` are in use", ask.key);
+                Err(refused("/amount", message))
+            }
+            Consumed::Counted | Consumed::Repeated => {
                 let checked = self.checked(&mut *unit, &subject, &ask.key, 0, now).await?;
                 unit.commit().await?;
                 Ok(checked)

@@ -6,16 +6,16 @@ use anteroom_domain::audit::Actor;
 use anteroom_domain::billing::{
     CreditEntryKind, Credits, Entitlement, EntitlementKind, Grant, Owner, SubscriptionStatus, Window,
 };
-use anteroom_ports::billing::{ProviderSubscription, Sale};
-use anteroom_ports::{Clock as _, Store as _};
+use anteroom_ports::billing::{Checkout, ProviderEvent, ProviderSubscription, Sale};
+use anteroom_ports::{Clock as _, PaymentProvider as _};
 use anteroom_services::Client;
-use anteroom_services::billing::{CreditsAsk, GrantAsk, GrantError};
+use anteroom_services::billing::{Applied, BuyCreditsError, CreditsAsk, CreditsOrder, GrantAsk, GrantError};
 use anteroom_testkit::billing::FakePayments;
-use anteroom_testkit::chat::Step;
+use anteroom_testkit::chat::{Step, text_step};
 use jiff::SignedDuration;
 
 use crate::billing::{paid, pro, tell};
-use crate::chat::{body, complete, text_step};
+use crate::chat::{body, complete};
 use crate::house::{House, LEASE};
 
 /// What stands in the place of the plan's: so many credits in a window, and how many of them are carried over.
@@ -154,6 +154,7 @@ async fn a_call_whose_process_died_takes_what_it_must_have_used() {
     let who = house.somebody("ada@example.com").await;
     let ada = who.user.clone();
     includes(&house, ada.id, credits(100_000, Window::Month, 0)).await;
+    let who = house.somebody_again("ada@example.com").await;
     house.model.script_stream([text_step("small", "Hello"), Step::Hang]);
     let answer = complete(&house, &who, &body("small", true)).await.unwrap();
     let held = async || {
@@ -214,4 +215,114 @@ async fn only_who_is_still_an_admin_grants_credits() {
     let refused = house.billing.grant_credits(ask, actor, &client).await;
     assert!(matches!(refused, Err(GrantError::Forbidden)), "{refused:?}");
     assert_eq!(ledger(&house, &ada).await, []);
+}
+
+async fn buys(house: &House, user: &User, quantity: i64) -> Result<Checkout, BuyCreditsError> {
+    let order = CreditsOrder {
+        user,
+        pack: "small".into(),
+        quantity,
+        success_url: None,
+        cancel_url: None,
+    };
+    house.billing.buy_credits(order).await
+}
+
+/// Something happened to this purchase.
+async fn told_of(house: &House, event: &str, purchase: &str) -> Applied {
+    let body = house.payments.put_event(ProviderEvent {
+        id: event.into(),
+        kind: "checkout.session.completed".into(),
+        created: house.clock.now(),
+        subscription: None,
+        customer: None,
+        purchase: Some(purchase.into()),
+    });
+    let name = house.payments.name();
+    let told = house.billing.apply_webhook(name, &FakePayments::signed, &body).await;
+    told.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_bought_is_there_once_it_is_paid_and_once() {
+    let house = std::sync::Arc::new(House::new().await);
+    let ada = house.somebody("ada@example.com").await.user.clone();
+    let refused = buys(&house, &ada, 1).await;
+    assert!(matches!(refused, Err(BuyCreditsError::NotTaken(plan)) if plan == "free"));
+    includes(&house, ada.id, credits(0, Window::Month, 0)).await;
+    let refused = buys(&house, &ada, 101).await;
+    assert!(matches!(refused, Err(BuyCreditsError::Quantity)));
+    let checkout = buys(&house, &ada, 2).await.unwrap();
+    told_of(&house, "evt_open", &checkout.id).await;
+    assert_eq!(available(&house, &ada).await, 0.0, "nothing is paid yet");
+    house.payments.pay_purchase(&checkout.id, house.clock.now()).unwrap();
+    let mut tellers = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let (house, id) = (house.clone(), checkout.id.clone());
+        tellers.spawn(async move { told_of(&house, &format!("evt_{number}"), &id).await });
+    }
+    tellers.join_all().await;
+    assert_eq!(available(&house, &ada).await, 1000.0);
+    assert_eq!(ledger(&house, &ada).await, [(CreditEntryKind::Grant, 1000.0)]);
+    // They last as long as the pack says.
+    hours(&house, 24 * 30);
+    assert_eq!(available(&house, &ada).await, 0.0);
+}
+
+#[tokio::test]
+async fn what_is_paid_back_is_taken_back_as_far_as_it_is_left() {
+    let house = House::new().await;
+    let ada = house.somebody("ada@example.com").await.user.clone();
+    includes(&house, ada.id, credits(0, Window::Month, 0)).await;
+    let checkout = buys(&house, &ada, 1).await.unwrap();
+    house.payments.pay_purchase(&checkout.id, house.clock.now()).unwrap();
+    told_of(&house, "evt_paid", &checkout.id).await;
+    let payment = checkout.id.replace("cs_", "pi_");
+    house.payments.refund_purchase(&payment, 100).unwrap();
+    for event in ["evt_back", "evt_back_again"] {
+        told_of(&house, event, &payment).await;
+        assert_eq!(available(&house, &ada).await, 400.0, "{event}");
+    }
+    let ask = anteroom_services::billing::EntitlementAsk {
+        user_id: None,
+        key: "credits".into(),
+        amount: 350,
+    };
+    house.billing.consume_entitlement(&ada, &ask, None).await.unwrap();
+    house.payments.refund_purchase(&payment, 400).unwrap();
+    for event in ["evt_all", "evt_all_again"] {
+        told_of(&house, event, &payment).await;
+        assert_eq!(available(&house, &ada).await, 0.0);
+    }
+    let lines: Vec<f64> = ledger(&house, &ada)
+        .await
+        .into_iter()
+        .map(|(_, amount)| amount)
+        .collect();
+    assert_eq!(lines, [500.0, -100.0, -350.0, -50.0]);
+}
+
+#[tokio::test]
+async fn a_purchase_that_could_not_be_looked_at_is_taken_up_later() {
+    let house = House::new().await;
+    let ada = house.somebody("ada@example.com").await.user.clone();
+    includes(&house, ada.id, credits(0, Window::Month, 0)).await;
+    let checkout = buys(&house, &ada, 1).await.unwrap();
+    house.payments.pay_purchase(&checkout.id, house.clock.now()).unwrap();
+    house.payments.serve_only(Some("nothing"));
+    let body = house.payments.put_event(ProviderEvent {
+        id: "evt_1".into(),
+        kind: "checkout.session.completed".into(),
+        created: house.clock.now(),
+        subscription: None,
+        customer: None,
+        purchase: Some(checkout.id),
+    });
+    let name = house.payments.name();
+    let told = house.billing.apply_webhook(name, &FakePayments::signed, &body).await;
+    assert!(told.is_err());
+    house.payments.serve_only(None);
+    house.clock.advance_seconds(61);
+    assert_eq!(house.billing.work_off_events().await.unwrap(), 1);
+    assert_eq!(available(&house, &ada).await, 500.0);
 }

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
-    AccessPolicy, Catalogue, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner, Plan, PlanTrial,
-    Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus, Window, day_of,
+    AccessPolicy, Catalogue, CreditRate, Credits, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner,
+    Plan, PlanTrial, Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
-use anteroom_ports::billing::QuotaLevel;
+use anteroom_ports::billing::{CreditPack, QuotaLevel};
 use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
-use anteroom_services::billing::BillingOptions;
+use anteroom_services::billing::{BillingOptions, Pack};
 use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
@@ -417,6 +417,16 @@ impl House {
             credit_rate: CreditRate {
                 usd_per_credit: NanoUsd::from_usd(0.01),
             },
+            packs: vec![Pack {
+                pack: CreditPack {
+                    key: "small".into(),
+                    name: "Small".into(),
+                    credits: Credits::whole(500).0,
+                    amount: 500,
+                    currency: "usd".into(),
+                },
+                lasts: Some(SignedDuration::from_hours(24 * 30)),
+            }],
             success_url: "https://app.example/ok".into(),
             cancel_url: "https://app.example/back".into(),
         };

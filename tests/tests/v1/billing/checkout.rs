@@ -1,6 +1,5 @@
 //! `POST /v1/billing/checkout`, and the stub's page behind it.
 
-use anteroom_domain::UserId;
 use anteroom_tests::{FRONTEND, Setup, TestApp, User, logs, on_every_store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -242,11 +241,6 @@ async fn sells_at_the_price_that_is_offered_now(setup: &Setup) {
         (&paid["plan"], &paid["details"]["price"]["amount"]),
         (&json!("pro"), &json!(2900))
     );
-    // The stub remembered across the restart what was bought before.
-    app.services().billing.reconcile().await.unwrap();
-    let early = UserId(early.id.parse().unwrap());
-    let (access, _) = app.services().billing.get_subscription(early).await.unwrap();
-    assert!(access.active, "{access:?}");
 }
 
 async fn happens_once_under_an_idempotency_key(setup: &Setup) {

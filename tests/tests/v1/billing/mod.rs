@@ -2,4 +2,5 @@
 
 mod checkout;
 mod flows;
+mod packs;
 mod webhooks;

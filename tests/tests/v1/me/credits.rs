@@ -285,7 +285,7 @@ async fn are_granted_by_admins_and_taken_back(setup: &Setup) {
 
     // What the plan includes goes first; what is left of the grant is taken back.
     upstream.on("m", using(50, 250));
-    ask(&app, &user, 400)
+    ask(&app, &user, 600)
         .expect(402)
         .code("insufficient_credits")
         .events(&["quota.denied"])
@@ -402,7 +402,7 @@ async fn serve_the_operators_own_product(setup: &Setup) {
         app.post("/v1/entitlements/consume")
             .by(&user)
             .json(&ask)
-            .header("idempotency-key", "picture 7")
+            .header("idempotency-key", "picture-7")
     };
     for _ in 0..3 {
         let said = consume().await.is(200).json();
@@ -410,7 +410,7 @@ async fn serve_the_operators_own_product(setup: &Setup) {
     }
     let lines = ledger(&app, &user).await;
     assert_eq!(told(&lines), [("grant".into(), 100.0), ("spend".into(), -40.0)]);
-    assert_eq!(lines[1]["reference"], "picture 7");
+    assert_eq!(lines[1]["reference"], "picture-7");
     let refused = app
         .post("/v1/entitlements/consume")
         .by(&user)
