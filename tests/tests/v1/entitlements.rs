@@ -10,6 +10,7 @@ on_every_store![
     say_what_the_plan_has,
     use_up_what_is_metered,
     count_once_under_an_idempotency_key,
+    count_for_good_what_is_given_back,
     hold_a_limit_exactly_whoever_runs_in_parallel,
     follow_the_plan_and_what_is_granted,
     serve_a_backend_with_an_admins_key,
@@ -23,6 +24,7 @@ const PLANS: &str = r#"[
         { key = "exports", kind = "metered", limit = 3, window = "day" },
         { key = "sso", kind = "boolean", value = false },
         { key = "seats", kind = "static", value = 2 },
+        { key = "users", kind = "metered", limit = 20, window = "always" },
     ] },
     { key = "pro", name = "Pro", version = 1, rank = 1, models = "all", prices = [{ amount = 1900, currency = "usd", interval = "month" }], entitlements = [
         { key = "messages", kind = "metered", window = "day" },
@@ -115,6 +117,53 @@ async fn use_up_what_is_metered(setup: &Setup) {
         .expect(403)
         .code("feature_not_in_plan");
     ask.events(&["entitlement.denied"]).await;
+}
+
+async fn count_for_good_what_is_given_back(setup: &Setup) {
+    let app = app(setup).await;
+    let user = app.user().await;
+    let release = |key: &str, amount: i64| {
+        let ask = json!({ "key": key, "amount": amount });
+        app.post("/v1/entitlements/release").by(&user).json(&ask)
+    };
+    // However many come at once, there are never more than the plan has; and those that go make room.
+    let came = join_all((0..64).map(|_| async { consume(&app, &user, "users", 1).await.status })).await;
+    assert_eq!(came.iter().filter(|status| **status == 200).count(), 20, "{came:?}");
+    let full = consume(&app, &user, "users", 1).expect(402).code("quota_exceeded");
+    let full = full.events(&["entitlement.denied"]).await.json();
+    let told = json!([full["limit"], full["used"], full["resets_at"]]);
+    assert_eq!(told, json!([20, 20, null]), "{full}");
+    let said = release("users", 3).await.is(200).json();
+    let told = json!([said["used"], said["remaining"], said["window"], said.get("resets_at")]);
+    assert_eq!(told, json!([17, 3, "always", null]), "{said}");
+    consume(&app, &user, "users", 3).await.is(200);
+    // Once under a key, which is not a key for something else.
+    let once = |amount: i64| release("users", amount).header("idempotency-key", "gone-7");
+    for _ in 0..3 {
+        assert_eq!(once(1).await.is(200).json()["used"], 19);
+    }
+    once(2).expect(409).code("idempotency_key_reused").await;
+    // Nobody gives back what they do not have, at 64 at once either.
+    release("users", 20).expect(422).errors(&[("/amount", "refused")]).await;
+    let went = join_all((0..64).map(|_| async { release("users", 1).await.status })).await;
+    assert_eq!(went.iter().filter(|status| **status == 200).count(), 19, "{went:?}");
+    assert_eq!(used(&app, &user, "users").await, 0);
+    // What begins anew by itself is not given back.
+    for key in ["exports", "messages"] {
+        release(key, 1).expect(422).errors(&[("/key", "refused")]).await;
+    }
+    let all = app.get("/v1/me/entitlements").by(&user).await.is(200).json();
+    let users = all["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["key"] == "users")
+        .unwrap();
+    assert_eq!(
+        (&users["window"], users.get("resets_at")),
+        (&json!("always"), None),
+        "{users}"
+    );
 }
 
 async fn count_once_under_an_idempotency_key(setup: &Setup) {

@@ -22,8 +22,25 @@ async fn lists_what_is_on_offer(setup: &Setup) {
         json!(["enterprise", "Enterprise", 1, [], false]),
     ];
     assert_eq!(short, expected);
-    let messages = json!([{ "key": "messages", "kind": "metered", "limit": 50, "window": "day" }]);
-    assert_eq!(plans[0]["entitlements"], messages);
+    let free = json!([
+        { "key": "messages", "kind": "metered", "limit": 50, "window": "day" },
+        { "key": "users", "kind": "metered", "limit": 99, "window": "always" },
+        { "key": "priority_support", "kind": "boolean", "value": false },
+        { "key": "sso", "kind": "boolean", "value": false },
+        { "key": "audit_export", "kind": "boolean", "value": false },
+    ]);
+    assert_eq!(plans[0]["entitlements"], free);
+    // Every plan says something of every feature.
+    let features = |plan: &Value, key: &str| {
+        let all = plan["entitlements"].as_array().unwrap();
+        let found = all.iter().find(|it| it["key"] == key).unwrap();
+        found.get("value").or(found.get("limit")).unwrap().clone()
+    };
+    let tiers = |key: &str| Value::from_iter(plans.as_array().unwrap().iter().map(|plan| features(plan, key)));
+    assert_eq!(tiers("users"), json!([99, null, null, null]));
+    assert_eq!(tiers("priority_support"), json!([false, true, true, true]));
+    assert_eq!(tiers("sso"), json!([false, false, true, true]));
+    assert_eq!(tiers("audit_export"), json!([false, false, true, true]));
 }
 
 async fn is_what_the_operator_says(setup: &Setup) {

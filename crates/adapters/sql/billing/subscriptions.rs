@@ -177,16 +177,18 @@ fn mark_row(owner: Owner, mark: &TrialMark) -> (&'static str, String) {
     }
 }
 
-#[async_trait]
-impl SubscriptionsRead for Unit {
-    #[instrument(level = "debug", name = "store.billing.subscription_of", skip_all)]
-    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>> {
+/// How many of an owner's subscriptions decide what they may do; there is to be one.
+const MOST_HELD: i64 = 5;
+
+impl Unit {
+    /// An owner's subscriptions, the one in force first.
+    async fn subscriptions_of(&mut self, owner: Owner, limit: i64) -> StoreResult<Vec<Subscription>> {
         let status = |status: SubscriptionStatus| subscriptions::status.eq(status.as_str().to_owned());
         let terminal = status(SubscriptionStatus::Canceled).or(status(SubscriptionStatus::IncompleteExpired));
         let paid = status(SubscriptionStatus::Active)
             .or(status(SubscriptionStatus::Trialing))
             .or(status(SubscriptionStatus::PastDue));
-        let row = subscriptions::table
+        let rows = subscriptions::table
             .filter(subscriptions::owner_kind.eq(owner.kind.as_str()))
             .filter(subscriptions::owner_id.eq(Id(owner.id)))
             .order((
@@ -196,16 +198,25 @@ impl SubscriptionsRead for Unit {
                 subscriptions::as_of.desc(),
                 subscriptions::provider_id.desc(),
             ))
+            .limit(limit)
             .select(SubscriptionRow::as_select())
-            .first(self.conn()?)
-            .await
-            .optional();
-        self.checked(row)?.map(Subscription::try_from).transpose()
+            .load(self.conn()?)
+            .await;
+        self.checked(rows)?.into_iter().map(Subscription::try_from).collect()
+    }
+}
+
+#[async_trait]
+impl SubscriptionsRead for Unit {
+    #[instrument(level = "debug", name = "store.billing.subscription_of", skip_all)]
+    async fn subscription_of(&mut self, owner: Owner) -> StoreResult<Option<Subscription>> {
+        Ok(self.subscriptions_of(owner, 1).await?.pop())
     }
 
     #[instrument(level = "debug", name = "store.billing.holdings_of", skip_all)]
     async fn holdings_of(&mut self, owner: Owner, now: Timestamp) -> StoreResult<Holdings> {
-        let subscription = self.subscription_of(owner).await?;
+        let mut held = self.subscriptions_of(owner, MOST_HELD).await?.into_iter();
+        let subscription = held.next();
         let rows = overrides::table
             .filter(overrides::owner_kind.eq(owner.kind.as_str()))
             .filter(overrides::owner_id.eq(Id(owner.id)))
@@ -218,6 +229,7 @@ impl SubscriptionsRead for Unit {
         let overrides = self.checked(rows)?.into_iter().map(Override::try_from);
         Ok(Holdings {
             subscription,
+            others: held.filter(|other| !other.status.terminal()).collect(),
             overrides: overrides.collect::<StoreResult<_>>()?,
         })
     }

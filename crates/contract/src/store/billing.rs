@@ -454,7 +454,8 @@ pub async fn the_subscription_in_force_comes_first(database: &dyn TestDatabase) 
         (subscription(owner, "sub_d", "active", 5), "sub_d"),
         // News about an older one do not make it the newest.
         (subscription(owner, "sub_c", "active", 9), "sub_d"),
-        (subscription(owner, "sub_d", "canceled", 10), "sub_c"),
+        (subscription(owner, "sub_e", "active", 9), "sub_e"),
+        (subscription(owner, "sub_d", "canceled", 10), "sub_e"),
     ];
     for (next, first) in steps {
         unit.put_subscription(&next).await.unwrap();
@@ -467,6 +468,11 @@ pub async fn the_subscription_in_force_comes_first(database: &dyn TestDatabase) 
             next.status.as_str()
         );
     }
+    // Others that are not over may be the better ones.
+    let held = unit.holdings_of(owner, at(20)).await.unwrap();
+    let others: Vec<_> = held.others.iter().map(|other| other.provider_id.as_str()).collect();
+    let first = held.subscription.map(|first| first.provider_id);
+    assert_eq!((first.as_deref(), others), (Some("sub_e"), vec!["sub_c"]));
 }
 
 /// Also while there is no row to lock yet.

@@ -102,7 +102,7 @@ impl Access {
 
 /// Decides what somebody may do at `now`, from nothing but what is given: every end comes by the clock, without an event.
 pub fn access(catalogue: &Catalogue, holdings: &Holdings, now: Timestamp, policy: AccessPolicy) -> Access {
-    let by_subscription = by_subscription(catalogue, holdings.subscription.as_ref(), now, policy);
+    let by_subscription = by_best_subscription(catalogue, holdings, now, policy);
     let holding = || holdings.overrides.iter().filter(|granted| granted.holds(now));
     let decided = match granted_plan(catalogue, holding()) {
         Some((plan, until)) if !by_subscription.active || plan.rank >= by_subscription.plan.rank => Access {
@@ -150,6 +150,18 @@ fn newest_of_each<'a>(overrides: impl Iterator<Item = &'a Override>) -> Vec<&'a 
         }
     }
     kept
+}
+
+/// By the one of somebody's subscriptions whose plan is the best of those in force.
+fn by_best_subscription(catalogue: &Catalogue, holdings: &Holdings, now: Timestamp, policy: AccessPolicy) -> Access {
+    let mut best = by_subscription(catalogue, holdings.subscription.as_ref(), now, policy);
+    for other in &holdings.others {
+        let access = by_subscription(catalogue, Some(other), now, policy);
+        if access.active && (!best.active || access.plan.rank > best.plan.rank) {
+            best = access;
+        }
+    }
+    best
 }
 
 fn by_subscription(

@@ -46,6 +46,8 @@ impl Override {
 pub struct Holdings {
     /// Their subscription, if they have one.
     pub subscription: Option<Subscription>,
+    /// Others beside it that are not over. There is to be one only; where there are more, the best one counts.
+    pub others: Vec<Subscription>,
     /// What was granted to them, oldest first; what no longer holds may be among it.
     pub overrides: Vec<Override>,
 }

@@ -107,6 +107,7 @@ fn decided(status: &str, also: Also, overrides: &[Override], now: Timestamp) -> 
     let holdings = Holdings {
         subscription: (status != "none").then(|| subscription(status, also)),
         overrides: overrides.to_vec(),
+        ..Holdings::default()
     };
     access(&plans(), &holdings, now, policy(also))
 }
@@ -333,6 +334,7 @@ fn an_unpaid_renewal_opens_no_window() {
     let holdings = Holdings {
         subscription: Some(sub.clone()),
         overrides: vec![],
+        ..Holdings::default()
     };
     let now = at("2026-06-15T00:00:00Z");
     let window = |holdings: &Holdings| Window::Month.at(now, access(&plans(), holdings, now, POLICY).anchor(now));
@@ -341,6 +343,7 @@ fn an_unpaid_renewal_opens_no_window() {
     let paid = Holdings {
         subscription: Some(sub),
         overrides: vec![],
+        ..Holdings::default()
     };
     assert_eq!(window(&paid).start, at("2026-06-12T00:00:00Z"));
 }
@@ -352,6 +355,7 @@ fn a_model_of_a_lapsed_plan_is_told_from_one_that_was_never_in_it() {
         let holdings = Holdings {
             subscription: status.map(|status| subscription(status, Also::Nothing)),
             overrides: vec![],
+            ..Holdings::default()
         };
         let access = access(&catalogue(), &holdings, at(DAYS[0].1), POLICY);
         model_access(&access, &offered, model)
@@ -374,6 +378,34 @@ fn a_plan_that_nobody_knows_any_more_falls_to_the_default() {
             ..subscription("active", Also::Nothing)
         }),
         overrides: vec![],
+        ..Holdings::default()
     };
     assert_eq!(access(&plans(), &holdings, at(DAYS[0].1), POLICY).plan.key, "free");
+}
+
+/// It happens by mistake only: nobody is to lose the better one by having bought another.
+#[test]
+fn of_two_subscriptions_the_better_plan_in_force_counts() {
+    let to = |plan: &str, status: &str| Subscription {
+        plan: plan.into(),
+        ..subscription(status, Also::Nothing)
+    };
+    for (first, other, plan) in [
+        (to("pro", "active"), to("business", "active"), "business"),
+        (to("business", "active"), to("pro", "active"), "business"),
+        (to("pro", "active"), to("business", "unpaid"), "pro"),
+        (to("pro", "unpaid"), to("pro", "active"), "pro"),
+        (to("pro", "unpaid"), to("business", "unpaid"), "free"),
+    ] {
+        let holdings = Holdings {
+            subscription: Some(first),
+            others: vec![other],
+            overrides: vec![],
+        };
+        assert_eq!(
+            access(&plans(), &holdings, at(DAYS[0].1), POLICY).plan.key,
+            plan,
+            "{holdings:?}"
+        );
+    }
 }
