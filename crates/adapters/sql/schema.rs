@@ -209,6 +209,7 @@ diesel::table! {
         entitlement -> Text,
         amount -> BigInt,
         created_at -> SqlTime,
+        plan -> Text,
     }
 }
 
@@ -552,6 +553,30 @@ diesel::table! {
         definition -> Text,
         created_at -> SqlTime,
         updated_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
+    subscription_changes (provider, provider_id, revision) {
+        provider -> Text,
+        provider_id -> Text,
+        revision -> BigInt,
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        at -> SqlTime,
+        status -> Text,
+        plan -> Text,
+        plan_version -> Integer,
+        monthly -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        from_status -> Nullable<Text>,
+        from_plan -> Nullable<Text>,
+        from_plan_version -> Nullable<Integer>,
+        from_monthly -> Nullable<BigInt>,
+        from_currency -> Nullable<Text>,
     }
 }
 

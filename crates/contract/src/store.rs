@@ -27,6 +27,7 @@ pub mod models;
 pub mod ops;
 pub mod protection;
 pub mod quotas;
+pub mod revenue;
 mod samples;
 pub mod sessions;
 pub mod units;
@@ -144,6 +145,11 @@ macro_rules! store_contract {
                 renewing_and_settling_do_not_wait_for_each_other, many_calls_are_settled_together,
                 settling_and_reserving_do_not_wait_in_a_circle, expired_reservations_are_found_oldest_first,
                 a_limit_holds_exactly_under_parallel_calls, open_holds_are_what_is_reserved,
+            }
+            revenue {
+                changes_survive_a_round_trip, subscriptions_are_listed_newest_first, standings_are_those_of_the_moment,
+                changes_are_told_apart, cohorts_follow_accounts_and_not_subscriptions, conversions_are_counted,
+                what_accounts_use_is_counted_by_plan, subscriptions_of_before_are_noted_by_the_migration,
             }
             usage {
                 calls_add_up_by_days, a_second_booking_adds_nothing, of_parallel_bookings_none_is_lost,

@@ -103,6 +103,9 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/admin/users/{id}/credits"    => billing::show_credits_of_user::handle;
         delete "/v1/admin/users/{id}/credits/{grant}" => billing::revoke_credits::handle;
         get    "/v1/admin/users/{id}/credits/entries" => billing::list_credit_entries_of_user::handle;
+        get    "/v1/admin/users/{id}/subscriptions" => billing::list_subscriptions_of_user::handle;
+        get    "/v1/admin/subscriptions"         => billing::list_subscriptions::handle;
+        get    "/v1/admin/billing/summary"       => billing::summarize_billing::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
         get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
         get    "/v1/admin/models"                => chat::show_models::handle;

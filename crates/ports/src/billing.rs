@@ -12,6 +12,7 @@ use crate::StoreResult;
 mod credits;
 mod provider;
 mod purchases;
+mod revenue;
 mod subscriptions;
 
 pub use credits::{CreditsRead, CreditsWrite};
@@ -20,6 +21,7 @@ pub use provider::{
     ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
 };
 pub use purchases::{CreditPack, Purchase, PurchaseOrder};
+pub use revenue::{ListedSubscription, NotACursor, RevenueRead, RevenueWrite, SubscriptionCursor, SubscriptionFilter};
 pub use subscriptions::{
     EventState, EventsAsk, StoredEvent, StoredSubscription, SubscriptionsRead, SubscriptionsWrite, TrialMark,
 };
@@ -81,6 +83,8 @@ pub struct Consumption {
     pub id: String,
     /// The entitlement's key.
     pub key: String,
+    /// The plan that is in force.
+    pub plan: String,
     /// How much; below zero gives back what was used up, and no more than that.
     pub amount: i64,
     /// Every counter it counts on: in each window of the entitlement.

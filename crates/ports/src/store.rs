@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite,
-    ProtectionRead, ProtectionWrite, SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
+    ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite, SubscriptionsRead,
+    SubscriptionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -88,6 +89,7 @@ pub trait ReadUnit:
     + BillingRead
     + CreditsRead
     + SubscriptionsRead
+    + RevenueRead
     + ProtectionRead
     + OpsRead
     + Send
@@ -108,6 +110,7 @@ pub trait UnitOfWork:
     + BillingWrite
     + CreditsWrite
     + SubscriptionsWrite
+    + RevenueWrite
     + ProtectionWrite
     + WebhooksWrite
     + OpsWrite

@@ -16,7 +16,8 @@ use anteroom_domain::access::{ApiKey, KeySecret};
 use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{
-    CreditAccount, CreditEntry, CreditGrant, CreditSource, Holdings, Override, Owner, Plan, QuotaKey, Subscription,
+    ChangeSum, CohortStep, Conversion, CreditAccount, CreditEntry, CreditGrant, CreditSource, FeatureSum, Holdings,
+    Override, Owner, Plan, QuotaKey, StandingSum, Subscription, SubscriptionChange, TrialSum,
 };
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
@@ -28,8 +29,8 @@ use anteroom_domain::{
 use anteroom_ports::accounts::{DeviceSeen, UserFilter};
 use anteroom_ports::audit::AuditFilter;
 use anteroom_ports::billing::{
-    Consumed, Consumption, EventState, EventsAsk, QuotaLevel, Reservation, Reserved, Settlement, StoredEvent,
-    StoredSubscription, TrialMark, UsageAsk, UsageSum,
+    Consumed, Consumption, EventState, EventsAsk, ListedSubscription, QuotaLevel, Reservation, Reserved, Settlement,
+    StoredEvent, StoredSubscription, SubscriptionCursor, SubscriptionFilter, TrialMark, UsageAsk, UsageSum,
 };
 use anteroom_ports::migrations::SchemaStatus;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
@@ -37,8 +38,8 @@ use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead,
-    OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, SessionsRead, SessionsWrite, Store, StoreResult,
-    SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
+    OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite, Store,
+    StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -405,6 +406,26 @@ delegate! {
         fn insert_override(granted: &Override) -> ();
         fn revoke_override(owner: Owner, id: OverrideId, at: Timestamp) -> bool;
         fn insert_trial(owner: Owner, mark: &TrialMark, at: Timestamp) -> bool;
+    }
+}
+
+delegate! {
+    RevenueRead {
+        fn page_subscriptions(filter: &SubscriptionFilter, before: Option<&SubscriptionCursor>, limit: i64) -> Vec<ListedSubscription>;
+        fn last_subscription_change(provider: &str, provider_id: &str) -> Option<SubscriptionChange>;
+        fn subscription_changes_of(owner: Owner, limit: i64) -> Vec<SubscriptionChange>;
+        fn sum_standings(before: Timestamp) -> Vec<StandingSum>;
+        fn sum_subscription_changes(from: Timestamp, until: Timestamp) -> Vec<ChangeSum>;
+        fn sum_cohorts(until: Timestamp) -> Vec<CohortStep>;
+        fn count_conversions(from: Timestamp, until: Timestamp) -> Conversion;
+        fn sum_trials(from: Timestamp, until: Timestamp) -> Vec<TrialSum>;
+        fn sum_features(from: Timestamp, until: Timestamp) -> Vec<FeatureSum>;
+    }
+}
+
+delegate! {
+    RevenueWrite {
+        fn insert_subscription_change(change: &SubscriptionChange) -> ();
     }
 }
 

@@ -251,6 +251,11 @@ pub(crate) const NO_ID: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// When the day in UTC began that a call ended on.
 pub(crate) const UTC_DAY: &str = "date_trunc('day', created_at, 'UTC')";
 
+/// When the month in UTC began that a time lies in.
+pub(crate) fn utc_month(column: &str) -> String {
+    format!("date_trunc('month', {column}, 'UTC')")
+}
+
 /// Keeps others from adding usage until the unit ends. Who has booked a call and is about to add it waits, and adds it
 /// to what is made meanwhile.
 pub(crate) async fn lock_usage_days(link: &mut Link) -> QueryResult<()> {

@@ -41,6 +41,7 @@ impl Unit {
                 consumptions::entitlement.eq(text(&asked.key)),
                 consumptions::amount.eq(asked.amount),
                 consumptions::created_at.eq(At(asked.at)),
+                consumptions::plan.eq(text(&asked.plan)),
             ))
             .on_conflict((consumptions::owner_kind, consumptions::owner_id, consumptions::id))
             .do_nothing()

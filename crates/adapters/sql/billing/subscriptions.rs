@@ -24,7 +24,7 @@ use crate::unit::Unit;
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
-struct SubscriptionRow {
+pub(super) struct SubscriptionRow {
     provider: String,
     provider_id: String,
     owner_kind: String,

@@ -263,6 +263,11 @@ pub(crate) const NO_ID: &str = "zeroblob(16)";
 /// When the day in UTC began that a call ended on.
 pub(crate) const UTC_DAY: &str = "created_at - created_at % 86400000000";
 
+/// When the month in UTC began that a time lies in.
+pub(crate) fn utc_month(column: &str) -> String {
+    format!("CAST(strftime('%s', {column} / 1000000, 'unixepoch', 'start of month') AS INTEGER) * 1000000")
+}
+
 /// Keeps others from adding usage until the unit ends: the write lock does.
 pub(crate) async fn lock_usage_days(_link: &mut Link) -> QueryResult<()> {
     Ok(())

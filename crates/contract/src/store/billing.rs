@@ -362,6 +362,7 @@ pub async fn what_is_consumed_counts_everywhere_or_nowhere(database: &dyn TestDa
         owner,
         id: id.into(),
         key: "exports \u{e4}".into(),
+        plan: "pro".into(),
         amount,
         counters: vec![counter("minute", minute), counter("day", day)],
         at: at(1),

@@ -139,6 +139,7 @@ pub async fn of_parallel_spenders_none_spends_twice(database: &dyn TestDatabase)
                 owner,
                 id: format!("call {number}"),
                 key: "credits".into(),
+                plan: "pro".into(),
                 amount: Credits::ONE,
                 counters: vec![CounterAsk {
                     counter: counter.meter.into(),

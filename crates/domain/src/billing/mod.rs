@@ -6,6 +6,7 @@ mod money;
 mod overrides;
 mod plan;
 mod quota;
+mod revenue;
 mod subscription;
 mod usage;
 
@@ -20,6 +21,10 @@ pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelR
 pub use quota::{
     Anchor, Hold, METER_KEY_BUDGET, METER_MESSAGES, METER_SPEND, METER_SPEND_SHARE, Meter, QuotaKey, Window,
     WindowSpan, counter_named, day_of,
+};
+pub use revenue::{
+    ChangeSum, Cohort, CohortStep, Conversion, FeatureSum, Movement, Paid, PlanAndCurrency, Revenue, Standing,
+    StandingSum, SubscriptionChange, TrialSum, cohorts, monthly_amount, revenue, totals,
 };
 pub use subscription::{Subscription, SubscriptionStatus};
 pub use usage::{InvalidUsageSpan, MAX_USAGE_DAYS, PLAN_UNKNOWN, UsageGroup, UsageSpan, UsageTotals};

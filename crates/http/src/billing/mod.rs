@@ -15,6 +15,8 @@ pub mod list_entitlements;
 pub mod list_overrides;
 pub mod list_packs;
 pub mod list_plans;
+pub mod list_subscriptions;
+pub mod list_subscriptions_of_user;
 pub mod list_usage;
 pub mod list_usage_of_all;
 pub mod open_checkout;
@@ -27,6 +29,7 @@ pub mod resume_subscription;
 pub mod revoke_credits;
 pub mod revoke_override;
 pub mod show_credits_of_user;
+pub mod summarize_billing;
 pub mod usage;
 
 use anteroom_domain::Timestamp;

@@ -87,7 +87,7 @@ pub struct UsageResponse {
 }
 
 impl UsageResponse {
-    fn new(sum: UsageSum, by: &[UsageGroup]) -> Self {
+    pub(super) fn new(sum: UsageSum, by: &[UsageGroup]) -> Self {
         let (totals, tokens) = (sum.totals, sum.totals.tokens);
         let with = |group| by.contains(&group);
         Self {
@@ -159,7 +159,8 @@ impl From<ListUsageError> for Problem {
     }
 }
 
-fn date(name: &str, text: &str) -> Result<Date, Problem> {
+/// A day in a query.
+pub(super) fn date(name: &str, text: &str) -> Result<Date, Problem> {
     // Not also a time, of which nobody would say what becomes.
     let day = text.parse().ok().filter(|day: &Date| day.to_string() == text);
     day.ok_or_else(|| query::invalid(format!("`{name}` is a day as 2026-11-26, not `{text}`")))

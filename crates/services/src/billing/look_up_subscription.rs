@@ -10,6 +10,7 @@ use anteroom_ports::{Durability, PaymentProvider, StoreError, SubscriptionsRead,
 use tracing::{error, info, warn};
 
 use super::Billing;
+use super::record_change::record_change;
 
 /// How often a look is repeated because another node wrote between. Each time somebody's write counted, so that this many
 /// in a row do not happen to one that takes its turn.
@@ -58,6 +59,7 @@ impl Billing {
             if standing.as_ref().map(|s| s.revision) != seen.map(|s| s.revision) {
                 continue;
             }
+            let revision = standing.as_ref().map_or(0, |standing| standing.revision + 1);
             let standing = standing.map(|standing| standing.subscription);
             let next = match found {
                 Some(found) => {
@@ -69,7 +71,9 @@ impl Billing {
             let Some((next, fingerprint)) = next else {
                 return Ok(Looked::NotOurs);
             };
-            return self.write_down(unit, provider, standing, next, fingerprint).await;
+            return self
+                .write_down(unit, provider, standing, (next, revision), fingerprint)
+                .await;
         }
         Err(LookUpError::Busy)
     }
@@ -91,13 +95,14 @@ impl Billing {
         mut unit: Box<dyn UnitOfWork>,
         provider: &dyn PaymentProvider,
         standing: Option<Subscription>,
-        next: Subscription,
+        (next, revision): (Subscription, i64),
         fingerprint: Option<String>,
     ) -> Result<Looked, LookUpError> {
         let next = following(standing.as_ref(), next);
         let had_elsewhere = self.mark_trial(&mut *unit, &next, fingerprint).await?;
         // Also where nothing changed: whoever began to look before is not to write an older state over this one.
         unit.put_subscription(&next).await?;
+        record_change(&mut *unit, &next, revision).await?;
         unit.commit().await?;
         let same = standing.as_ref().is_some_and(|standing| same(standing, &next));
         if !same {

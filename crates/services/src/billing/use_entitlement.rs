@@ -17,7 +17,7 @@ use super::Billing;
 use crate::earlier;
 
 /// How long a consumption is known again.
-const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
+pub(super) const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// How many are forgotten at a time.
 const BATCH: i64 = 500;
@@ -278,6 +278,7 @@ impl Billing {
             owner: subject.owner,
             id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
             key: ask.key.clone(),
+            plan: subject.access.plan.key.clone(),
             amount: ask.amount,
             counters: windows
                 .iter()
@@ -326,6 +327,7 @@ impl Billing {
             owner: subject.owner,
             id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
             key: ask.key.clone(),
+            plan: subject.access.plan.key.clone(),
             amount: -ask.amount,
             counters: vec![CounterAsk {
                 counter: counter(&ask.key, Window::Always),
@@ -371,6 +373,7 @@ impl Billing {
             owner: subject.owner,
             id: id.unwrap_or_else(|| self.ids.uuid().to_string()),
             key: ask.key.clone(),
+            plan: subject.access.plan.key.clone(),
             amount: amount.0,
             counters: vec![CounterAsk {
                 counter: counter.meter.to_owned(),

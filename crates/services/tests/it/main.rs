@@ -25,6 +25,7 @@ mod moderation;
 mod ops;
 mod protection;
 mod recovery;
+mod revenue;
 mod routing;
 mod sessions;
 mod signing_keys;

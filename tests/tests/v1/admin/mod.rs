@@ -4,6 +4,7 @@ mod api_keys;
 mod audit;
 mod models;
 mod overrides;
+mod subscriptions;
 mod usage;
 mod user;
 mod users;
