@@ -6,6 +6,8 @@ mod consume;
 mod credits;
 #[path = "billing/events.rs"]
 mod events;
+#[path = "billing/notices.rs"]
+mod notices;
 #[path = "billing/revenue.rs"]
 mod revenue;
 #[path = "billing/subscriptions.rs"]

@@ -298,6 +298,19 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::types::{SqlId, SqlTime};
 
+    billing_notices (owner_kind, owner_id, kind, reference) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        kind -> Text,
+        reference -> Text,
+        told_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
     quota_windows (owner_kind, owner_id, meter, window_start) {
         owner_kind -> Text,
         owner_id -> SqlId,

@@ -20,7 +20,7 @@ use anteroom_ports::{Clock, Ids, Mailer, PasswordHasher, PasswordList, PaymentPr
 use anteroom_postgres::{PostgresOptions, PostgresStore};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
-use anteroom_services::billing::BillingOptions;
+use anteroom_services::billing::{BillingOptions, NoticeOptions};
 use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, Provider, RoutingOptions};
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
@@ -293,6 +293,7 @@ impl Services {
             (clock(), ids()),
             Arc::clone(&sessions),
             Arc::clone(&audit),
+            Arc::clone(&webhooks),
             billing_options(settings)?,
         ));
         let accounts = Accounts::new(
@@ -438,6 +439,10 @@ fn billing_options(settings: &Settings) -> anyhow::Result<BillingOptions> {
         packs: packs(settings),
         success_url,
         cancel_url,
+        notices: NoticeOptions {
+            trial_ending: limit(billing.trial_ending_days).map(|days| SignedDuration::from_hours(24 * days)),
+            quota_windows: billing.quota_mails.windows(),
+        },
     })
 }
 
@@ -455,6 +460,7 @@ fn webhooks_options(settings: &Settings) -> WebhooksOptions {
                 confirm_email: settings.page(&links.confirm_email),
                 undo_email_change: settings.page(&links.undo_email_change),
                 revoke_session: settings.page(&links.revoke_session),
+                billing: settings.page(&links.billing),
             },
         },
         parallel: usize::try_from(settings.mail.max_connections).unwrap_or(1),

@@ -24,6 +24,7 @@ pub mod chat;
 pub mod credits;
 pub mod migrations;
 pub mod models;
+pub mod notices;
 pub mod ops;
 pub mod protection;
 pub mod quotas;
@@ -137,6 +138,10 @@ macro_rules! store_contract {
                 credits_survive_a_round_trip, credits_of_one_reference_are_granted_once,
                 of_parallel_spenders_none_spends_twice, locking_many_accounts_makes_no_circle,
                 owners_of_ended_credits_are_found, the_ledger_of_credits_is_append_only,
+            }
+            notices {
+                of_parallel_tellers_one_tells, what_was_told_is_purged_and_deleted, ending_trials_are_paged,
+                owners_who_called_lately_are_paged,
             }
             quotas {
                 an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,

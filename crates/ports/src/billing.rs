@@ -10,12 +10,14 @@ use anteroom_domain::{ApiKeyId, RequestId, ReservationId, Timestamp, UserId};
 use crate::StoreResult;
 
 mod credits;
+mod notices;
 mod provider;
 mod purchases;
 mod revenue;
 mod subscriptions;
 
 pub use credits::{CreditsRead, CreditsWrite};
+pub use notices::{NoticesRead, NoticesWrite};
 pub use provider::{
     ChangePreview, Checkout, CheckoutOrder, PaymentError, PaymentProvider, PlanChange, ProviderEvent, ProviderPage,
     ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,

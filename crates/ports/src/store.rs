@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead, OpsWrite,
-    ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite, SubscriptionsRead,
-    SubscriptionsWrite, WebhooksWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead, NoticesWrite,
+    OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite,
+    SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -90,6 +90,7 @@ pub trait ReadUnit:
     + CreditsRead
     + SubscriptionsRead
     + RevenueRead
+    + NoticesRead
     + ProtectionRead
     + OpsRead
     + Send
@@ -111,6 +112,7 @@ pub trait UnitOfWork:
     + CreditsWrite
     + SubscriptionsWrite
     + RevenueWrite
+    + NoticesWrite
     + ProtectionWrite
     + WebhooksWrite
     + OpsWrite

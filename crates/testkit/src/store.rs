@@ -17,7 +17,7 @@ use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{
     ChangeSum, CohortStep, Conversion, CreditAccount, CreditEntry, CreditGrant, CreditSource, FeatureSum, Holdings,
-    Override, Owner, Plan, QuotaKey, StandingSum, Subscription, SubscriptionChange, TrialSum,
+    NoticeKind, Override, Owner, Plan, QuotaKey, StandingSum, Subscription, SubscriptionChange, TrialSum,
 };
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
@@ -37,9 +37,9 @@ use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, OpsRead,
-    OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite, Store,
-    StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead,
+    NoticesWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead, RevenueWrite,
+    SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -424,8 +424,24 @@ delegate! {
 }
 
 delegate! {
+    NoticesRead {
+        fn knows_notice(owner: Owner, kind: NoticeKind, reference: &str) -> bool;
+        fn page_ending_trials(from: Timestamp, until: Timestamp, after: Option<(&str, &str)>, limit: i64) -> Vec<Subscription>;
+        fn page_owners_booked(since: Timestamp, after: Option<Owner>, limit: i64) -> Vec<Owner>;
+    }
+}
+
+delegate! {
     RevenueWrite {
         fn insert_subscription_change(change: &SubscriptionChange) -> ();
+    }
+}
+
+delegate! {
+    NoticesWrite {
+        fn insert_notice(owner: Owner, kind: NoticeKind, reference: &str, at: Timestamp) -> bool;
+        fn purge_notices(before: Timestamp, limit: i64) -> usize;
+        fn delete_notices(owner: Owner) -> ();
     }
 }
 

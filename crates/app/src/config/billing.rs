@@ -1,5 +1,6 @@
 //! The settings of billing: who takes the money, and the plans.
 
+use anteroom_domain::billing::Window;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -23,8 +24,38 @@ pub struct BillingSettings {
     pub usd_per_credit: f64,
     /// The packs of credits that can be bought.
     pub credit_packs: Vec<PackSettings>,
+    /// Days before the end of a trial at which its owner is told; 0: never.
+    pub trial_ending_days: u32,
+    /// The windows of whose limits holders are told.
+    pub quota_mails: QuotaMails,
     /// The plans, in the order in which they are shown.
     pub plans: Vec<PlanSettings>,
+}
+
+/// `billing.quota_mails`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaMails {
+    /// No mail tells of a limit.
+    None,
+    /// Of those by the month.
+    Month,
+    /// Of those by the day.
+    Day,
+    /// Of both.
+    Both,
+}
+
+impl QuotaMails {
+    /// The windows.
+    pub fn windows(self) -> Vec<Window> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Month => vec![Window::Month],
+            Self::Day => vec![Window::Day],
+            Self::Both => vec![Window::Day, Window::Month],
+        }
+    }
 }
 
 /// `billing.provider`.

@@ -163,6 +163,8 @@ pub struct LinksSettings {
     pub undo_email_change: String,
     /// Ends a session.
     pub revoke_session: String,
+    /// Shows the plan.
+    pub billing: String,
 }
 
 /// `[accounts]`: who may have one.

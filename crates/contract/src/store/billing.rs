@@ -13,7 +13,7 @@ use anteroom_ports::billing::{
 use super::samples::{at, id, usage};
 use super::{RACERS, TestDatabase, begin, race, ready};
 
-fn subscription(owner: Owner, provider_id: &str, status: &str, second: i64) -> Subscription {
+pub(super) fn subscription(owner: Owner, provider_id: &str, status: &str, second: i64) -> Subscription {
     Subscription {
         provider: "stripe-stub".into(),
         provider_id: provider_id.into(),
@@ -37,7 +37,7 @@ fn subscription(owner: Owner, provider_id: &str, status: &str, second: i64) -> S
     }
 }
 
-fn somebody() -> Owner {
+pub(super) fn somebody() -> Owner {
     Owner::account(UserId(id()))
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod credits;
 mod money;
+mod notices;
 mod overrides;
 mod plan;
 mod quota;
@@ -16,6 +17,7 @@ pub use credits::{
     METER_CREDITS,
 };
 pub use money::{ModelPrice, NanoUsd, PriceBook};
+pub use notices::{Borne, HeldAt, Notice, NoticeKind, PlanChangeReason, notices, quota_notice, trial_ending};
 pub use overrides::{Grant, Holdings, Override};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, PlanTrial, Price};
 pub use quota::{

@@ -180,6 +180,7 @@ impl Accounts {
         let system = Client::default();
         let act = Act::succeeded("account.erase", Actor::System, &system).subject(id);
         self.audit.record(&mut *unit, act).await?;
+        unit.delete_notices(Owner::account(id)).await?;
         unit.delete_user(id).await?;
         unit.commit().await?;
         info!(event = "account.erased", user_id = %id);

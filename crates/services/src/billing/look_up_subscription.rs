@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{Subscription, SubscriptionStatus};
-use anteroom_ports::billing::{PaymentError, ProviderPrice, ProviderSubscription, TrialMark};
+use anteroom_ports::billing::{PaymentError, ProviderPrice, ProviderSubscription, StoredSubscription, TrialMark};
 use anteroom_ports::{Durability, PaymentProvider, StoreError, SubscriptionsRead, UnitOfWork};
 use tracing::{error, info, warn};
 
@@ -59,21 +59,18 @@ impl Billing {
             if standing.as_ref().map(|s| s.revision) != seen.map(|s| s.revision) {
                 continue;
             }
-            let revision = standing.as_ref().map_or(0, |standing| standing.revision + 1);
-            let standing = standing.map(|standing| standing.subscription);
+            let stands = standing.as_ref().map(|standing| &standing.subscription);
             let next = match found {
                 Some(found) => {
-                    self.described(&mut *unit, provider.name(), standing.as_ref(), found, asked_at)
+                    self.described(&mut *unit, provider.name(), stands, found, asked_at)
                         .await?
                 }
-                None => standing.as_ref().map(gone),
+                None => stands.map(gone),
             };
             let Some((next, fingerprint)) = next else {
                 return Ok(Looked::NotOurs);
             };
-            return self
-                .write_down(unit, provider, standing, (next, revision), fingerprint)
-                .await;
+            return self.write_down(unit, provider, standing, next, fingerprint).await;
         }
         Err(LookUpError::Busy)
     }
@@ -94,22 +91,30 @@ impl Billing {
         &self,
         mut unit: Box<dyn UnitOfWork>,
         provider: &dyn PaymentProvider,
-        standing: Option<Subscription>,
-        (next, revision): (Subscription, i64),
+        standing: Option<StoredSubscription>,
+        next: Subscription,
         fingerprint: Option<String>,
     ) -> Result<Looked, LookUpError> {
+        let revision = standing.as_ref().map_or(0, |standing| standing.revision + 1);
+        let standing = standing.map(|standing| standing.subscription);
         let next = following(standing.as_ref(), next);
         let had_elsewhere = self.mark_trial(&mut *unit, &next, fingerprint).await?;
+        let stood = self.stood(&mut *unit, next.owner).await?;
         // Also where nothing changed: whoever began to look before is not to write an older state over this one.
         unit.put_subscription(&next).await?;
         record_change(&mut *unit, &next, revision).await?;
+        let trial_ends = had_elsewhere && next.status == SubscriptionStatus::Trialing;
+        if let Some(stood) = stood {
+            self.tell_of_change(&mut *unit, stood, (&next, revision), trial_ends)
+                .await?;
+        }
         unit.commit().await?;
         let same = standing.as_ref().is_some_and(|standing| same(standing, &next));
         if !same {
             self.forget(next.owner);
             info!(event = "subscription.changed", provider = %next.provider, owner = next.owner.kind.as_str(), owner_id = %next.owner.id, plan = %next.plan, status = next.status.as_str());
         }
-        if had_elsewhere && next.status == SubscriptionStatus::Trialing {
+        if trial_ends {
             warn!(event = "subscription.trial.repeated", provider = %next.provider, owner_id = %next.owner.id);
             let key = format!("end-trial-{}", next.provider_id);
             provider.end_trial(&next.provider_id, &key).await?;

@@ -21,6 +21,8 @@ mod reconcile;
 mod record_change;
 mod resume_subscription;
 mod summarize_billing;
+mod tell_of_quotas;
+mod tell_subscribers;
 mod use_entitlement;
 
 pub use apply_webhook::{Applied, ApplyWebhookError};
@@ -38,6 +40,7 @@ pub use open_checkout::{CheckoutAsk, OpenCheckoutError};
 pub use publish_plans::{PlanDifference, PublishError, PublishedPrice, sales};
 pub use reconcile::{ReconcileError, Reconciled, Replayed};
 pub use summarize_billing::{BillingSummary, SummaryError};
+pub use tell_subscribers::NoticeOptions;
 pub use use_entitlement::{Checked, EntitlementAsk, EntitlementError, Level, NotAllowed};
 
 use std::collections::HashMap;
@@ -50,7 +53,7 @@ use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
 use anteroom_ports::{Clock, Ids, PaymentProvider, Store, StoreError};
 
-use crate::{Audit, Sessions};
+use crate::{Audit, Sessions, Webhooks};
 
 /// What the operator can set.
 #[derive(Debug, Clone)]
@@ -67,6 +70,8 @@ pub struct BillingOptions {
     pub success_url: String,
     /// Where a buyer goes after turning back, unless the checkout says otherwise.
     pub cancel_url: String,
+    /// Which mails leave.
+    pub notices: NoticeOptions,
 }
 
 /// The use cases of billing.
@@ -77,6 +82,7 @@ pub struct Billing {
     ids: Arc<dyn Ids>,
     sessions: Arc<Sessions>,
     audit: Arc<Audit>,
+    webhooks: Arc<Webhooks>,
     options: BillingOptions,
     /// The plans with all versions that were published, once they are known.
     published: OnceLock<Catalogue>,
@@ -139,6 +145,7 @@ impl Billing {
         (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>),
         sessions: Arc<Sessions>,
         audit: Arc<Audit>,
+        webhooks: Arc<Webhooks>,
         options: BillingOptions,
     ) -> Self {
         Self {
@@ -148,6 +155,7 @@ impl Billing {
             ids,
             sessions,
             audit,
+            webhooks,
             options,
             published: OnceLock::new(),
             looking: Mutex::default(),

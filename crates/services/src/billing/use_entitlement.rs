@@ -161,7 +161,7 @@ fn refused(pointer: &'static str, message: impl Into<String>) -> EntitlementErro
 }
 
 /// A counter of the operator's own.
-fn counter(key: &str, window: Window) -> String {
+pub(super) fn counter(key: &str, window: Window) -> String {
     format!("entitlement/{}/{key}", window.as_str())
 }
 
@@ -296,7 +296,15 @@ impl Billing {
                 let level = windows.get(counter).map(|window| subject.level(*window, used, now));
                 Err(subject.refuses(ask, NotAllowed::QuotaExceeded, level))
             }
-            Consumed::Counted | Consumed::Repeated => {
+            consumed @ (Consumed::Counted | Consumed::Repeated) => {
+                if consumed == Consumed::Counted {
+                    let spans = windows
+                        .iter()
+                        .map(|(limit, window)| (*limit, *window, subject.span(*window, now)));
+                    let spans: Vec<_> = spans.collect();
+                    self.tell_of_use(&mut *unit, subject.owner, &ask.key, &spans, now)
+                        .await?;
+                }
                 // How it stands now; whether another of this size would fit is not what was asked.
                 let checked = self.checked(&mut *unit, &subject, &ask.key, 0, now).await?;
                 unit.commit().await?;

@@ -3,7 +3,7 @@
 mod deliver_outbox;
 mod letters;
 
-pub(crate) use letters::{KeyAct, Letter};
+pub(crate) use letters::{BillingLetter, KeyAct, Letter};
 pub use letters::{LetterOptions, Links};
 
 use std::collections::HashMap;

@@ -18,7 +18,7 @@ use anteroom_ports::billing::{CreditPack, QuotaLevel};
 use anteroom_ports::{Clock as _, Durability, Ids as _, Store};
 use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
-use anteroom_services::billing::{BillingOptions, Pack};
+use anteroom_services::billing::{BillingOptions, NoticeOptions, Pack};
 use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
@@ -59,6 +59,7 @@ pub fn mail_options() -> WebhooksOptions {
                 confirm_email: page("confirm-email"),
                 undo_email_change: page("undo-email-change"),
                 revoke_session: page("revoke-session"),
+                billing: page("billing"),
             },
         },
         parallel: 4,
@@ -429,6 +430,10 @@ impl House {
             }],
             success_url: "https://app.example/ok".into(),
             cancel_url: "https://app.example/back".into(),
+            notices: NoticeOptions {
+                trial_ending: Some(SignedDuration::from_hours(24 * 3)),
+                quota_windows: vec![Window::Day, Window::Month],
+            },
         };
         let billing = Arc::new(Billing::new(
             store.clone(),
@@ -436,6 +441,7 @@ impl House {
             (clock.clone(), ids.clone()),
             sessions.clone(),
             audit.clone(),
+            webhooks.clone(),
             options,
         ));
         let options = AccountsOptions {

@@ -22,6 +22,7 @@ mod house;
 mod kept_answers;
 mod models;
 mod moderation;
+mod notices;
 mod ops;
 mod protection;
 mod recovery;

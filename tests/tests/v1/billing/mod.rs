@@ -2,5 +2,6 @@
 
 mod checkout;
 mod flows;
+mod mails;
 mod packs;
 mod webhooks;

@@ -3,7 +3,7 @@
 use anteroom_domain::Timestamp;
 
 use super::words::{Words, time_parts};
-use super::{Links, plain, shown_key};
+use super::{Links, de_billing, plain, shown_key};
 use crate::webhooks::{KeyAct, Letter};
 
 const MONTHS: [&str; 12] = [
@@ -28,12 +28,12 @@ pub(super) fn greeting(name: Option<&str>) -> String {
     name.map_or_else(|| "Guten Tag,".to_owned(), |name| format!("Guten Tag {name},"))
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     let (day, month, year, clock) = time_parts(at);
     format!("{day}. {} {year}, {clock} Uhr (UTC)", MONTHS[month])
 }
 
-fn day(at: Timestamp) -> String {
+pub(super) fn day(at: Timestamp) -> String {
     let (day, month, year, _) = time_parts(at);
     format!("{day}. {} {year}", MONTHS[month])
 }
@@ -348,6 +348,7 @@ pub(super) fn words(letter: &Letter<'_>, product: &str, links: &Links) -> Words 
                 ..api_key(*did, *at, product)
             }
         }
+        Letter::Billing(letter) => de_billing::words(letter, product, links),
     }
 }
 

@@ -4,8 +4,11 @@
 //! Links are made of the configured addresses only: nothing of a request reaches this module but what people wrote
 //! and where a request came from, and of that nothing becomes a link ([`plain`]).
 
+mod billing;
 mod de;
+mod de_billing;
 mod en;
+mod en_billing;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,8 @@ use askama::Template;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::error;
 use uuid::Uuid;
+
+pub(crate) use billing::BillingLetter;
 
 use super::Webhooks;
 use crate::Client;
@@ -55,6 +60,8 @@ pub struct Links {
     pub undo_email_change: String,
     /// Ends a session.
     pub revoke_session: String,
+    /// Shows the plan and what is paid for it. No token follows.
+    pub billing: String,
 }
 
 impl Links {
@@ -161,6 +168,8 @@ pub(crate) enum Letter<'a> {
         address: Option<&'a str>,
         at: Timestamp,
     },
+    /// Of plans, payments and limits.
+    Billing(BillingLetter<'a>),
 }
 
 /// What was done to an API key.
