@@ -12,9 +12,10 @@ on_every_store![
 ];
 
 /// What strangers may ask for; a path that ends with `*` stands for all that begin so.
-const OPEN: [&str; 10] = [
+const OPEN: [&str; 11] = [
     "POST /v1/auth/*",
     "GET /v1/plans",
+    "GET /v1/billing/credits/packs",
     "POST /v1/billing/webhooks/stripe-stub",
     "GET /health",
     "GET /health/ready",
@@ -31,6 +32,7 @@ fn table() -> Vec<(String, String, String)> {
         path.replace("{id}", "01890000-0000-7000-8000-000000000000")
             .replace("{message}", "01890000-0000-7000-8000-000000000000")
             .replace("{override}", "01890000-0000-7000-8000-000000000000")
+            .replace("{grant}", "01890000-0000-7000-8000-000000000000")
             .replace("{id:.+}", "some/model")
             .replace("{provider}", "stripe-stub")
             .replace("{file:[^/]*}", "index.html")

@@ -83,13 +83,14 @@ fn columns() -> BTreeSet<String> {
 }
 
 /// Columns that a route takes, because saying them is what it is for: route, column, why.
-const SAID: [(&str, &str, &str); 4] = [
+const SAID: [(&str, &str, &str); 5] = [
     (
         "POST /v1/entitlements/check",
         "user_id",
         "whose; another's is refused to who is no admin",
     ),
     ("POST /v1/entitlements/consume", "user_id", "likewise"),
+    ("POST /v1/entitlements/release", "user_id", "likewise"),
     ("PATCH /v1/admin/users/{id}", "role", "an admin decides who is one"),
     ("PATCH /v1/admin/users/{id}", "disabled", "an admin closes accounts"),
 ];

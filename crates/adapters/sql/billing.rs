@@ -15,6 +15,8 @@ mod subscriptions;
 #[path = "billing/usage.rs"]
 mod usage;
 
+pub(crate) use credits::CreditEntryRow;
+
 use std::collections::BTreeMap;
 
 use anteroom_domain::access::UsedWith;

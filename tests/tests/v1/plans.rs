@@ -36,7 +36,10 @@ async fn lists_what_is_on_offer(setup: &Setup) {
         let found = all.iter().find(|it| it["key"] == key).unwrap();
         found.get("value").or(found.get("limit")).unwrap().clone()
     };
-    let tiers = |key: &str| Value::from_iter(plans.as_array().unwrap().iter().map(|plan| features(plan, key)));
+    let tiers = |key: &str| -> Value {
+        let plans = plans.as_array().unwrap().iter();
+        plans.map(|plan| features(plan, key)).collect()
+    };
     assert_eq!(tiers("users"), json!([99, null, null, null]));
     assert_eq!(tiers("priority_support"), json!([false, true, true, true]));
     assert_eq!(tiers("sso"), json!([false, false, true, true]));

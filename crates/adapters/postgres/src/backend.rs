@@ -21,10 +21,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::billing::{HeldRow, InsertUsage, ReservationRow, UsageRow};
+use crate::billing::{CreditEntryRow, HeldRow, InsertUsage, ReservationRow, UsageRow};
 use crate::connector::Tls;
 use crate::kept::kept;
-use crate::schema::{reservations, usage_events};
+use crate::schema::{credit_entries, reservations, usage_events};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 pub(crate) use crate::connector::Connector;
@@ -309,6 +309,17 @@ pub(crate) async fn insert_holds(link: &mut Link, rows: Vec<ReservationRow>) -> 
                     .await?
             }
         };
+    }
+    Ok(())
+}
+
+/// Adds lines to ledgers of credits.
+pub(crate) async fn insert_credit_entries(link: &mut Link, rows: Vec<CreditEntryRow>) -> QueryResult<()> {
+    for rows in rows.chunks(MOST_ROWS) {
+        diesel::insert_into(credit_entries::table)
+            .values(rows)
+            .execute(link)
+            .await?;
     }
     Ok(())
 }

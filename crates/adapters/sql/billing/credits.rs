@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl as _;
 use tracing::instrument;
 
 use super::owner;
-use crate::backend::locked;
+use crate::backend::{insert_credit_entries, locked};
 use crate::schema::{credit_accounts, credit_entries, credit_grants, quota_windows};
 use crate::types::{At, Id, text, unknown_word};
 use crate::unit::Unit;
@@ -38,7 +38,7 @@ struct GrantRow {
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = credit_entries, treat_none_as_default_value = false)]
-struct EntryRow {
+pub(crate) struct CreditEntryRow {
     owner_kind: String,
     owner_id: Id,
     seq: i64,
@@ -92,7 +92,7 @@ impl TryFrom<GrantRow> for CreditGrant {
     }
 }
 
-impl EntryRow {
+impl CreditEntryRow {
     fn new(owner: Owner, line: &CreditEntry) -> Self {
         Self {
             owner_kind: owner.kind.as_str().to_owned(),
@@ -209,10 +209,10 @@ impl CreditsRead for Unit {
             .filter(credit_entries::seq.lt(before.unwrap_or(i64::MAX)))
             .order(credit_entries::seq.desc())
             .limit(limit)
-            .select(EntryRow::as_select())
+            .select(CreditEntryRow::as_select())
             .load(self.conn()?)
             .await;
-        self.checked(rows)?.into_iter().map(EntryRow::line).collect()
+        self.checked(rows)?.into_iter().map(CreditEntryRow::line).collect()
     }
 
     #[instrument(level = "debug", name = "store.billing.owners_of_ended_credits", skip_all)]
@@ -298,13 +298,10 @@ impl CreditsWrite for Unit {
                 .await;
             self.checked(done)?;
         }
-        for line in account.added() {
-            let done = diesel::insert_into(credit_entries::table)
-                .values(EntryRow::new(account.owner, line))
-                .execute(self.conn()?)
-                .await;
-            self.checked(done)?;
-        }
+        let lines = account.added().iter();
+        let lines = lines.map(|line| CreditEntryRow::new(account.owner, line)).collect();
+        let done = insert_credit_entries(self.conn()?, lines).await;
+        self.checked(done)?;
         let done = diesel::update(credit_accounts::table.find((account.owner.kind.as_str(), Id(account.owner.id))))
             .set((
                 credit_accounts::owed.eq(account.owed.0),

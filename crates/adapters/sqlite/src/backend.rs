@@ -25,10 +25,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::billing::{HeldRow, InsertUsage, ReservationRow, UsageRow};
+use crate::billing::{CreditEntryRow, HeldRow, InsertUsage, ReservationRow, UsageRow};
 use crate::kept::kept;
 use crate::log::{self, Log};
-use crate::schema::{api_keys, reservations, sessions, usage_events};
+use crate::schema::{api_keys, credit_entries, reservations, sessions, usage_events};
 use crate::types::{At, Id, SqlId, SqlTime};
 
 /// What queries run on.
@@ -310,6 +310,18 @@ pub(crate) async fn insert_holds(link: &mut Link, rows: Vec<ReservationRow>) -> 
         use diesel::RunQueryDsl as _;
         for row in rows {
             diesel::insert_into(reservations::table).values(row).execute(conn)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Adds lines to ledgers of credits.
+pub(crate) async fn insert_credit_entries(link: &mut Link, rows: Vec<CreditEntryRow>) -> QueryResult<()> {
+    link.spawn_blocking(move |conn| {
+        use diesel::RunQueryDsl as _;
+        for row in rows {
+            diesel::insert_into(credit_entries::table).values(row).execute(conn)?;
         }
         Ok(())
     })

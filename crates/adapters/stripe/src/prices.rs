@@ -87,7 +87,9 @@ impl Prices {
             Standing::Absent => Err(PaymentError::UnknownPrice(lookup_key)),
             Standing::Otherwise => Err(PaymentError::Refused {
                 code: None,
-                message: format!("the price `{lookup_key}` stands there with other terms: raise the plan's version"),
+                message: format!(
+                    "the price `{lookup_key}` stands there with other terms, or archived: raise the plan's version"
+                ),
             }),
         }
     }
@@ -97,16 +99,16 @@ impl Prices {
 enum Standing {
     /// With the terms at which it is sold; its identifier.
     AsSold(String),
-    /// With other terms.
+    /// With other terms, or archived: it keeps its lookup key.
     Otherwise,
-    /// Not at all, or archived.
+    /// Not at all.
     Absent,
 }
 
 async fn standing(http: &Transport, sale: &Sale) -> Result<Standing, PaymentError> {
     let lookup_key = sale.lookup_key();
     let found = find(http, std::slice::from_ref(&lookup_key)).await?;
-    let Some(price) = found.get(&lookup_key).filter(|price| flag(price, "/active")) else {
+    let Some(price) = found.get(&lookup_key) else {
         return Ok(Standing::Absent);
     };
     Ok(match (compare(price, sale), text(price, "/id")) {

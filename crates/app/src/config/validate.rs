@@ -1,15 +1,13 @@
 //! Rules over several keys, and what production refuses.
 
-use anteroom_domain::billing::{Credits, METER_CREDITS, Meter};
+use anteroom_domain::billing::METER_CREDITS;
 use anteroom_domain::chat::{Assistant, GUARDED_PARAMETERS, Known};
 use anteroom_domain::protection::RoutePattern;
 use anteroom_moderation::Rules;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ai::{ModerationAdapter, OnDisconnectName, ProviderKind};
-use super::billing::{
-    EntitlementKindName, EntitlementSettings, EntitlementValue, PaymentProviderName, PlanSettings, WindowName,
-};
+use super::billing::{EntitlementSettings, PaymentProviderName, PlanSettings};
 use super::errors::{ConfigErrors, Problem, Source};
 use super::settings::{CookieSecure, MailTransport, RuleSettings, SameSite, Settings, Signup};
 
@@ -553,66 +551,6 @@ impl PlanSettings {
             mistakes.push("`max_choices` is 1 or more".to_owned());
         }
         mistakes
-    }
-}
-
-impl EntitlementSettings {
-    /// Whether it says how often models may be asked.
-    fn lets_call(&self) -> bool {
-        let credits = self.key == METER_CREDITS && self.kind == EntitlementKindName::Metered;
-        self.key == Meter::Messages.as_str() || credits
-    }
-
-    fn mistake(&self) -> Option<&'static str> {
-        if self.key == METER_CREDITS {
-            return self.mistake_of_credits();
-        }
-        if Meter::parse(&self.key).is_some() && self.window == Some(WindowName::Always) {
-            return Some("what calls use is counted by the minute, the day or the month");
-        }
-        if self.rollover.is_some() {
-            return Some("only `credits` have a `rollover`");
-        }
-        self.mistake_of_kind()
-    }
-
-    fn mistake_of_credits(&self) -> Option<&'static str> {
-        let most = Credits::MOST.whole_down();
-        if self.kind != EntitlementKindName::Metered
-            || !matches!(self.window, None | Some(WindowName::Day | WindowName::Month))
-        {
-            return Some("credits are `metered`, by the day or the month");
-        }
-        if self.limit.is_some_and(|limit| limit > most) {
-            return Some("at most a billion credits");
-        }
-        if self.limit.is_none() && self.rollover.is_some() {
-            return Some("without a `limit` there is nothing to carry over");
-        }
-        self.mistake_of_kind()
-    }
-
-    fn mistake_of_kind(&self) -> Option<&'static str> {
-        let has_meter = self.limit.is_some() || self.limit_usd.is_some() || self.window.is_some();
-        let of_money = self.key == Meter::Cost.as_str();
-        match self.kind {
-            EntitlementKindName::Boolean if has_meter || !matches!(self.value, Some(EntitlementValue::Boolean(_))) => {
-                Some("boolean takes `value` = true or false, and nothing else")
-            }
-            EntitlementKindName::Static if has_meter || self.value.is_none() => {
-                Some("static takes a `value`, and nothing else")
-            }
-            EntitlementKindName::Metered if self.window.is_none() || self.value.is_some() => {
-                Some("metered takes a `window` and perhaps a `limit`, and no `value`")
-            }
-            EntitlementKindName::Metered if of_money && self.limit.is_some() => {
-                Some("cost is limited in US dollars, by `limit_usd`")
-            }
-            EntitlementKindName::Metered if !of_money && self.limit_usd.is_some() => {
-                Some("only `cost` is limited by `limit_usd`; this takes a `limit`")
-            }
-            _ => None,
-        }
     }
 }
 

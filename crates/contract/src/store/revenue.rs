@@ -9,7 +9,7 @@ use anteroom_domain::billing::{
 };
 use anteroom_domain::chat::{Outcome, UsageEvent};
 use anteroom_domain::{RequestId, SessionId, Timestamp, UserId};
-use anteroom_ports::billing::{Consumption, CounterAsk, SubscriptionCursor, SubscriptionFilter};
+use anteroom_ports::billing::{Consumption, CounterAsk, ListedSubscription, SubscriptionCursor, SubscriptionFilter};
 use anteroom_ports::{Store, StoreError};
 
 use super::samples::{at, id, usage, user};
@@ -164,7 +164,7 @@ pub async fn subscriptions_are_listed_newest_first(database: &dyn TestDatabase) 
     let mut page = async |filter: &SubscriptionFilter, before: Option<SubscriptionCursor>, limit| {
         let page = read.page_subscriptions(filter, before.as_ref(), limit).await.unwrap();
         let ids: Vec<_> = page.iter().map(|it| it.subscription.provider_id.clone()).collect();
-        (ids, page.last().map(|last| last.cursor()), page)
+        (ids, page.last().map(ListedSubscription::cursor), page)
     };
     let all = SubscriptionFilter::default();
     let (ids, _, listed) = page(&all, None, 10).await;
@@ -193,6 +193,7 @@ pub async fn subscriptions_are_listed_newest_first(database: &dyn TestDatabase) 
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a change takes")]
 fn paid(plan: &str, currency: &str, monthly: i64) -> Option<Paid> {
     Some(Paid {
         plan: plan.into(),

@@ -516,12 +516,11 @@ impl CreditAccount {
                 self.note(CreditEntryKind::Grant, more, Some(id), &reference, now);
                 self.repay(id, more, &reference, now);
             }
-            Some(_) => {}
             None if included.amount > Credits::ZERO => {
                 let plan = granted(plan_id, CreditSource::Plan, included.amount);
                 self.grant(plan);
             }
-            None => {}
+            _ => {}
         }
         if let Some(carried) = carried {
             self.grant(carried);

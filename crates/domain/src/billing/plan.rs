@@ -164,6 +164,11 @@ impl Plan {
         self.credits_entitlement().is_some()
     }
 
+    /// Whether credits that are left of a window are carried into the next.
+    pub fn carries_credits(&self) -> bool {
+        self.credits_entitlement().is_some_and(|(_, _, rollover)| rollover > 0)
+    }
+
     /// What it includes of credits in the window that counts at `now`; `None` if its calls take none.
     pub fn credits(&self, now: Timestamp, anchor: Anchor) -> Option<IncludedCredits> {
         let (limit, window, rollover) = self.credits_entitlement()?;

@@ -283,7 +283,7 @@ pub fn revenue(
                         revenue.moved_out += moved(from.monthly);
                     });
                     at(&into.plan, &into.currency, &|revenue| {
-                        revenue.moved_in += moved(brought)
+                        revenue.moved_in += moved(brought);
                     });
                 }
                 let more = into.monthly - brought;

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use tracing::info;
 
 use super::Billing;
+use super::hold_credits::locked_credits;
 use super::look_up_subscription::{ATTEMPTS, LookUpError};
 
 /// The most packs of one purchase.
@@ -127,7 +128,7 @@ impl Billing {
             }
             let now = self.clock.now();
             let mut unit = self.store.begin(Durability::Full).await?;
-            let mut account = unit.lock_credits(&[owner]).await?.pop().ok_or(StoreError::Stale)?;
+            let mut account = locked_credits(&mut *unit, owner).await?;
             let standing = unit.credit_grant_of(owner, source, &purchase.id).await?;
             let refunded = |grant: &Option<CreditGrant>| grant.as_ref().map(|grant| grant.refunded);
             if refunded(&standing) != refunded(&seen) {

@@ -3,15 +3,16 @@
 use anteroom_domain::accounts::User;
 use anteroom_domain::audit::Actor;
 use anteroom_domain::billing::{
-    Access, CreditAccount, CreditEntry, CreditGrant, CreditRate, CreditSource, Credits, IncludedCredits, Owner,
+    CreditAccount, CreditEntry, CreditGrant, CreditRate, CreditSource, Credits, IncludedCredits, Owner,
 };
 use anteroom_domain::{CreditGrantId, Timestamp, UserId};
-use anteroom_ports::{Durability, StoreError, StoreResult};
+use anteroom_ports::{Durability, StoreResult};
 use jiff::SignedDuration;
 use tracing::info;
 
 use super::Billing;
 use super::grant_override::{GrantError, MAX_REASON_CHARS};
+use super::hold_credits::{included_credits, locked_credits};
 use crate::accounts::may_still_act;
 use crate::audit::Act;
 use crate::{Client, earlier};
@@ -67,7 +68,7 @@ impl Billing {
         let holdings = reads.holdings_of(owner, now).await?;
         let mut account = reads.credit_account(owner).await?;
         drop(reads);
-        let included = self.included(&self.access_at(&holdings, now), user, now);
+        let included = included_credits(&self.access_at(&holdings, now), user, now);
         if let Some(included) = included.filter(|included| !account.opened(*included)) {
             account = self.open_credits(owner, included, now).await?;
         }
@@ -85,10 +86,6 @@ impl Billing {
         Ok(self.show_credits(&user.ok_or(GrantError::NoSuchUser)?).await?)
     }
 
-    pub(crate) fn included(&self, access: &Access, user: &User, now: Timestamp) -> Option<IncludedCredits> {
-        access.plan.credits(now, access.anchor(user.created_at))
-    }
-
     async fn open_credits(
         &self,
         owner: Owner,
@@ -96,7 +93,7 @@ impl Billing {
         now: Timestamp,
     ) -> StoreResult<CreditAccount> {
         let mut unit = self.store.begin(Durability::Full).await?;
-        let mut account = unit.lock_credits(&[owner]).await?.pop().ok_or(StoreError::Stale)?;
+        let mut account = locked_credits(&mut *unit, owner).await?;
         self.open_window(&mut *unit, &mut account, included, now).await?;
         unit.save_credits(&account).await?;
         unit.commit().await?;
@@ -158,11 +155,7 @@ impl Billing {
         if !may_still_act(&mut *unit, actor).await? {
             return Err(GrantError::Forbidden);
         }
-        let mut account = unit
-            .lock_credits(&[grant.owner])
-            .await?
-            .pop()
-            .ok_or(StoreError::Stale)?;
+        let mut account = locked_credits(&mut *unit, grant.owner).await?;
         if account.balance().0.saturating_add(ask.credits.0) > Credits::MOST.0 {
             let most = Credits::MOST.number();
             return Err(refused("/credits", format!("nobody can have more than {most} at once")));
@@ -194,7 +187,7 @@ impl Billing {
         if !may_still_act(&mut *unit, actor).await? {
             return Err(GrantError::Forbidden);
         }
-        let mut account = unit.lock_credits(&[owner]).await?.pop().ok_or(StoreError::Stale)?;
+        let mut account = locked_credits(&mut *unit, owner).await?;
         let taken = account.revoke(id, Credits::MOST, self.clock.now());
         let taken = taken.ok_or(GrantError::NoSuchCredits)?;
         unit.save_credits(&account).await?;
@@ -216,7 +209,7 @@ impl Billing {
         let owners = self.store.read().await?.owners_of_ended_credits(ended, BATCH).await?;
         for owner in &owners {
             let mut unit = self.store.begin(Durability::Full).await?;
-            let mut account = unit.lock_credits(&[*owner]).await?.pop().ok_or(StoreError::Stale)?;
+            let mut account = locked_credits(&mut *unit, *owner).await?;
             account.expire(ended, now);
             unit.save_credits(&account).await?;
             unit.commit().await?;
@@ -227,15 +220,10 @@ impl Billing {
     /// Opens the windows of subscribers whose plans carry credits over, so that what they did not use of a month is carried
     /// also where they did not call in the next: a job. Answers how many it opened.
     pub async fn open_credit_windows(&self) -> StoreResult<usize> {
-        let carries = |plan: &std::sync::Arc<anteroom_domain::billing::Plan>| {
-            let now = self.clock.now();
-            let included = plan.credits(now, anteroom_domain::billing::Anchor::Since(now));
-            included.is_some_and(|included| included.rollover > Credits::ZERO)
-        };
         let Some(provider) = self.provider.as_deref() else {
             return Ok(0);
         };
-        if !self.catalogue().all().any(carries) {
+        if !self.catalogue().all().any(|plan| plan.carries_credits()) {
             return Ok(0);
         }
         let (mut opened, mut after) = (0, None::<String>);
@@ -253,7 +241,7 @@ impl Billing {
                     continue;
                 };
                 let holdings = reads.holdings_of(held.owner, now).await?;
-                let included = self.included(&self.access_at(&holdings, now), &user, now);
+                let included = included_credits(&self.access_at(&holdings, now), &user, now);
                 if let Some(included) = included
                     && !reads.credit_account(held.owner).await?.opened(included)
                 {

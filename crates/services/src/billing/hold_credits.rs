@@ -1,10 +1,11 @@
 //! Holding and taking credits within a unit of work. Whoever moves an owner's credits has locked their account first, so
 //! that what is read of it holds until the commit; counters of quota are locked after it.
 
-use anteroom_domain::billing::{CreditAccount, CreditGrant, CreditSource, Credits, IncludedCredits, Owner};
+use anteroom_domain::accounts::User;
+use anteroom_domain::billing::{Access, CreditAccount, CreditGrant, CreditSource, Credits, IncludedCredits, Owner};
 use anteroom_domain::{CreditGrantId, ReservationId, Timestamp};
 use anteroom_ports::billing::{Reservation, Reserved, Settlement};
-use anteroom_ports::{StoreResult, UnitOfWork};
+use anteroom_ports::{StoreError, StoreResult, UnitOfWork};
 
 use super::Billing;
 
@@ -32,6 +33,17 @@ pub(crate) struct CreditSpend {
     pub(crate) reference: String,
     /// When it is booked.
     pub(crate) at: Timestamp,
+}
+
+/// What the plan in force includes of credits for a user; `None` if its calls take none.
+pub(crate) fn included_credits(access: &Access, user: &User, now: Timestamp) -> Option<IncludedCredits> {
+    access.plan.credits(now, access.anchor(user.created_at))
+}
+
+/// An owner's credits, locked until the unit of work ends.
+pub(super) async fn locked_credits(unit: &mut dyn UnitOfWork, owner: Owner) -> StoreResult<CreditAccount> {
+    let mut accounts = unit.lock_credits(&[owner]).await?;
+    accounts.pop().ok_or(StoreError::Stale)
 }
 
 impl Billing {

@@ -31,7 +31,7 @@ pub use cancel_subscription::CancelError;
 pub use change_plan::{ChangeAsk, Previewed};
 pub use credits::{CreditsAsk, CreditsShown, MAX_CREDIT_PRIORITY};
 pub use grant_override::{GrantAsk, GrantError, MAX_REASON_CHARS};
-pub(crate) use hold_credits::{CreditSpend, Wanted};
+pub(crate) use hold_credits::{CreditSpend, Wanted, included_credits};
 pub use list_entitlements::{EntitlementState, GrantState};
 pub use list_subscriptions::{AdminSubscription, HistoryOfUser, MAX_CHANGES};
 pub use list_usage::{ListUsageError, MAX_USAGE_ROWS};

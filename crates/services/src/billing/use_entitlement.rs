@@ -14,6 +14,7 @@ use serde_json::Value;
 use tracing::info;
 
 use super::Billing;
+use super::hold_credits::locked_credits;
 use crate::earlier;
 
 /// How long a consumption is known again.
@@ -368,11 +369,7 @@ impl Billing {
         now: Timestamp,
     ) -> Result<Checked, EntitlementError> {
         let amount = Credits::whole(ask.amount);
-        let mut account = unit
-            .lock_credits(&[subject.owner])
-            .await?
-            .pop()
-            .ok_or(StoreError::Stale)?;
+        let mut account = locked_credits(&mut *unit, subject.owner).await?;
         if let Some(included) = subject.included(now) {
             self.open_window(&mut *unit, &mut account, included, now).await?;
         }

@@ -41,9 +41,9 @@ async fn includes(house: &House, user: UserId, grant: Grant) {
     house.billing.grant_override(ask, actor, &client).await.unwrap();
 }
 
-async fn available(house: &House, user: &User) -> f64 {
+async fn available(house: &House, user: &User) -> i64 {
     let shown = house.billing.show_credits(user).await.unwrap();
-    shown.account.available(shown.now).number()
+    shown.account.available(shown.now).whole_down()
 }
 
 /// Kind and amount of each line, the first one first. They sum to the balance, and what was spent to what the counter says.
@@ -67,12 +67,12 @@ async fn a_window_ends_by_the_clock_and_carries_over_what_the_plan_says() {
     let house = House::new().await;
     let ada = house.somebody("ada@example.com").await.user.clone();
     includes(&house, ada.id, credits(100, Window::Day, 30)).await;
-    assert_eq!(available(&house, &ada).await, 100.0);
+    assert_eq!(available(&house, &ada).await, 100);
     hours(&house, 24);
-    assert_eq!(available(&house, &ada).await, 130.0);
+    assert_eq!(available(&house, &ada).await, 130);
     // Nobody looked for a week: what was left of the last window that was opened is carried.
     hours(&house, 24 * 7);
-    assert_eq!(available(&house, &ada).await, 130.0);
+    assert_eq!(available(&house, &ada).await, 130);
     let window = [
         (CreditEntryKind::Expire, -30.0),
         (CreditEntryKind::Expire, -100.0),
@@ -118,7 +118,7 @@ async fn a_job_opens_the_windows_of_subscribers_who_do_not_call() {
     let lines = ledger(&house, &ada).await;
     let last = lines.last().unwrap();
     assert_eq!(*last, (CreditEntryKind::Grant, 30.0), "{lines:?}");
-    assert_eq!(available(&house, &ada).await, 130.0);
+    assert_eq!(available(&house, &ada).await, 130);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn what_has_ended_is_written_off_by_a_job() {
     let (actor, client) = (Actor::Operator, Client::default());
     house.billing.grant_credits(ask, actor, &client).await.unwrap();
     hours(&house, 2);
-    assert_eq!(available(&house, &ada).await, 0.0);
+    assert_eq!(available(&house, &ada).await, 0);
     // For an hour it may still pay for a call that began before.
     assert_eq!(house.billing.expire_credits().await.unwrap(), 0);
     hours(&house, 1);
@@ -183,20 +183,20 @@ async fn a_plan_that_lapsed_leaves_its_credits_and_has_them_again_once_it_is_pai
     // The subscription's months begin on another day than the account's.
     house.payments.put_subscription(paid(&house, ada.id, "sub_1"));
     tell(&house, "evt_1", Some("sub_1")).await.unwrap();
-    assert_eq!((of_account, available(&house, &ada).await), (100.0, 100.0));
+    assert_eq!((of_account, available(&house, &ada).await), (100, 100));
     let mut unpaid = paid(&house, ada.id, "sub_1");
     unpaid.status = SubscriptionStatus::Unpaid;
     let period = unpaid.clone();
     house.payments.put_subscription(unpaid);
     tell(&house, "evt_2", Some("sub_1")).await.unwrap();
-    assert_eq!(available(&house, &ada).await, 100.0);
+    assert_eq!(available(&house, &ada).await, 100);
     let again = ProviderSubscription {
         status: SubscriptionStatus::Active,
         ..period
     };
     house.payments.put_subscription(again);
     tell(&house, "evt_3", Some("sub_1")).await.unwrap();
-    assert_eq!(available(&house, &ada).await, 100.0);
+    assert_eq!(available(&house, &ada).await, 100);
     ledger(&house, &ada).await;
 }
 
@@ -254,7 +254,7 @@ async fn what_was_bought_is_there_once_it_is_paid_and_once() {
     assert!(matches!(refused, Err(BuyCreditsError::Quantity)));
     let checkout = buys(&house, &ada, 2).await.unwrap();
     told_of(&house, "evt_open", &checkout.id).await;
-    assert_eq!(available(&house, &ada).await, 0.0, "nothing is paid yet");
+    assert_eq!(available(&house, &ada).await, 0, "nothing is paid yet");
     house.payments.pay_purchase(&checkout.id, house.clock.now()).unwrap();
     let mut tellers = tokio::task::JoinSet::new();
     for number in 0..64 {
@@ -262,11 +262,11 @@ async fn what_was_bought_is_there_once_it_is_paid_and_once() {
         tellers.spawn(async move { told_of(&house, &format!("evt_{number}"), &id).await });
     }
     tellers.join_all().await;
-    assert_eq!(available(&house, &ada).await, 1000.0);
+    assert_eq!(available(&house, &ada).await, 1000);
     assert_eq!(ledger(&house, &ada).await, [(CreditEntryKind::Grant, 1000.0)]);
     // They last as long as the pack says.
     hours(&house, 24 * 30);
-    assert_eq!(available(&house, &ada).await, 0.0);
+    assert_eq!(available(&house, &ada).await, 0);
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn what_is_paid_back_is_taken_back_as_far_as_it_is_left() {
     house.payments.refund_purchase(&payment, 100).unwrap();
     for event in ["evt_back", "evt_back_again"] {
         told_of(&house, event, &payment).await;
-        assert_eq!(available(&house, &ada).await, 400.0, "{event}");
+        assert_eq!(available(&house, &ada).await, 400, "{event}");
     }
     let ask = anteroom_services::billing::EntitlementAsk {
         user_id: None,
@@ -292,7 +292,7 @@ async fn what_is_paid_back_is_taken_back_as_far_as_it_is_left() {
     house.payments.refund_purchase(&payment, 400).unwrap();
     for event in ["evt_all", "evt_all_again"] {
         told_of(&house, event, &payment).await;
-        assert_eq!(available(&house, &ada).await, 0.0);
+        assert_eq!(available(&house, &ada).await, 0);
     }
     let lines: Vec<f64> = ledger(&house, &ada)
         .await
@@ -324,5 +324,5 @@ async fn a_purchase_that_could_not_be_looked_at_is_taken_up_later() {
     house.payments.serve_only(None);
     house.clock.advance_seconds(61);
     assert_eq!(house.billing.work_off_events().await.unwrap(), 1);
-    assert_eq!(available(&house, &ada).await, 500.0);
+    assert_eq!(available(&house, &ada).await, 500);
 }

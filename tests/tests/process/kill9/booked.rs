@@ -293,6 +293,13 @@ async fn however_often_it_is_killed_each_call_is_booked_once(setup: &Setup) {
                 (told.iter().map(Told::answered).sum::<i64>() >= before + ANSWERED).then_some(())
             })
             .await;
+            // On a slow machine a life may be too short for the tight key to ask for more than it has; the last one is not.
+            if kill + 1 == kills {
+                eventually("the tight key's budget is reached", || {
+                    (told[2].refused() > 0).then_some(())
+                })
+                .await;
+            }
             tokio::time::sleep(dice.within(700)).await;
             server.signal(Signal::KILL);
         };

@@ -1,6 +1,7 @@
 //! A process that is killed loses nothing that it has acknowledged.
 
 mod booked;
+mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

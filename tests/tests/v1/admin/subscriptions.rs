@@ -149,6 +149,8 @@ async fn subscriptions_are_listed_and_filtered(setup: &Setup) {
     buy(&app, &bob, "pro").await;
     let when = json!({ "when": "period_end" });
     app.post("/v1/billing/cancel").by(&ada).json(&when).await.is(200);
+    // Whatever is told of it makes the server look again.
+    app.stub().settled().await;
     let all = ask(&app, &admin, "/v1/admin/subscriptions").await;
     let [bobs, adas] = all["data"].as_array().unwrap().as_slice() else {
         panic!("{all}")

@@ -1,6 +1,6 @@
 //! What subscribers are told by mail: of their plan, their payments, their trial and their limits.
 
-use anteroom_tests::{Setup, TestApp, User, on_every_store};
+use anteroom_tests::{Setup, TestApp, User, eventually_asking, on_every_store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn mailed(app: &TestApp, user: &User, subject: &str) -> String {
     let mails = app.mails();
     let newest = mails.iter().rfind(|mail| mail.to == user.email).unwrap();
     assert!(
-        newest.text.contains(&format!("Subject: {subject}\n")),
+        newest.text.contains(&format!("Subject: {subject}\r\n")),
         "{subject}: {}",
         newest.text
     );
@@ -82,7 +82,11 @@ async fn tell_of_a_plan_that_changes(setup: &Setup) {
     );
     // Comparing with the provider, or hearing of it all again, tells nobody anything.
     app.services().billing.reconcile().await.unwrap();
-    app.services().billing.replay_events(Timestamp::MIN).await.unwrap();
+    app.services()
+        .billing
+        .replay_events(Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
 }
 
 async fn tell_of_a_payment_that_failed(setup: &Setup) {
@@ -147,18 +151,24 @@ async fn tell_of_a_limit_at_80_and_at_100_percent(setup: &Setup) {
     let begun = anteroom_tests::now();
     let look = async || app.services().billing.tell_of_quotas_since(begun).await.unwrap();
     let ask = json!({ "model": "echo", "messages": [{ "role": "user", "content": "hi" }] });
-    let call = async || {
+    // A call is booked a moment after its answer.
+    let call = async |made: i64| {
         app.post("/v1/chat/completions").by(&user).json(&ask).await.is(200);
+        eventually_asking("the call is booked", async || {
+            let booked = setup.number("SELECT count(*) AS n FROM usage_events").await;
+            (booked == made).then_some(())
+        })
+        .await;
     };
-    for _ in 0..3 {
-        call().await;
+    for made in 1..=3 {
+        call(made).await;
     }
     assert_eq!(look().await, 0);
-    call().await;
+    call(4).await;
     assert_eq!((look().await, look().await), (1, 0));
     let near = mailed(&app, &user, "You have used 80 % of your messages at Anteroom").await;
     assert!(near.contains("Used: 4 of 5"), "{near}");
-    call().await;
+    call(5).await;
     assert_eq!((look().await, look().await), (1, 0));
     let all = mailed(&app, &user, "You have used up your messages at Anteroom").await;
     assert!(all.contains("Used: 5 of 5"), "{all}");
@@ -178,7 +188,7 @@ async fn tell_of_the_operators_own_with_its_use(setup: &Setup) {
     used_up.mails(&[&user.email]).await;
     let text = app.mails().last().unwrap().text.clone();
     assert!(
-        text.contains("Subject: You have used up your exports at Anteroom\n"),
+        text.contains("Subject: You have used up your exports at Anteroom\r\n"),
         "{text}"
     );
     consume(1).expect(402).events(&["entitlement.denied"]).await;

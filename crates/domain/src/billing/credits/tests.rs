@@ -204,7 +204,10 @@ fn what_is_paid_back_is_taken_back_and_comes_back() {
         (refund(&mut account, 0), left(&account)),
         (-4.0, vec![("purchase", 4.0)])
     );
-    assert_eq!(refund(&mut account, 0), 0.0);
+    assert_eq!(
+        (refund(&mut account, 0), left(&account)),
+        (0.0, vec![("purchase", 4.0)])
+    );
     adds_up(&account, account.added());
 }
 

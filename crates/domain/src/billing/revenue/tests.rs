@@ -120,6 +120,7 @@ fn what_counts_for_no_figure_is_no_change() {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a change takes")]
 fn paid(plan: &str, currency: &str, monthly: i64) -> Option<Paid> {
     Some(Paid {
         plan: plan.into(),
@@ -301,8 +302,8 @@ fn rates_are_unknown_where_there_is_nothing_to_divide_by() {
     let month = SignedDuration::from_secs(MONTH_SECONDS);
     let of = |before: Movement, after: Movement, churned: Movement| Revenue {
         before,
-        after,
         churned,
+        after,
         ..Revenue::default()
     };
     let zero = moved(0, 0);
