@@ -121,10 +121,10 @@ async fn use_up_what_is_metered(setup: &Setup) {
 
 async fn count_for_good_what_is_given_back(setup: &Setup) {
     let app = app(setup).await;
-    let user = app.user().await;
+    let (admin, user) = (app.admin().await, app.user().await);
     let release = |key: &str, amount: i64| {
-        let ask = json!({ "key": key, "amount": amount });
-        app.post("/v1/entitlements/release").by(&user).json(&ask)
+        let ask = json!({ "key": key, "amount": amount, "user_id": user.id });
+        app.post("/v1/entitlements/release").by(&admin).json(&ask)
     };
     // However many come at once, there are never more than the plan has; and those that go make room.
     let came = join_all((0..64).map(|_| async { consume(&app, &user, "users", 1).await.status })).await;
@@ -148,6 +148,12 @@ async fn count_for_good_what_is_given_back(setup: &Setup) {
     let went = join_all((0..64).map(|_| async { release("users", 1).await.status })).await;
     assert_eq!(went.iter().filter(|status| **status == 200).count(), 19, "{went:?}");
     assert_eq!(used(&app, &user, "users").await, 0);
+    // Whoever could give back for themselves would have no limit.
+    consume(&app, &user, "users", 1).await.is(200);
+    let own = json!({ "key": "users" });
+    let own = app.post("/v1/entitlements/release").by(&user).json(&own);
+    own.expect(403).code("forbidden").await;
+    assert_eq!(used(&app, &user, "users").await, 1);
     // What begins anew by itself is not given back.
     for key in ["exports", "messages"] {
         release(key, 1).expect(422).errors(&[("/key", "refused")]).await;

@@ -12,11 +12,11 @@ use crate::caller::Known;
 use crate::idempotency;
 use crate::problem::{Problem, ProblemBody};
 
-/// Give back an amount of what counts for good (`always`): a user that was removed, a document that was deleted. With an
-/// `Idempotency-Key` the same again counts once, for a month.
+/// Give back an amount of what counts for good (`always`): a user that was removed, a document that was deleted. For admins,
+/// and for keys of admins. With an `Idempotency-Key` the same again counts once, for a month.
 #[utoipa::path(post, path = "/v1/entitlements/release", tag = "billing", request_body = EntitlementRequest, responses(
     (status = 200, description = "It is given back; how it stands now.", body = EntitlementAnswer),
-    (status = 403, description = "`forbidden`: other users are for admins", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "`forbidden`: for admins", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "`not_found`: no such user", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`idempotency_key_reused`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A refused field; `errors` says which: more than is in use, or what begins anew by itself.", body = ProblemBody, content_type = "application/problem+json"),

@@ -110,7 +110,7 @@ pub enum EntitlementError {
     #[error("there is no such user")]
     NoSuchUser,
     /// Whoever asks about others is no admin.
-    #[error("other users' entitlements are for admins")]
+    #[error("this is for admins")]
     Forbidden,
     /// A field was refused.
     #[error("{message}")]
@@ -314,8 +314,8 @@ impl Billing {
         }
     }
 
-    /// Gives an amount back of what counts for good. With an identifier (of the caller's, for a month) the same again
-    /// counts once.
+    /// Gives an amount back of what counts for good: for admins, since whoever could do it for themselves would have no limit.
+    /// With an identifier (of the caller's, for a month) the same again counts once.
     pub async fn release_entitlement(
         &self,
         by: &User,
@@ -325,6 +325,7 @@ impl Billing {
         check_ask(ask)?;
         let now = self.clock.now();
         let mut unit = self.store.begin(Durability::Full).await?;
+        admin_still(&mut *unit, by).await?;
         // Also what the plan no longer has, and of a closed account: whoever leaves gives back what they had.
         let subject = self.subject(&mut *unit, by, ask.user_id, now).await?;
         let mut windows = subject.granted(&ask.key).filter_map(Entitlement::metered);
@@ -441,10 +442,7 @@ impl Billing {
         let user = match other.filter(|other| *other != by.id) {
             None => by.clone(),
             Some(other) => {
-                let asker = reads.user(by.id).await?;
-                if !asker.is_some_and(|asker| asker.role == Role::Admin && asker.usable()) {
-                    return Err(EntitlementError::Forbidden);
-                }
+                admin_still(reads, by).await?;
                 reads.user(other).await?.ok_or(EntitlementError::NoSuchUser)?
             }
         };
@@ -504,6 +502,15 @@ impl Billing {
         }
         Ok(checked)
     }
+}
+
+/// Refuses who is no admin, as the store has them now.
+async fn admin_still<R: ReadUnit + ?Sized>(reads: &mut R, by: &User) -> Result<(), EntitlementError> {
+    let asker = reads.user(by.id).await?;
+    if asker.is_some_and(|asker| asker.role == Role::Admin && asker.usable()) {
+        return Ok(());
+    }
+    Err(EntitlementError::Forbidden)
 }
 
 /// What is used up of an entitlement in a window, calls that run included.
