@@ -160,18 +160,23 @@ impl Billing {
             let most = Credits::MOST.number();
             return Err(refused("/credits", format!("nobody can have more than {most} at once")));
         }
-        account.grant(grant.clone());
+        let expires_at = grant.expires_at.map(|at| at.to_string());
+        let reason = grant.reason.clone();
+        account.grant(grant);
+        // What was owed has been paid from it.
+        let granted = account.changed().find(|grant| grant.id == id).cloned();
+        let granted = granted.ok_or(GrantError::NoSuchCredits)?;
         unit.save_credits(&account).await?;
         let act = Act::succeeded("billing.credits.grant", actor, client)
             .subject(ask.user_id)
             .detail("grant_id", id.to_string())
             .detail("credits", ask.credits.number())
-            .detail("reason", grant.reason.clone())
-            .detail("expires_at", grant.expires_at.map(|at| at.to_string()));
+            .detail("reason", reason)
+            .detail("expires_at", expires_at);
         self.audit.record(&mut *unit, act).await?;
         unit.commit().await?;
         info!(event = "billing.credits.granted", user_id = %ask.user_id, grant_id = %id, credits = ask.credits.number(), by = %actor);
-        Ok(grant)
+        Ok(granted)
     }
 
     /// Takes back what is left of a grant. Answers how much that was.

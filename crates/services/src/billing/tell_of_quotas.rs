@@ -2,15 +2,13 @@
 //! looked up afterwards. The operator's own things are told of as they are used up.
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{
-    Access, Anchor, METER_CREDITS, Meter, NoticeKind, Owner, QuotaKey, Window, WindowSpan, quota_notice,
-};
+use anteroom_domain::billing::{Access, Anchor, METER_CREDITS, NoticeKind, Owner, Window, WindowSpan, quota_notice};
 use anteroom_ports::{Durability, ReadUnit, StoreResult, UnitOfWork};
 use jiff::SignedDuration;
 
 use super::Billing;
 use super::tell_subscribers::reader;
-use super::use_entitlement::counter;
+use super::use_entitlement::{counter, standing_of};
 use crate::webhooks::BillingLetter;
 use crate::{earlier, later};
 
@@ -142,7 +140,11 @@ impl Billing {
                     let account = reads.credit_account(owner).await?;
                     account.included_spent(included).whole_down()
                 }
-                _ => settled_of(reads, owner, &entitlement.key, window, span.start).await?,
+                _ => {
+                    standing_of(reads, owner, &entitlement.key, window, span.start)
+                        .await?
+                        .used
+                }
             };
             if let Some(mark) = Mark::of(&entitlement.key, (used, limit), window, span)
                 && !reads.knows_notice(owner, mark.kind, &mark.reference()).await?
@@ -216,23 +218,4 @@ impl Billing {
         }
         Ok(told)
     }
-}
-
-/// What is used up of an entitlement in a window, without what is held for calls that run.
-async fn settled_of<R: ReadUnit + ?Sized>(
-    reads: &mut R,
-    owner: Owner,
-    key: &str,
-    window: Window,
-    window_start: Timestamp,
-) -> StoreResult<i64> {
-    let Some(meter) = Meter::parse(key) else {
-        return reads.counter_level(owner, &counter(key, window), window_start).await;
-    };
-    let key = QuotaKey {
-        owner,
-        meter: meter.counter(window),
-        window_start,
-    };
-    Ok(reads.quota_level(&key).await?.used)
 }

@@ -7,7 +7,7 @@ use anteroom_domain::billing::{
     QuotaKey, Window, WindowSpan,
 };
 use anteroom_domain::{CreditGrantId, Timestamp, UserId};
-use anteroom_ports::billing::{Consumed, Consumption, CounterAsk};
+use anteroom_ports::billing::{Consumed, Consumption, CounterAsk, QuotaLevel};
 use anteroom_ports::{Durability, ReadUnit, StoreError, StoreResult, UnitOfWork};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -521,16 +521,28 @@ pub(super) async fn used_of<R: ReadUnit + ?Sized>(
     window: Window,
     window_start: Timestamp,
 ) -> StoreResult<i64> {
+    let level = standing_of(reads, owner, key, window, window_start).await?;
+    Ok(level.used.saturating_add(level.reserved))
+}
+
+/// What stands on the counter of an entitlement in a window.
+pub(super) async fn standing_of<R: ReadUnit + ?Sized>(
+    reads: &mut R,
+    owner: Owner,
+    key: &str,
+    window: Window,
+    window_start: Timestamp,
+) -> StoreResult<QuotaLevel> {
     let Some(meter) = Meter::parse(key) else {
-        return reads.counter_level(owner, &counter(key, window), window_start).await;
+        let used = reads.counter_level(owner, &counter(key, window), window_start).await?;
+        return Ok(QuotaLevel { used, reserved: 0 });
     };
     let key = QuotaKey {
         owner,
         meter: meter.counter(window),
         window_start,
     };
-    let level = reads.quota_level(&key).await?;
-    Ok(level.used.saturating_add(level.reserved))
+    reads.quota_level(&key).await
 }
 
 fn check_ask(ask: &EntitlementAsk) -> Result<(), EntitlementError> {

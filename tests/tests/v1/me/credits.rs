@@ -165,6 +165,26 @@ async fn pay_for_calls_as_their_price_weighs(setup: &Setup) {
         "{there}"
     );
     told(&ledger(&app, &user).await);
+    let paying = json!({ "credits": 60, "reason": "To go on" });
+    let granted = app
+        .post(&of(&user))
+        .by(&app.admin().await)
+        .json(&paying)
+        .await
+        .is(201)
+        .json();
+    assert_eq!(
+        (&granted["amount"], &granted["left"]),
+        (&json!(60.0), &json!(3.0)),
+        "{granted}"
+    );
+    let there = credits(&app, &user).await;
+    assert_eq!(
+        (&there["available"], &there["owed"]),
+        (&json!(3.0), &json!(0.0)),
+        "{there}"
+    );
+    told(&ledger(&app, &user).await);
 }
 
 async fn of_64_at_once_none_is_overdrawn(setup: &Setup) {
