@@ -147,6 +147,15 @@ impl TestApp {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// What the stub's API answers to a question, as to somebody with the key.
+    pub async fn stripe_has(&self, path: &str) -> Value {
+        let ask = self.http().get(format!("{}/stripe-stub/v1/{path}", self.url()));
+        let answer = ask.bearer_auth(STUB_KEY).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// An event, signed at a time, ready to be sent.
     pub fn signed(&self, body: Vec<u8>, at: Timestamp) -> Ask {
         let signature = sign(&SecretString::from(WEBHOOK_SECRET), &body, at);

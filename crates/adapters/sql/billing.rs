@@ -8,6 +8,8 @@ mod credits;
 mod events;
 #[path = "billing/notices.rs"]
 mod notices;
+#[path = "billing/overage.rs"]
+mod overage;
 #[path = "billing/revenue.rs"]
 mod revenue;
 #[path = "billing/subscriptions.rs"]

@@ -61,6 +61,7 @@ pub fn start(
         "billing.expire_credits" seconds(600), billing.expire_credits;
         "billing.open_credit_windows" seconds(3600), billing.open_credit_windows;
         "billing.reconcile" seconds(3600), billing.reconcile_daily;
+        "billing.report_overage" seconds(60), billing.report_overage;
         "billing.tell_of_quotas" seconds(60), billing.tell_of_quotas;
         "billing.tell_of_ending_trials" seconds(600), billing.tell_of_ending_trials;
         "billing.purge_notices" seconds(3600), billing.purge_notices;

@@ -1,7 +1,8 @@
 //! What the configuration says of plans and of limits, as the domain has it.
 
 use anteroom_domain::billing::{
-    Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Plan, PlanTrial, Price, Window,
+    Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Overage, OveragePrice, Plan, PlanTrial,
+    Price, Window,
 };
 use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
@@ -10,8 +11,8 @@ use anteroom_services::billing::Pack;
 use jiff::SignedDuration;
 
 use crate::config::{
-    EntitlementKindName, EntitlementSettings, EntitlementValue, PackSettings, PlanModels, PlanSettings, RuleActionName,
-    RuleKeyName, RuleSettings, RuleWindow, Settings, WindowName,
+    EntitlementKindName, EntitlementSettings, EntitlementValue, OveragePriceSettings, OverageSettings, PackSettings,
+    PlanModels, PlanSettings, RuleActionName, RuleKeyName, RuleSettings, RuleWindow, Settings, WindowName,
 };
 
 pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Catalogue> {
@@ -75,6 +76,7 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
         EntitlementKindName::Boolean => EntitlementKind::Boolean(value()? == true),
         EntitlementKindName::Static => EntitlementKind::Static(value()?),
         EntitlementKindName::Metered => EntitlementKind::Metered {
+            overage: e.overage.as_ref().map(overage).transpose()?,
             rollover: e.rollover.unwrap_or_default(),
             limit: e.limit_usd.map(|usd| NanoUsd::from_usd(usd).0).or(e.limit),
             window: match e.window {
@@ -88,6 +90,19 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
     Ok(Entitlement {
         key: e.key.clone(),
         kind,
+    })
+}
+
+fn overage(overage: &OverageSettings) -> anyhow::Result<Overage> {
+    let price = |price: &OveragePriceSettings| {
+        Ok(OveragePrice {
+            currency: price.currency.clone(),
+            amount: price.amount.parse()?,
+        })
+    };
+    Ok(Overage {
+        max: overage.max,
+        prices: overage.prices.iter().map(price).collect::<anyhow::Result<_>>()?,
     })
 }
 

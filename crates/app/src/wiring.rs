@@ -287,7 +287,7 @@ impl Services {
             Arc::<MemoryLimiter>::clone(&a.limiter),
             protection_options(settings),
         ));
-        let billing = Arc::new(Billing::new(
+        let billing = Billing::new(
             store(),
             a.payments.clone(),
             (clock(), ids()),
@@ -295,7 +295,7 @@ impl Services {
             Arc::clone(&audit),
             Arc::clone(&webhooks),
             billing_options(settings)?,
-        ));
+        );
         let accounts = Accounts::new(
             store(),
             Arc::clone(&a.hasher),

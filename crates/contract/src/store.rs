@@ -26,6 +26,7 @@ pub mod migrations;
 pub mod models;
 pub mod notices;
 pub mod ops;
+pub mod overage;
 pub mod protection;
 pub mod quotas;
 pub mod revenue;
@@ -142,6 +143,9 @@ macro_rules! store_contract {
             notices {
                 of_parallel_tellers_one_tells, what_was_told_is_purged_and_deleted, ending_trials_are_paged,
                 owners_who_called_lately_are_paged,
+            }
+            overage {
+                accounts_survive_a_round_trip, of_parallel_reports_none_is_lost,
             }
             quotas {
                 an_untouched_counter_is_zero, a_hold_needs_room, holds_without_a_limit_count,

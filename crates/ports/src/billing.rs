@@ -11,6 +11,7 @@ use crate::StoreResult;
 
 mod credits;
 mod notices;
+mod overage;
 mod provider;
 mod purchases;
 mod revenue;
@@ -18,9 +19,10 @@ mod subscriptions;
 
 pub use credits::{CreditsRead, CreditsWrite};
 pub use notices::{NoticesRead, NoticesWrite};
+pub use overage::{OverageRead, OverageWrite};
 pub use provider::{
-    ChangePreview, Checkout, CheckoutOrder, PaymentError, PaymentProvider, PlanChange, ProviderEvent, ProviderPage,
-    ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
+    ChangePreview, Checkout, CheckoutOrder, MeteredPrice, PaymentError, PaymentProvider, PlanChange, ProviderEvent,
+    ProviderPage, ProviderPrice, ProviderSubscription, Published, Sale, Trial, UsageReport, WebhookRejected, When,
 };
 pub use purchases::{CreditPack, Purchase, PurchaseOrder};
 pub use revenue::{ListedSubscription, NotACursor, RevenueRead, RevenueWrite, SubscriptionCursor, SubscriptionFilter};

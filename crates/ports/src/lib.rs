@@ -20,8 +20,8 @@ pub use access::{AccessRead, AccessWrite};
 pub use accounts::{AccountsRead, AccountsWrite, HashError, PasswordHasher, PasswordList, Verified};
 pub use audit::{AuditRead, AuditWrite};
 pub use billing::{
-    BillingRead, BillingWrite, CreditsRead, CreditsWrite, NoticesRead, NoticesWrite, PaymentProvider, RevenueRead,
-    RevenueWrite, SubscriptionsRead, SubscriptionsWrite,
+    BillingRead, BillingWrite, CreditsRead, CreditsWrite, NoticesRead, NoticesWrite, OverageRead, OverageWrite,
+    PaymentProvider, RevenueRead, RevenueWrite, SubscriptionsRead, SubscriptionsWrite,
 };
 pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder, ModelsRead, ModelsWrite, TargetObserver};
 pub use migrations::Migrator;

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead, NoticesWrite,
-    OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite, SessionsRead, SessionsWrite,
-    SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
+    OpsRead, OpsWrite, OverageRead, OverageWrite, ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite,
+    SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
 };
 
 /// What a store can fail with.
@@ -91,6 +91,7 @@ pub trait ReadUnit:
     + SubscriptionsRead
     + RevenueRead
     + NoticesRead
+    + OverageRead
     + ProtectionRead
     + OpsRead
     + Send
@@ -113,6 +114,7 @@ pub trait UnitOfWork:
     + SubscriptionsWrite
     + RevenueWrite
     + NoticesWrite
+    + OverageWrite
     + ProtectionWrite
     + WebhooksWrite
     + OpsWrite

@@ -17,7 +17,8 @@ use anteroom_domain::accounts::{OneTimeToken, Purpose, User};
 use anteroom_domain::audit::{AuditEntry, Seal};
 use anteroom_domain::billing::{
     ChangeSum, CohortStep, Conversion, CreditAccount, CreditEntry, CreditGrant, CreditSource, FeatureSum, Holdings,
-    NoticeKind, Override, Owner, Plan, QuotaKey, StandingSum, Subscription, SubscriptionChange, TrialSum,
+    NoticeKind, OverageAccount, Override, Owner, Plan, QuotaKey, StandingSum, Subscription, SubscriptionChange,
+    TrialSum,
 };
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
 use anteroom_domain::protection::LoginFailures;
@@ -38,8 +39,9 @@ use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
     ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead,
-    NoticesWrite, OpsRead, OpsWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead, RevenueWrite,
-    SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork, WebhooksWrite,
+    NoticesWrite, OpsRead, OpsWrite, OverageRead, OverageWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead,
+    RevenueWrite, SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork,
+    WebhooksWrite,
 };
 
 use crate::lock;
@@ -428,6 +430,19 @@ delegate! {
         fn knows_notice(owner: Owner, kind: NoticeKind, reference: &str) -> bool;
         fn page_ending_trials(from: Timestamp, until: Timestamp, after: Option<(&str, &str)>, limit: i64) -> Vec<Subscription>;
         fn page_owners_booked(since: Timestamp, after: Option<Owner>, limit: i64) -> Vec<Owner>;
+    }
+}
+
+delegate! {
+    OverageRead {
+        fn overages_of(owner: Owner, since: Timestamp) -> Vec<OverageAccount>;
+    }
+}
+
+delegate! {
+    OverageWrite {
+        fn lock_overage(new: &OverageAccount) -> OverageAccount;
+        fn put_overage(account: &OverageAccount) -> ();
     }
 }
 

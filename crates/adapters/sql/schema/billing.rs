@@ -187,6 +187,24 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::types::{SqlId, SqlTime};
 
+    overages (owner_kind, owner_id, counter, window_start) {
+        owner_kind -> Text,
+        owner_id -> SqlId,
+        counter -> Text,
+        window_start -> SqlTime,
+        entitlement -> Text,
+        plan -> Text,
+        plan_version -> Integer,
+        paid_from -> BigInt,
+        most -> BigInt,
+        reported -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{SqlId, SqlTime};
+
     quota_windows (owner_kind, owner_id, meter, window_start) {
         owner_kind -> Text,
         owner_id -> SqlId,

@@ -12,15 +12,35 @@ use anteroom_ports::billing::{ChangePreview, PaymentError, PlanChange, ProviderS
 use crate::Stripe;
 use crate::form::Form;
 use crate::json::{expanded, flag, id, int, list, text, time};
-use crate::subscription::{EXPAND, Next, current_phase, item, next, period, read};
+use crate::meters::COUNTED;
+use crate::prices::Sold;
+use crate::subscription::{EXPAND, Next, current_phase, item, next, next_phase, period, read};
 use crate::transport::{Call, random_key};
 
 const WHAT: &str = "subscription";
 const SCHEDULE: &str = "subscription schedule";
 
+/// What is wanted: the plan's price, and what is metered beside it.
+struct Wanted<'a> {
+    next: Next<'a>,
+    metered: Vec<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(sold: &'a Sold, quantity: i64) -> Self {
+        Self {
+            next: Next {
+                price: &sold.price,
+                quantity,
+            },
+            metered: sold.metered.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
 /// What is to follow the running period.
 struct Follow<'a> {
-    next: &'a Next<'a>,
+    wanted: &'a Wanted<'a>,
     /// Of the price: a schedule's phase says how long it lasts.
     interval: &'a str,
     /// The idempotency key of its steps.
@@ -47,19 +67,16 @@ impl Stripe {
         &self,
         subscription: &str,
         change: &PlanChange,
-        price: &str,
+        sold: &Sold,
         key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
         let object = self.object(subscription).await?;
-        let wanted = Next {
-            price,
-            quantity: change.quantity,
-        };
+        let wanted = Wanted::new(sold, change.quantity);
         match change.when {
             When::Now => self.change_now(&object, subscription, &wanted, key).await,
             When::PeriodEnd => {
                 let follow = Follow {
-                    next: &wanted,
+                    wanted: &wanted,
                     interval: &change.sale.price.interval,
                     key: format!("{key}/schedule"),
                 };
@@ -72,7 +89,7 @@ impl Stripe {
         &self,
         object: &Value,
         subscription: &str,
-        wanted: &Next<'_>,
+        wanted: &Wanted<'_>,
         key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
         let form = items(object, "items", wanted)?
@@ -105,8 +122,12 @@ impl Stripe {
         let price = self.prices.by_id(&self.http, waiting.price).await?.price;
         let same = || item(object).and_then(|item| text(item, "/price/recurring/interval"));
         let interval = price.as_ref().map(|price| price.interval.as_str()).or_else(same);
+        let wanted = Wanted {
+            metered: next_metered(object, waiting.price),
+            next: waiting,
+        };
         let follow = Follow {
-            next: &waiting,
+            wanted: &wanted,
             interval: interval.unwrap_or("month"),
             key: format!("{key}/restore"),
         };
@@ -120,7 +141,7 @@ impl Stripe {
         follow: &Follow<'_>,
         key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
-        let wanted = follow.next;
+        let wanted = &follow.wanted.next;
         let item = item(object).ok_or_else(no_item)?;
         if next(object).as_ref() == Some(wanted) {
             return self.told(object).await;
@@ -192,19 +213,16 @@ impl Stripe {
         &self,
         subscription: &str,
         change: &PlanChange,
-        price: &str,
+        sold: &Sold,
     ) -> Result<ChangePreview, PaymentError> {
         let object = self.object(subscription).await?;
-        let wanted = Next {
-            price,
-            quantity: change.quantity,
-        };
+        let wanted = Wanted::new(sold, change.quantity);
         let form = items(&object, "subscription_details[items]", &wanted)?
             .with("subscription", subscription)
             .with("subscription_details[proration_behavior]", "always_invoice");
         let call = Call::post(WHAT, &["invoices", "create_preview"], form, random_key()?);
         let invoice = self.http.send(call).await?;
-        read_preview(&invoice, &object, price)
+        read_preview(&invoice, &object, &sold.price)
     }
 
     pub(crate) async fn end(&self, subscription: &str, when: When, key: &str) -> Result<(), PaymentError> {
@@ -266,13 +284,57 @@ fn no_item() -> PaymentError {
     }
 }
 
-/// The parameters that let the plan's item be another. Other items stay.
-fn items(object: &Value, name: &str, wanted: &Next<'_>) -> Result<Form, PaymentError> {
+/// The metered items that Anteroom put there, which go with the plan.
+fn metered(object: &Value) -> impl Iterator<Item = &Value> {
+    let own = |item: &&Value| {
+        let counted = item
+            .pointer("/price/metadata")
+            .and_then(|metadata| metadata.get(COUNTED));
+        counted.is_some() && text(item, "/price/recurring/usage_type") == Some("metered")
+    };
+    list(object, "/items/data").iter().filter(own)
+}
+
+/// What is metered beside a planned price, as the schedule says that it is planned with.
+fn next_metered<'a>(object: &'a Value, planned: &str) -> Vec<&'a str> {
+    let Some(phase) = next_phase(object) else {
+        return Vec::new();
+    };
+    let own: Vec<_> = metered(object).filter_map(|item| id(item, "/price")).collect();
+    let here = list(object, "/items/data").iter().filter_map(|item| id(item, "/price"));
+    let here: Vec<_> = here.collect();
+    let prices = list(phase, "/items").iter().filter_map(|item| id(item, "/price"));
+    // What is there and not ours is repeated anyway.
+    prices
+        .filter(|price| *price != planned && (own.contains(price) || !here.contains(price)))
+        .collect()
+}
+
+/// The parameters that let the plan's item be another, and what is metered beside it. Other items stay.
+fn items(object: &Value, name: &str, wanted: &Wanted<'_>) -> Result<Form, PaymentError> {
     let item = item(object).and_then(|item| text(item, "/id")).ok_or_else(no_item)?;
-    Ok(Form::new()
+    let mut form = Form::new()
         .with(format!("{name}[0][id]"), item)
-        .with(format!("{name}[0][price]"), wanted.price)
-        .with(format!("{name}[0][quantity]"), wanted.quantity))
+        .with(format!("{name}[0][price]"), wanted.next.price)
+        .with(format!("{name}[0][quantity]"), wanted.next.quantity);
+    let mut number = 1;
+    let mut there = Vec::new();
+    for item in metered(object) {
+        let price = id(item, "/price").unwrap_or_default();
+        if wanted.metered.contains(&price) {
+            there.push(price);
+            continue;
+        }
+        // What was used till now is billed, as what is left of the plan is settled.
+        form.push(format!("{name}[{number}][id]"), text(item, "/id").ok_or_else(no_item)?);
+        form.push(format!("{name}[{number}][deleted]"), true);
+        number += 1;
+    }
+    for price in wanted.metered.iter().filter(|price| !there.contains(price)) {
+        form.push(format!("{name}[{number}][price]"), price);
+        number += 1;
+    }
+    Ok(form)
 }
 
 /// A schedule's parameters: the running phase as it is until the period's end, then one as wanted, after which the
@@ -284,6 +346,11 @@ fn phases(object: &Value, schedule: &Value, follow: &Follow<'_>) -> Result<Form,
     let end = period(object, "current_period_end").ok_or_else(incomplete)?;
     let item = item(object).ok_or_else(no_item)?;
     let now = id(item, "/price").ok_or_else(no_item)?;
+    let own: Vec<_> = metered(object).filter_map(|item| id(item, "/price")).collect();
+    let Wanted { next, metered } = follow.wanted;
+    // Nothing is left to settle at the period's end but what was used by a meter that goes: without proration Stripe
+    // would forget it.
+    let goes = own.iter().any(|price| !metered.contains(price));
     let mut form = Form::new()
         .with("end_behavior", "release")
         .with("proration_behavior", "none")
@@ -292,18 +359,23 @@ fn phases(object: &Value, schedule: &Value, follow: &Follow<'_>) -> Result<Form,
         .with_some("phases[0][trial_end]", int(phase, "/trial_end"))
         .with("phases[1][duration][interval]", follow.interval)
         .with("phases[1][duration][interval_count]", 1)
-        .with("phases[1][proration_behavior]", "none");
+        .with(
+            "phases[1][proration_behavior]",
+            if goes { "create_prorations" } else { "none" },
+        );
     for number in 0..2 {
         let name = format!("phases[{number}]");
-        for (place, item) in list(phase, "/items").iter().enumerate() {
+        let stays = list(phase, "/items").iter().filter_map(|item| {
+            let (price, quantity) = (id(item, "/price")?, int(item, "/quantity"));
+            match number {
+                1 if price == now => Some((next.price, Some(next.quantity))),
+                1 if own.contains(&price) => None,
+                _ => Some((price, quantity)),
+            }
+        });
+        let comes = metered.iter().filter(|_| number == 1).map(|price| (*price, None));
+        for (place, (price, quantity)) in stays.chain(comes).enumerate() {
             let name = format!("{name}[items][{place}]");
-            let Some(price) = id(item, "/price") else { continue };
-            let quantity = int(item, "/quantity");
-            let (price, quantity) = if number == 1 && price == now {
-                (follow.next.price, Some(follow.next.quantity))
-            } else {
-                (price, quantity)
-            };
             form.push(format!("{name}[price]"), price);
             form = form.with_some(format!("{name}[quantity]"), quantity);
         }
@@ -390,12 +462,13 @@ mod tests {
                 "default_tax_rates": [{"id": "txr_1"}],
             }],
         });
-        let wanted = Next {
-            price: "price_2",
-            quantity: 1,
+        let sold = Sold {
+            price: "price_2".into(),
+            metered: vec![],
         };
+        let wanted = Wanted::new(&sold, 1);
         let follow = Follow {
-            next: &wanted,
+            wanted: &wanted,
             interval: "year",
             key: String::new(),
         };
@@ -427,6 +500,82 @@ mod tests {
             expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
         assert!(phases(&object(), &json!({"phases": []}), &follow).is_err());
+    }
+
+    /// One plan with two meters of ours, beside a meter of the operator's.
+    fn metered_object() -> Value {
+        let mut object = object();
+        let own = |number: i64, key: &str| {
+            json!({"id": format!("si_{number}"), "price": {
+                "id": format!("price_m{number}"), "metadata": {"anteroom_key": key},
+                "recurring": {"interval": "month", "usage_type": "metered"},
+            }})
+        };
+        let items = object["items"]["data"].as_array_mut().unwrap();
+        items.extend([own(3, "tokens"), own(4, "messages")]);
+        object
+    }
+
+    #[test]
+    fn what_is_metered_comes_and_goes_with_the_plan() {
+        let sold = Sold {
+            price: "price_2".into(),
+            metered: vec!["price_m4".into(), "price_m5".into()],
+        };
+        let form = items(&metered_object(), "items", &Wanted::new(&sold, 1)).unwrap();
+        let expected = [
+            ("items[0][id]", "si_1"),
+            ("items[0][price]", "price_2"),
+            ("items[0][quantity]", "1"),
+            ("items[1][id]", "si_3"),
+            ("items[1][deleted]", "true"),
+            ("items[2][price]", "price_m5"),
+        ];
+        assert_eq!(
+            pairs(&form),
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_schedule_changes_what_is_metered_with_the_plan() {
+        let phase = |start: i64, prices: &[&str]| {
+            let items: Vec<_> = prices.iter().map(|price| json!({"price": price})).collect();
+            json!({"start_date": start, "end_date": start + 1000, "items": items})
+        };
+        let schedule = json!({
+            "id": "sub_sched_1", "current_phase": {"start_date": 1000, "end_date": 2000},
+            "phases": [phase(1000, &["price_1", "price_0", "price_m3", "price_m4"]), phase(2000, &["price_9", "price_0", "price_m4", "price_m6"])],
+        });
+        let sold = Sold {
+            price: "price_2".into(),
+            metered: vec!["price_m4".into(), "price_m5".into()],
+        };
+        let wanted = Wanted::new(&sold, 1);
+        let follow = Follow {
+            wanted: &wanted,
+            interval: "month",
+            key: String::new(),
+        };
+        let all = pairs(&phases(&metered_object(), &schedule, &follow).unwrap());
+        let told = |phase: usize| -> Vec<_> {
+            let name = format!("phases[{phase}][items]");
+            let prices = all
+                .iter()
+                .filter(|(key, _)| key.starts_with(&name) && key.ends_with("[price]"));
+            prices.map(|(_, price)| price.as_str()).collect()
+        };
+        assert_eq!(told(0), ["price_1", "price_0", "price_m3", "price_m4"]);
+        assert_eq!(told(1), ["price_2", "price_0", "price_m4", "price_m5"]);
+        let settled = (
+            "phases[1][proration_behavior]".to_owned(),
+            "create_prorations".to_owned(),
+        );
+        assert!(all.contains(&settled), "what was used by the meter that goes is billed");
+        // What a schedule planned is planned again when it was let go in vain.
+        let mut object = metered_object();
+        object["schedule"] = schedule;
+        assert_eq!(next_metered(&object, "price_9"), ["price_m4", "price_m6"]);
     }
 
     fn preview(invoice: &Value) -> ChangePreview {

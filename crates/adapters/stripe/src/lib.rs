@@ -7,6 +7,7 @@ mod changes;
 mod failure;
 mod form;
 mod json;
+mod meters;
 mod prices;
 mod purchases;
 mod subscription;
@@ -31,7 +32,7 @@ use anteroom_ports::billing::{
 
 use form::Form;
 use json::{flag, list, text};
-use prices::Prices;
+use prices::{Prices, Sold};
 use subscription::{EXPAND, OWNER_ID, OWNER_KIND};
 use transport::{Call, Transport, random_key};
 use webhook::Verifier;
@@ -121,7 +122,7 @@ impl Stripe {
         self.live
     }
 
-    async fn price_of(&self, sale: &Sale) -> Result<String, PaymentError> {
+    async fn prices_of(&self, sale: &Sale) -> Result<Sold, PaymentError> {
         self.prices.of_sale(&self.http, sale, self.publish_on_demand).await
     }
 
@@ -164,17 +165,22 @@ fn reference(owner: Owner) -> String {
     format!("{}:{}", owner.kind.as_str(), owner.id)
 }
 
-/// The parameters of a checkout of a price.
-fn checkout_form(order: &CheckoutOrder, price: &str) -> Form {
+/// The parameters of a checkout at these prices.
+fn checkout_form(order: &CheckoutOrder, sold: &Sold) -> Form {
     let owner = order.owner;
     let form = Form::new()
         .with("mode", "subscription")
         .with("customer", &order.customer)
         .with("client_reference_id", reference(owner))
-        .with("line_items[0][price]", price)
+        .with("line_items[0][price]", &sold.price)
         .with("line_items[0][quantity]", order.quantity)
         .with("success_url", &order.success_url)
         .with("cancel_url", &order.cancel_url);
+    // What is metered has no quantity.
+    let metered = sold.metered.iter().enumerate();
+    let form = metered.fold(form, |form, (number, price)| {
+        form.with(format!("line_items[{}][price]", number + 1), price)
+    });
     let mut form = with_owner(
         with_owner(form, "metadata", owner),
         "subscription_data[metadata]",
@@ -219,8 +225,8 @@ impl PaymentProvider for Stripe {
     }
 
     async fn checkout(&self, order: &CheckoutOrder, idempotency_key: &str) -> Result<Checkout, PaymentError> {
-        let price = self.price_of(&order.sale).await?;
-        let form = checkout_form(order, &price);
+        let sold = self.prices_of(&order.sale).await?;
+        let form = checkout_form(order, &sold);
         let call = Call::post("checkout", &["checkout", "sessions"], form, idempotency_key);
         let session = self.used_price(&order.sale, self.http.send(call).await)?;
         Ok(Checkout {
@@ -280,14 +286,14 @@ impl PaymentProvider for Stripe {
         change: &PlanChange,
         idempotency_key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
-        let price = self.price_of(&change.sale).await?;
-        let changed = self.change(id, change, &price, idempotency_key).await;
+        let sold = self.prices_of(&change.sale).await?;
+        let changed = self.change(id, change, &sold, idempotency_key).await;
         self.used_price(&change.sale, changed)
     }
 
     async fn preview_change(&self, id: &str, change: &PlanChange) -> Result<ChangePreview, PaymentError> {
-        let price = self.price_of(&change.sale).await?;
-        let preview = self.preview(id, change, &price).await;
+        let sold = self.prices_of(&change.sale).await?;
+        let preview = self.preview(id, change, &sold).await;
         self.used_price(&change.sale, preview)
     }
 
@@ -316,11 +322,11 @@ impl PaymentProvider for Stripe {
 
     async fn report_usage(&self, report: &UsageReport) -> Result<(), PaymentError> {
         let form = Form::new()
-            .with("event_name", &report.meter)
+            .with("event_name", meters::event_name(&report.key))
             .with("identifier", &report.id)
             .with("timestamp", report.at.as_second())
-            .with("payload[stripe_customer_id]", &report.customer)
-            .with("payload[value]", report.value);
+            .with(format!("payload[{}]", meters::CUSTOMER), &report.customer)
+            .with(format!("payload[{}]", meters::VALUE), report.value);
         // The identifier makes it known again. A key made of it would be refused if the report were ever sent otherwise.
         let call = Call::post("meter", &["billing", "meter_events"], form, random_key()?);
         match self.http.send(call).await {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use moka::sync::Cache;
 use serde_json::Value;
 
-use anteroom_ports::billing::{PaymentError, ProviderPrice, Published, Sale};
+use anteroom_ports::billing::{MeteredPrice, PaymentError, ProviderPrice, Published, Sale};
 
 use crate::form::Form;
-use crate::json::{flag, list, text};
+use crate::json::{flag, int, list, text};
+use crate::meters::{self, COUNTED};
 use crate::subscription::{PLAN, PLAN_VERSION, price};
 use crate::transport::{Call, Transport, random_key};
 
@@ -42,9 +43,11 @@ impl Prices {
         }
     }
 
-    /// Forgets a price that did not serve.
+    /// Forgets prices that did not serve.
     pub(crate) fn forget(&self, sale: &Sale) {
-        self.by_lookup_key.invalidate(&sale.lookup_key());
+        for wanted in Wanted::all(sale) {
+            self.by_lookup_key.invalidate(&wanted.lookup_key);
+        }
     }
 
     /// A price; one that is gone is known by its identifier only.
@@ -66,18 +69,27 @@ impl Prices {
         Ok(found)
     }
 
-    /// The identifier of the price at which something is sold. With `on_demand` one that is missing is made, and one that
+    /// The identifiers of the prices at which something is sold. With `on_demand` one that is missing is made, and one that
     /// stands there with other terms gives its lookup key up; without, nothing is sold at other terms than it is offered.
-    pub(crate) async fn of_sale(&self, http: &Transport, sale: &Sale, on_demand: bool) -> Result<String, PaymentError> {
-        let lookup_key = sale.lookup_key();
+    pub(crate) async fn of_sale(&self, http: &Transport, sale: &Sale, on_demand: bool) -> Result<Sold, PaymentError> {
+        let price = self.of(http, &Wanted::plan(sale), on_demand).await?;
+        let mut metered = Vec::with_capacity(sale.metered.len());
+        for wanted in Wanted::metered(sale) {
+            metered.push(self.of(http, &wanted, on_demand).await?);
+        }
+        Ok(Sold { price, metered })
+    }
+
+    async fn of(&self, http: &Transport, wanted: &Wanted<'_>, on_demand: bool) -> Result<String, PaymentError> {
+        let lookup_key = wanted.lookup_key.clone();
         if let Some(known) = self.by_lookup_key.get(&lookup_key) {
             return Ok(known);
         }
-        let mut standing = standing(http, sale).await?;
+        let mut standing = standing(http, wanted).await?;
         if on_demand && !matches!(standing, Standing::AsSold(_)) {
-            keep_product(http, sale).await?;
-            create(http, sale, matches!(standing, Standing::Otherwise)).await?;
-            standing = self::standing(http, sale).await?;
+            keep_product(http, wanted.sale).await?;
+            create(http, wanted, matches!(standing, Standing::Otherwise)).await?;
+            standing = self::standing(http, wanted).await?;
         }
         match standing {
             Standing::AsSold(id) => {
@@ -95,6 +107,70 @@ impl Prices {
     }
 }
 
+/// The prices of something that is sold.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sold {
+    /// The plan's.
+    pub(crate) price: String,
+    /// Of what is used beyond it.
+    pub(crate) metered: Vec<String>,
+}
+
+/// A price that something sold is to have.
+struct Wanted<'a> {
+    sale: &'a Sale,
+    /// What is used beyond the plan; `None` is the plan itself.
+    counted: Option<&'a MeteredPrice>,
+    lookup_key: String,
+}
+
+impl<'a> Wanted<'a> {
+    fn plan(sale: &'a Sale) -> Self {
+        Self {
+            sale,
+            counted: None,
+            lookup_key: sale.lookup_key(),
+        }
+    }
+
+    fn metered(sale: &'a Sale) -> impl Iterator<Item = Self> {
+        sale.metered.iter().map(move |counted| Self {
+            sale,
+            counted: Some(counted),
+            lookup_key: sale.metered_lookup_key(counted),
+        })
+    }
+
+    fn all(sale: &'a Sale) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::plan(sale)).chain(Self::metered(sale))
+    }
+
+    /// How a price that is there compares with it. An archived one cannot be bought, whatever it says.
+    fn compare(&self, there: &Value) -> Published {
+        let active = flag(there, "/active");
+        let Some(counted) = self.counted else {
+            let terms = price(there).price.filter(|_| active);
+            if terms.as_ref() == Some(&self.sale.price) {
+                return Published::Unchanged;
+            }
+            return Published::Differs { there: terms };
+        };
+        let price = &self.sale.price;
+        let single = int(there, "/recurring/interval_count").unwrap_or(1) == 1;
+        let same = active
+            && single
+            && text(there, "/recurring/usage_type") == Some("metered")
+            && text(there, "/recurring/interval") == Some(&price.interval)
+            && text(there, "/currency") == Some(&price.currency)
+            && text(there, "/unit_amount_decimal").and_then(|amount| amount.parse().ok()) == Some(counted.amount);
+        if same {
+            Published::Unchanged
+        } else {
+            Published::Differs { there: None }
+        }
+    }
+}
+
 /// How a price of ours stands at Stripe.
 enum Standing {
     /// With the terms at which it is sold; its identifier.
@@ -105,13 +181,12 @@ enum Standing {
     Absent,
 }
 
-async fn standing(http: &Transport, sale: &Sale) -> Result<Standing, PaymentError> {
-    let lookup_key = sale.lookup_key();
-    let found = find(http, std::slice::from_ref(&lookup_key)).await?;
-    let Some(price) = found.get(&lookup_key) else {
+async fn standing(http: &Transport, wanted: &Wanted<'_>) -> Result<Standing, PaymentError> {
+    let found = find(http, std::slice::from_ref(&wanted.lookup_key)).await?;
+    let Some(price) = found.get(&wanted.lookup_key) else {
         return Ok(Standing::Absent);
     };
-    Ok(match (compare(price, sale), text(price, "/id")) {
+    Ok(match (wanted.compare(price), text(price, "/id")) {
         (Published::Unchanged, Some(id)) => Standing::AsSold(id.to_owned()),
         _ => Standing::Otherwise,
     })
@@ -132,32 +207,30 @@ async fn find(http: &Transport, lookup_keys: &[String]) -> Result<HashMap<String
     Ok(found)
 }
 
-/// How a price that is there compares with what is sold. An archived one cannot be bought, whatever it says.
-fn compare(there: &Value, sale: &Sale) -> Published {
-    let terms = price(there).price.filter(|_| flag(there, "/active"));
-    if terms.as_ref() == Some(&sale.price) {
-        Published::Unchanged
-    } else {
-        Published::Differs { there: terms }
-    }
-}
-
 /// Makes products and prices that are missing, or says which would be made.
 pub(crate) async fn publish(http: &Transport, sales: &[Sale], dry_run: bool) -> Result<Vec<Published>, PaymentError> {
-    let lookup_keys: Vec<_> = sales.iter().map(Sale::lookup_key).collect();
-    let there = find(http, &lookup_keys).await?;
+    let lookup_keys = sales.iter().flat_map(Wanted::all).map(|wanted| wanted.lookup_key);
+    let there = find(http, &lookup_keys.collect::<Vec<_>>()).await?;
     if !dry_run {
         for sale in newest(sales) {
             keep_product(http, sale).await?;
         }
     }
     let mut published = Vec::with_capacity(sales.len());
-    for (sale, lookup_key) in sales.iter().zip(&lookup_keys) {
-        published.push(match there.get(lookup_key) {
-            Some(there) => compare(there, sale),
-            None if dry_run => Published::Created,
-            None => create(http, sale, false).await?,
-        });
+    for sale in sales {
+        let mut worst = Published::Unchanged;
+        for wanted in Wanted::all(sale) {
+            let one = match there.get(&wanted.lookup_key) {
+                Some(there) => wanted.compare(there),
+                None if dry_run => Published::Created,
+                None => create(http, &wanted, false).await?,
+            };
+            // What differs in any of its prices differs.
+            if !matches!(worst, Published::Differs { .. }) && one != Published::Unchanged {
+                worst = one;
+            }
+        }
+        published.push(worst);
     }
     Ok(published)
 }
@@ -205,26 +278,34 @@ async fn keep_product(http: &Transport, sale: &Sale) -> Result<(), PaymentError>
 }
 
 /// Makes a price; with `instead` it takes the lookup key from the one that has it.
-async fn create(http: &Transport, sale: &Sale, instead: bool) -> Result<Published, PaymentError> {
-    let lookup_key = sale.lookup_key();
+async fn create(http: &Transport, wanted: &Wanted<'_>, instead: bool) -> Result<Published, PaymentError> {
+    let (sale, lookup_key) = (wanted.sale, &wanted.lookup_key);
     let form = Form::new()
         .with("product", product_id(&sale.plan))
         .with("currency", &sale.price.currency)
-        .with("unit_amount", sale.price.amount)
         .with("recurring[interval]", &sale.price.interval)
-        .with("lookup_key", &lookup_key)
+        .with("lookup_key", lookup_key)
         .with("transfer_lookup_key", instead)
-        .with("nickname", format!("{} v{}", sale.name, sale.version))
         .with(format!("metadata[{PLAN}]"), &sale.plan)
         .with(format!("metadata[{PLAN_VERSION}]"), sale.version);
+    let name = format!("{} v{}", sale.name, sale.version);
+    let form = match wanted.counted {
+        None => form.with("unit_amount", sale.price.amount).with("nickname", name),
+        Some(counted) => form
+            .with("unit_amount_decimal", counted.amount)
+            .with("recurring[usage_type]", "metered")
+            .with("recurring[meter]", meters::keep(http, &counted.key).await?)
+            .with("nickname", format!("{name}: {} beyond what is included", counted.key))
+            .with(format!("metadata[{COUNTED}]"), &counted.key),
+    };
     let refused = match http.send(Call::post("product", &["prices"], form, random_key()?)).await {
         Ok(_) => return Ok(Published::Created),
         Err(refused @ PaymentError::Refused { .. }) => refused,
         Err(error) => return Err(error),
     };
     // Somebody else may have made it since it was looked for.
-    let there = find(http, std::slice::from_ref(&lookup_key)).await?;
-    there.get(&lookup_key).map(|there| compare(there, sale)).ok_or(refused)
+    let there = find(http, std::slice::from_ref(lookup_key)).await?;
+    there.get(lookup_key).map(|there| wanted.compare(there)).ok_or(refused)
 }
 
 #[cfg(test)]
@@ -244,6 +325,10 @@ mod tests {
                 currency: "usd".into(),
                 interval: "month".into(),
             },
+            metered: vec![MeteredPrice {
+                key: "tokens".into(),
+                amount: "0.05".parse().unwrap(),
+            }],
         }
     }
 
@@ -260,7 +345,9 @@ mod tests {
             "id": "price_1", "active": true, "currency": "usd", "unit_amount": 1900,
             "recurring": {"interval": "month", "interval_count": 1},
         });
-        assert_eq!(compare(&there, &sale("pro", 1)), Published::Unchanged);
+        let sold = sale("pro", 1);
+        let wanted = Wanted::plan(&sold);
+        assert_eq!(wanted.compare(&there), Published::Unchanged);
         for (path, value) in [
             ("/active", json!(false)),
             ("/currency", json!("eur")),
@@ -271,10 +358,31 @@ mod tests {
         ] {
             let mut there = there.clone();
             *there.pointer_mut(path).unwrap() = value;
-            assert!(
-                matches!(compare(&there, &sale("pro", 1)), Published::Differs { .. }),
-                "{path}"
-            );
+            assert!(matches!(wanted.compare(&there), Published::Differs { .. }), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_metered_is_compared_as_well() {
+        let there = json!({
+            "id": "price_1", "active": true, "currency": "usd", "unit_amount": null, "unit_amount_decimal": "0.050",
+            "recurring": {"interval": "month", "interval_count": 1, "usage_type": "metered", "meter": "mtr_1"},
+        });
+        let sold = sale("pro", 1);
+        let wanted = Wanted::metered(&sold).next().unwrap();
+        assert_eq!(wanted.lookup_key, "anteroom_pro_v1_month_usd.tokens");
+        assert_eq!(wanted.compare(&there), Published::Unchanged);
+        for (path, value) in [
+            ("/active", json!(false)),
+            ("/currency", json!("eur")),
+            ("/unit_amount_decimal", json!("0.06")),
+            ("/recurring/interval", json!("year")),
+            ("/recurring/interval_count", json!(2)),
+            ("/recurring/usage_type", json!("licensed")),
+        ] {
+            let mut there = there.clone();
+            *there.pointer_mut(path).unwrap() = value;
+            assert_eq!(wanted.compare(&there), Published::Differs { there: None }, "{path}");
         }
     }
 }

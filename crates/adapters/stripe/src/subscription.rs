@@ -151,12 +151,17 @@ pub(crate) fn current_phase(schedule: &Value) -> Option<&Value> {
         .find(|phase| int(phase, "/start_date") == Some(start))
 }
 
-/// What the phase after the running one changes; `None` where nothing changes.
-pub(crate) fn next(subscription: &Value) -> Option<Next<'_>> {
+/// The phase that follows the running one.
+pub(crate) fn next_phase(subscription: &Value) -> Option<&Value> {
     let schedule = expanded(subscription, "/schedule")?;
     let end = int(schedule, "/current_phase/end_date")?;
     let mut phases = list(schedule, "/phases").iter();
-    let phase = phases.find(|phase| int(phase, "/start_date").is_some_and(|start| start >= end))?;
+    phases.find(|phase| int(phase, "/start_date").is_some_and(|start| start >= end))
+}
+
+/// What it changes; `None` where nothing changes.
+pub(crate) fn next(subscription: &Value) -> Option<Next<'_>> {
+    let phase = next_phase(subscription)?;
     let items = list(phase, "/items");
     // What is metered has no quantity.
     let counted = items.iter().find(|item| int(item, "/quantity").is_some());

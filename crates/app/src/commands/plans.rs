@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anteroom_domain::billing::{Catalogue, EntitlementKind, ModelRule, Plan, Price};
+use anteroom_domain::billing::{Catalogue, EntitlementKind, ModelRule, Overage, Plan, Price};
 use anteroom_ports::billing::Published;
 use anteroom_services::Billing;
 use anteroom_services::billing::PlanDifference;
@@ -143,13 +143,24 @@ fn listed(catalogue: &Catalogue) -> String {
                     limit: Some(limit),
                     window,
                     rollover,
+                    overage,
                 } => {
                     let carried = (*rollover > 0).then(|| format!(", {rollover} carried over"));
-                    format!("{limit} {}{}", window.said(), carried.unwrap_or_default())
+                    let beyond = overage.as_ref().map(beyond).unwrap_or_default();
+                    format!("{limit} {}{}{beyond}", window.said(), carried.unwrap_or_default())
                 }
             };
             format!("  {}: {grant}", entitlement.key)
         }));
     }
     lines.join("\n")
+}
+
+/// ", then up to 500 more for 0.05 minor units of usd each"
+fn beyond(overage: &Overage) -> String {
+    let prices = overage.prices.iter();
+    let prices: Vec<_> = prices
+        .map(|price| format!("{} minor units of {}", price.amount, price.currency))
+        .collect();
+    format!(", then up to {} more for {} each", overage.max, prices.join(" or "))
 }

@@ -1,7 +1,7 @@
 //! The settings of billing: who takes the money, and the plans.
 
 use anteroom_domain::billing::Window;
-use anteroom_domain::billing::{Credits, METER_CREDITS, Meter};
+use anteroom_domain::billing::{Credits, METER_CREDITS, Meter, UnitAmount};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -114,7 +114,45 @@ pub struct PlanSettings {
     pub max_choices: Option<i64>,
 }
 
+/// The most that limits and what is used beyond them come to: sums of them never run over.
+const MOST_METERED: i64 = i64::MAX / 4;
+
 impl PlanSettings {
+    /// What is wrong with what is paid for beyond limits: it has a price in each currency of the plan, and no other.
+    pub(super) fn overage_mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        for entitlement in &self.entitlements {
+            let Some(overage) = &entitlement.overage else { continue };
+            let mut say = |text: String| mistakes.push(format!("entitlement `{}`: {text}", entitlement.key));
+            if self.prices.is_empty() {
+                say("an `overage` goes on the bill of a plan that is bought, and this plan has no price".to_owned());
+            }
+            for price in &self.prices {
+                if !overage.prices.iter().any(|it| it.currency == price.currency) {
+                    say(format!(
+                        "its `overage` has no price in {}, as the plan has",
+                        price.currency
+                    ));
+                }
+            }
+            for (i, this) in overage.prices.iter().enumerate() {
+                if overage.prices[..i].iter().any(|it| it.currency == this.currency) {
+                    say(format!("its `overage` has two prices in {}", this.currency));
+                }
+                if !self.prices.iter().any(|it| it.currency == this.currency) {
+                    say(format!(
+                        "the plan has no price in {}, as its `overage` has",
+                        this.currency
+                    ));
+                }
+                if let Err(e) = this.amount.parse::<UnitAmount>() {
+                    say(format!("`amount` of its `overage`: {e}; found \"{}\"", this.amount));
+                }
+            }
+        }
+        mistakes
+    }
+
     /// What is wrong with its prices and its trial.
     pub(super) fn price_mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
@@ -227,6 +265,28 @@ pub struct EntitlementSettings {
     pub window: Option<WindowName>,
     /// How many are carried into the next window, of `credits`.
     pub rollover: Option<i64>,
+    /// What may be used beyond the limit, for money, of a `metered` one.
+    pub overage: Option<OverageSettings>,
+}
+
+/// What may be used beyond a limit, for money.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverageSettings {
+    /// The most in a month of billing.
+    pub max: i64,
+    /// What one costs, in each currency of the plan's prices.
+    pub prices: Vec<OveragePriceSettings>,
+}
+
+/// What one of what is used beyond a limit costs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OveragePriceSettings {
+    /// ISO 4217, small letters.
+    pub currency: String,
+    /// In the currency's minor unit (cents), or fractions of it, as a text.
+    pub amount: String,
 }
 
 impl EntitlementSettings {
@@ -238,6 +298,11 @@ impl EntitlementSettings {
 
     /// What is wrong with it.
     pub(super) fn mistake(&self) -> Option<&'static str> {
+        if let Some(overage) = &self.overage
+            && let Some(mistake) = self.mistake_of_overage(overage)
+        {
+            return Some(mistake);
+        }
         if self.key == METER_CREDITS {
             return self.mistake_of_credits();
         }
@@ -248,6 +313,24 @@ impl EntitlementSettings {
             return Some("only `credits` have a `rollover`");
         }
         self.mistake_of_kind()
+    }
+
+    fn mistake_of_overage(&self, overage: &OverageSettings) -> Option<&'static str> {
+        let metered = self.kind == EntitlementKindName::Metered && self.window == Some(WindowName::Month);
+        // What calls cost is the operator's money: it is limited, and paid for by the plan.
+        if !metered || self.limit.is_none() || self.key == METER_CREDITS || self.key == Meter::Cost.as_str() {
+            return Some("only what has a `limit` by the month has an `overage`; credits and cost have none");
+        }
+        if overage.max < 1 {
+            return Some("the `max` of an `overage` is 1 or more");
+        }
+        if self
+            .limit
+            .is_some_and(|limit| limit.checked_add(overage.max).is_none_or(|most| most > MOST_METERED))
+        {
+            return Some("the limit and the `max` of its `overage` are more than can be counted");
+        }
+        None
     }
 
     fn mistake_of_credits(&self) -> Option<&'static str> {

@@ -41,6 +41,7 @@ pub(super) enum FieldKind {
     /// A list of texts, none of them empty.
     Texts,
     Tables(&'static [Field]),
+    Table(&'static [Field]),
 }
 
 const fn required(name: &'static str, kind: FieldKind) -> Field {
@@ -186,6 +187,17 @@ const ENTITLEMENTS: &[Field] = &[
     optional("limit_usd", FieldKind::Price),
     optional("window", FieldKind::OneOf(&["minute", "day", "month", "always"])),
     optional("rollover", FieldKind::Integer(MOST_CREDITS)),
+    optional("overage", FieldKind::Table(OVERAGE)),
+];
+
+const OVERAGE: &[Field] = &[
+    required("max", FieldKind::Integer(i64::MAX)),
+    required("prices", FieldKind::Tables(OVERAGE_PRICES)),
+];
+
+const OVERAGE_PRICES: &[Field] = &[
+    required("currency", FieldKind::Currency),
+    required("amount", FieldKind::Text),
 ];
 
 /// A billion: more than a ledger has room for.
@@ -247,6 +259,10 @@ fn check_table(place: &str, table: &Table, fields: &[Field]) -> Vec<String> {
 fn check_field(place: &str, value: &Value, kind: &FieldKind) -> Vec<String> {
     let expected = match kind {
         FieldKind::Tables(fields) => return check_list(place, value, fields),
+        FieldKind::Table(fields) => match value {
+            Value::Table(table) => return check_table(place, table, fields),
+            _ => "a table".to_owned(),
+        },
         FieldKind::Text => "a text".to_owned(),
         FieldKind::Integer(i64::MAX) => "an integer, 0 or more".to_owned(),
         FieldKind::Integer(most) => format!("an integer from 0 to {most}"),

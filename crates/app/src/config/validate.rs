@@ -512,6 +512,7 @@ const REQUIRED: [&str; 3] = ["model", "messages", "input"];
 impl PlanSettings {
     fn mistakes(&self) -> Vec<String> {
         let mut mistakes = self.price_mistakes();
+        mistakes.extend(self.overage_mistakes());
         for (i, this) in self.entitlements.iter().enumerate() {
             let mut earlier = self.entitlements[..i].iter().filter(|it| it.key == this.key);
             // What is counted may be counted in several windows.

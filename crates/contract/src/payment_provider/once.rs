@@ -83,7 +83,7 @@ pub async fn usage(bench: &dyn Bench) {
     let report = |id: &str, value| UsageReport {
         id: id.to_owned(),
         customer: customer.clone(),
-        meter: METER.to_owned(),
+        key: METER.to_owned(),
         value,
         at: bench.now(),
     };
@@ -107,7 +107,7 @@ pub async fn usage_at_once(bench: &dyn Bench) {
     let report = UsageReport {
         id: "usage-1".to_owned(),
         customer: customer.clone(),
-        meter: METER.to_owned(),
+        key: METER.to_owned(),
         value: 7,
         at: bench.now(),
     };

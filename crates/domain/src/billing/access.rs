@@ -115,12 +115,25 @@ pub fn access(catalogue: &Catalogue, holdings: &Holdings, now: Timestamp, policy
         },
         _ => by_subscription,
     };
+    let decided = only_paid_overage(decided);
     let entitlements: Vec<&Entitlement> = newest_of_each(holding());
     if entitlements.is_empty() {
         return decided;
     }
     Access {
         plan: Arc::new(decided.plan.with_entitlements(&entitlements)),
+        ..decided
+    }
+}
+
+/// Whoever does not pay has no more than the plan includes: in a trial, while a payment is missing, by grace.
+fn only_paid_overage(decided: Access) -> Access {
+    let pays = matches!(decided.reason, AccessReason::Active | AccessReason::CancelsAtPeriodEnd);
+    if pays || !decided.plan.has_overage() {
+        return decided;
+    }
+    Access {
+        plan: Arc::new(decided.plan.without_overage()),
         ..decided
     }
 }

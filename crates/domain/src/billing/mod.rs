@@ -4,6 +4,7 @@ mod access;
 mod credits;
 mod money;
 mod notices;
+mod overage;
 mod overrides;
 mod plan;
 mod quota;
@@ -18,6 +19,7 @@ pub use credits::{
 };
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use notices::{Borne, HeldAt, Notice, NoticeKind, PlanChangeReason, notices, quota_notice, trial_ending};
+pub use overage::{InvalidUnitAmount, Overage, OverageAccount, OveragePrice, UnitAmount};
 pub use overrides::{Grant, Holdings, Override};
 pub use plan::{Catalogue, Entitlement, EntitlementKind, InvalidCatalogue, ModelRule, Plan, PlanTrial, Price};
 pub use quota::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Anchor, Credits, IncludedCredits, METER_CREDITS, Meter, Window};
+use super::{Anchor, Credits, IncludedCredits, METER_CREDITS, Meter, Overage, Window};
 use crate::Timestamp;
 use crate::chat::{ModelAlias, ParameterRule};
 use crate::protection::CallRate;
@@ -58,6 +58,9 @@ pub enum EntitlementKind {
         /// How many of those that are left at a window's end are carried into the next; of credits only.
         #[serde(default, skip_serializing_if = "is_zero")]
         rollover: i64,
+        /// What may be used beyond the limit, for money; of what has a limit by the month only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        overage: Option<Overage>,
     },
 }
 
@@ -73,15 +76,31 @@ impl EntitlementKind {
             limit,
             window,
             rollover: 0,
+            overage: None,
         }
     }
 }
 
 impl Entitlement {
-    /// Its limit (`None`: without one) and window, if it is metered.
+    /// What it includes (`None`: without limit) and its window, if it is metered.
     pub fn metered(&self) -> Option<(Option<i64>, Window)> {
         match self.kind {
             EntitlementKind::Metered { limit, window, .. } => Some((limit, window)),
+            _ => None,
+        }
+    }
+
+    /// The most that may be used in its window, with what is paid for beyond its limit; `None` is without limit.
+    pub fn most(&self) -> Option<(Option<i64>, Window)> {
+        let (limit, window) = self.metered()?;
+        let beyond = self.overage().map_or(0, |overage| overage.max);
+        Some((limit.map(|limit| limit.saturating_add(beyond)), window))
+    }
+
+    /// What may be used beyond its limit, for money.
+    pub fn overage(&self) -> Option<&Overage> {
+        match &self.kind {
+            EntitlementKind::Metered { overage, .. } => overage.as_ref(),
             _ => None,
         }
     }
@@ -186,6 +205,7 @@ impl Plan {
                 limit: Some(limit),
                 window,
                 rollover,
+                ..
             } => Some((limit, window, rollover)),
             _ => None,
         })
@@ -196,12 +216,29 @@ impl Plan {
         !self.by_agreement && !self.prices.is_empty()
     }
 
-    /// What of a call to a model the plan counts, in which window, and the most of it (`None`: without limit). One meter
-    /// may have several windows.
+    /// Whether more of anything may be used than it includes, for money.
+    pub fn has_overage(&self) -> bool {
+        self.entitlements.iter().any(|it| it.overage().is_some())
+    }
+
+    /// The plan with nothing beyond what it includes.
+    #[must_use]
+    pub fn without_overage(&self) -> Self {
+        let mut plan = self.clone();
+        for entitlement in &mut plan.entitlements {
+            if let EntitlementKind::Metered { overage, .. } = &mut entitlement.kind {
+                *overage = None;
+            }
+        }
+        plan
+    }
+
+    /// What of a call to a model the plan counts, in which window, and the most of it (`None`: without limit), with what is
+    /// paid for beyond. One meter may have several windows.
     pub fn limits(&self) -> impl Iterator<Item = (Meter, Window, Option<i64>)> {
         self.entitlements.iter().filter_map(|entitlement| {
-            let (limit, window) = entitlement.metered()?;
-            Some((Meter::parse(&entitlement.key)?, window, limit))
+            let (most, window) = entitlement.most()?;
+            Some((Meter::parse(&entitlement.key)?, window, most))
         })
     }
 }
@@ -435,6 +472,7 @@ pub(crate) mod tests {
             let kind = EntitlementKind::Metered {
                 limit,
                 window: Window::Day,
+                overage: None,
                 rollover,
             };
             let key = METER_CREDITS.to_owned();

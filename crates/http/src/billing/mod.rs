@@ -33,7 +33,9 @@ pub mod summarize_billing;
 pub mod usage;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, EntitlementKind, Meter, NanoUsd, Plan, Price, Subscription, Window};
+use anteroom_domain::billing::{
+    Access, EntitlementKind, Meter, NanoUsd, Overage, OveragePrice, Plan, Price, Subscription, Window,
+};
 use anteroom_services::billing::{EntitlementState, GrantState};
 use serde::Serialize;
 use serde_json::Value;
@@ -184,9 +186,48 @@ pub struct EntitlementResponse {
     /// How many of a window's credits are carried into the next, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollover: Option<i64>,
+    /// What may be used beyond the limit, for money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overage: Option<OverageResponse>,
     /// When the next window begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Timestamp>,
+}
+
+/// What may be used beyond a limit, for money. It goes on the bill at the end of the period.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Overage)]
+pub struct OverageResponse {
+    /// The most of it in a month of billing.
+    #[schema(example = 500)]
+    pub max: i64,
+    /// What one costs, in each currency of the plan.
+    pub prices: Vec<OveragePriceResponse>,
+}
+
+/// What one of what is used beyond a limit costs.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = OveragePrice)]
+pub struct OveragePriceResponse {
+    /// ISO 4217, lower case.
+    #[schema(example = "usd")]
+    pub currency: String,
+    /// In the currency's smallest unit, as a decimal number: `0.05` is a twentieth of a cent.
+    #[schema(example = "0.05")]
+    pub amount: String,
+}
+
+impl From<&Overage> for OverageResponse {
+    fn from(overage: &Overage) -> Self {
+        let price = |price: &OveragePrice| OveragePriceResponse {
+            currency: price.currency.clone(),
+            amount: price.amount.to_string(),
+        };
+        Self {
+            max: overage.max,
+            prices: overage.prices.iter().map(price).collect(),
+        }
+    }
 }
 
 impl EntitlementResponse {
@@ -201,6 +242,7 @@ impl EntitlementResponse {
             used_usd: None,
             window: None,
             rollover: None,
+            overage: None,
             resets_at: None,
         }
     }
@@ -218,6 +260,7 @@ impl EntitlementResponse {
             used_usd: used.filter(|_| money).map(usd),
             window: Some(window.as_str()),
             rollover: None,
+            overage: None,
             resets_at: None,
         }
     }
@@ -230,11 +273,13 @@ impl From<EntitlementState> for EntitlementResponse {
             GrantState::Static(value) => Self::valued(&state.key, "static", value),
             GrantState::Metered {
                 limit,
+                overage,
                 used,
                 window,
                 resets_at,
             } => Self {
                 resets_at,
+                overage: overage.as_ref().map(OverageResponse::from),
                 ..Self::metered(&state.key, limit, Some(used), window)
             },
         }
@@ -274,7 +319,9 @@ impl From<&Plan> for PlanResponse {
                 limit,
                 window,
                 rollover,
+                overage,
             } => EntitlementResponse {
+                overage: overage.as_ref().map(OverageResponse::from),
                 rollover: Some(*rollover).filter(|most| *most > 0),
                 ..EntitlementResponse::metered(&e.key, *limit, None, *window)
             },

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Owner, Plan, Price, SubscriptionStatus};
+use anteroom_domain::billing::{Owner, Plan, Price, SubscriptionStatus, UnitAmount};
 
 use crate::billing::{Purchase, PurchaseOrder};
 
@@ -18,17 +18,41 @@ pub struct Sale {
     pub name: String,
     /// The price.
     pub price: Price,
+    /// What is paid for beside it by how much is used, at the end of each period.
+    pub metered: Vec<MeteredPrice>,
+}
+
+/// What is paid for something that is used beyond what a plan includes: in the currency of the plan's price, with its
+/// interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeteredPrice {
+    /// What is counted: the entitlement's key.
+    pub key: String,
+    /// What one costs.
+    pub amount: UnitAmount,
 }
 
 impl Sale {
-    /// A plan at one of its prices.
+    /// A plan at one of its prices, with what costs beyond it in that price's currency.
     pub fn new(plan: &Plan, price: &Price) -> Self {
+        let metered = plan.entitlements.iter().filter_map(|entitlement| {
+            Some(MeteredPrice {
+                key: entitlement.key.clone(),
+                amount: entitlement.overage()?.price(&price.currency)?,
+            })
+        });
         Self {
             plan: plan.key.clone(),
             version: plan.version,
             name: plan.name.clone(),
             price: price.clone(),
+            metered: metered.collect(),
         }
+    }
+
+    /// What a metered price is found by at the provider.
+    pub fn metered_lookup_key(&self, metered: &MeteredPrice) -> String {
+        format!("{}.{}", self.lookup_key(), metered.key)
     }
 
     /// What the price is found by at the provider, whatever its identifier there (Stripe's `lookup_key`, of which one
@@ -199,8 +223,8 @@ pub struct UsageReport {
     pub id: String,
     /// Whose, at the provider.
     pub customer: String,
-    /// The meter's name at the provider.
-    pub meter: String,
+    /// What was used: the entitlement's key, as in [`MeteredPrice::key`].
+    pub key: String,
     /// How much; positive.
     pub value: i64,
     /// When.
@@ -343,11 +367,13 @@ pub trait PaymentProvider: Send + Sync {
     /// Ends a trial that runs: the first payment is due at once. One that is over already is no fault.
     async fn end_trial(&self, id: &str, idempotency_key: &str) -> Result<(), PaymentError>;
 
-    /// Makes what is sold known, so that it can be bought, or says what that would do. What stands there is never
-    /// changed. Answers in the order of `sales`.
+    /// Makes what is sold known, so that it can be bought, or says what that would do: a plan's price, and the prices of what
+    /// is used beyond it. What stands there is never changed. Answers in the order of `sales`; what differs in any of its
+    /// prices differs.
     async fn publish(&self, sales: &[Sale], dry_run: bool) -> Result<Vec<Published>, PaymentError>;
 
-    /// Reports something used beyond what is included.
+    /// Reports something used beyond what is included. It is paid for with the period that runs when it is reported, at the
+    /// metered price of what the customer subscribes to.
     async fn report_usage(&self, report: &UsageReport) -> Result<(), PaymentError>;
 
     /// Checks a webhook's signature over the raw body, in constant time, then reads it. `header` looks a request
@@ -386,6 +412,7 @@ mod tests {
                     currency: "eur".into(),
                     interval: interval.into(),
                 },
+                metered: vec![],
             };
             assert_eq!(plan(&sale.lookup_key()), Some((key.into(), version)));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{EntitlementKind, METER_CREDITS, Owner, Window};
+use anteroom_domain::billing::{EntitlementKind, METER_CREDITS, Overage, Owner, Window};
 use anteroom_domain::chat::ModelAlias;
 use anteroom_ports::StoreResult;
 use serde_json::Value;
@@ -30,8 +30,10 @@ pub enum GrantState {
     Static(Value),
     /// So many a window.
     Metered {
-        /// The most in one window; `None` is unlimited.
+        /// What is included in one window; `None` is unlimited.
         limit: Option<i64>,
+        /// What may be used beyond it, for money.
+        overage: Option<Overage>,
         /// What is used up, calls that run included.
         used: i64,
         /// How long a window is.
@@ -67,7 +69,10 @@ impl Billing {
             let grant = match &entitlement.kind {
                 EntitlementKind::Boolean(on) => GrantState::Boolean(*on),
                 EntitlementKind::Static(value) => GrantState::Static(value.clone()),
-                &EntitlementKind::Metered { limit, window, .. } => {
+                EntitlementKind::Metered {
+                    limit, window, overage, ..
+                } => {
+                    let (limit, window) = (*limit, *window);
                     let span = window.at(now, anchor);
                     let used = match included.filter(|_| entitlement.key == METER_CREDITS) {
                         Some(included) => {
@@ -78,6 +83,7 @@ impl Billing {
                     };
                     GrantState::Metered {
                         limit,
+                        overage: overage.clone(),
                         used,
                         window,
                         resets_at: span.resets_at(),

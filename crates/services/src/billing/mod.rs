@@ -19,8 +19,10 @@ mod publish_plans;
 mod rebuild_usage;
 mod reconcile;
 mod record_change;
+mod report_overage;
 mod resume_subscription;
 mod summarize_billing;
+mod take_look;
 mod tell_of_quotas;
 mod tell_subscribers;
 mod use_entitlement;
@@ -53,6 +55,7 @@ use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
 use anteroom_ports::{Clock, Ids, PaymentProvider, Store, StoreError};
 
+use crate::webhooks::Errand;
 use crate::{Audit, Sessions, Webhooks};
 
 /// What the operator can set.
@@ -147,8 +150,8 @@ impl Billing {
         audit: Arc<Audit>,
         webhooks: Arc<Webhooks>,
         options: BillingOptions,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let billing = Arc::new(Self {
             store,
             provider,
             clock,
@@ -159,7 +162,10 @@ impl Billing {
             options,
             published: OnceLock::new(),
             looking: Mutex::default(),
-        }
+        });
+        let errand: Weak<dyn Errand> = Arc::<Self>::downgrade(&billing);
+        billing.webhooks.register(&[report_overage::REPORT], &errand);
+        billing
     }
 
     /// The plans, in the operator's order.

@@ -2,25 +2,18 @@
 //! looked up afterwards. The operator's own things are told of as they are used up.
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Access, Anchor, METER_CREDITS, NoticeKind, Owner, Window, WindowSpan, quota_notice};
+use anteroom_domain::billing::{
+    Access, Anchor, Entitlement, METER_CREDITS, NoticeKind, Owner, Window, WindowSpan, quota_notice,
+};
 use anteroom_ports::{Durability, ReadUnit, StoreResult, UnitOfWork};
-use jiff::SignedDuration;
 
 use super::Billing;
 use super::tell_subscribers::reader;
 use super::use_entitlement::{counter, standing_of};
 use crate::webhooks::BillingLetter;
-use crate::{earlier, later};
 
 /// The turn of the node that looks.
 const TURN: &str = "billing.quota_notices";
-
-/// How often one node of all looks, at most; the job runs a little less often.
-const EVERY: SignedDuration = SignedDuration::from_secs(45);
-
-/// How far before the last look this one begins: clocks of nodes differ, bookings are written after their time, and a look
-/// may have failed. Who is looked at twice is not told twice.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 
 /// How many owners are read at a time.
 const PAGE: i64 = 200;
@@ -33,18 +26,45 @@ pub(super) struct Mark {
     span: WindowSpan,
     used: i64,
     limit: i64,
+    beyond: Option<i64>,
+}
+
+/// A limit in the window that counts.
+pub(super) struct Limited {
+    /// What is included; `None` is without limit.
+    pub limit: Option<i64>,
+    /// How much may be used beyond it, for money.
+    pub beyond: Option<i64>,
+    /// How long the window is.
+    pub window: Window,
+    /// The one that counts.
+    pub span: WindowSpan,
+}
+
+impl Limited {
+    /// A metered entitlement at `now`; `None` of another.
+    pub fn of(entitlement: &Entitlement, now: Timestamp, anchor: Anchor) -> Option<Self> {
+        let (limit, window) = entitlement.metered()?;
+        Some(Self {
+            limit,
+            beyond: entitlement.overage().map(|overage| overage.max),
+            window,
+            span: window.at(now, anchor),
+        })
+    }
 }
 
 impl Mark {
     /// `None` if there is nothing to tell of.
-    fn of(key: &str, (used, limit): (i64, Option<i64>), window: Window, span: WindowSpan) -> Option<Self> {
+    fn of(key: &str, used: i64, of: &Limited) -> Option<Self> {
         Some(Self {
-            kind: quota_notice(used, limit)?,
+            kind: quota_notice(used, of.limit)?,
             key: key.to_owned(),
-            window,
-            span,
+            window: of.window,
+            span: of.span,
             used,
-            limit: limit?,
+            limit: of.limit?,
+            beyond: of.beyond,
         })
     }
 
@@ -60,17 +80,10 @@ impl Billing {
         if !self.tells_of_quotas() {
             return Ok(0);
         }
-        let now = self.clock.now();
-        let mut unit = self.store.begin(Durability::Full).await?;
-        let last = unit.kept_deployment_value(TURN).await?;
-        if !unit.take_turn(TURN, now, later(now, EVERY)).await? {
-            return Ok(0);
+        match self.take_look(TURN).await? {
+            Some(since) => self.tell_of_quotas_since(since).await,
+            None => Ok(0),
         }
-        unit.commit().await?;
-        // A turn is kept as its end.
-        let last = last.and_then(|until| until.parse::<Timestamp>().ok());
-        let since = last.map_or(now, |until| earlier(until, EVERY).min(now));
-        self.tell_of_quotas_since(earlier(since, OVERLAP)).await
     }
 
     /// Looks at everybody of whom a call was booked since then.
@@ -130,23 +143,22 @@ impl Billing {
     ) -> StoreResult<Vec<Mark>> {
         let mut marks = Vec::new();
         for entitlement in &access.plan.entitlements {
-            let metered = entitlement.metered().filter(|(_, window)| self.tells_of(*window));
-            let Some((limit @ Some(_), window)) = metered else {
+            let limited = Limited::of(entitlement, now, anchor);
+            let Some(limited) = limited.filter(|it| it.limit.is_some() && self.tells_of(it.window)) else {
                 continue;
             };
-            let span = window.at(now, anchor);
             let used = match access.plan.credits(now, anchor) {
                 Some(included) if entitlement.key == METER_CREDITS => {
                     let account = reads.credit_account(owner).await?;
                     account.included_spent(included).whole_down()
                 }
                 _ => {
-                    standing_of(reads, owner, &entitlement.key, window, span.start)
+                    standing_of(reads, owner, &entitlement.key, limited.window, limited.span.start)
                         .await?
                         .used
                 }
             };
-            if let Some(mark) = Mark::of(&entitlement.key, (used, limit), window, span)
+            if let Some(mark) = Mark::of(&entitlement.key, used, &limited)
                 && !reads.knows_notice(owner, mark.kind, &mark.reference()).await?
             {
                 marks.push(mark);
@@ -165,19 +177,20 @@ impl Billing {
         unit: &mut dyn UnitOfWork,
         owner: Owner,
         key: &str,
-        windows: &[(Option<i64>, Window, WindowSpan)],
+        windows: &[Limited],
         now: Timestamp,
     ) -> StoreResult<()> {
         if !self.tells_of_quotas() {
             return Ok(());
         }
         let mut marks = Vec::new();
-        for &(limit, window, span) in windows {
-            if limit.is_none() || !self.tells_of(window) {
+        for limited in windows {
+            if limited.limit.is_none() || !self.tells_of(limited.window) {
                 continue;
             }
-            let used = unit.counter_level(owner, &counter(key, window), span.start).await?;
-            if let Some(mark) = Mark::of(key, (used, limit), window, span)
+            let counter = counter(key, limited.window);
+            let used = unit.counter_level(owner, &counter, limited.span.start).await?;
+            if let Some(mark) = Mark::of(key, used, limited)
                 && !unit.knows_notice(owner, mark.kind, &mark.reference()).await?
             {
                 marks.push(mark);
@@ -201,6 +214,7 @@ impl Billing {
                 all,
                 used: mark.used,
                 limit: mark.limit,
+                beyond: mark.beyond,
                 window: mark.window,
                 // An unpaid renewal opens no window; then nobody knows when the next one begins.
                 resets_at: (mark.span.end > now).then_some(mark.span.end),

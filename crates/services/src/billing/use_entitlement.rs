@@ -15,6 +15,7 @@ use tracing::info;
 
 use super::Billing;
 use super::hold_credits::locked_credits;
+use super::tell_of_quotas::Limited;
 use crate::earlier;
 
 /// How long a consumption is known again.
@@ -71,7 +72,7 @@ impl NotAllowed {
 /// How a metered entitlement stands in the window with the least room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
-    /// The most in the window; `None` is unlimited.
+    /// The most in the window, with what may be used beyond what is included; `None` is unlimited.
     pub limit: Option<i64>,
     /// What is used up.
     pub used: i64,
@@ -270,7 +271,8 @@ impl Billing {
         if ask.key == METER_CREDITS && subject.access.plan.takes_credits() {
             return self.consume_credits(unit, &subject, ask, id, now).await;
         }
-        let windows: Vec<_> = subject.granted(&ask.key).filter_map(Entitlement::metered).collect();
+        // With what may be used beyond a limit, for money.
+        let windows: Vec<_> = subject.granted(&ask.key).filter_map(Entitlement::most).collect();
         if windows.is_empty() {
             let message = format!("`{}` is not metered: check it, there is nothing to use up", ask.key);
             return Err(refused("/key", message));
@@ -299,12 +301,7 @@ impl Billing {
             }
             consumed @ (Consumed::Counted | Consumed::Repeated) => {
                 if consumed == Consumed::Counted {
-                    let spans = windows
-                        .iter()
-                        .map(|(limit, window)| (*limit, *window, subject.span(*window, now)));
-                    let spans: Vec<_> = spans.collect();
-                    self.tell_of_use(&mut *unit, subject.owner, &ask.key, &spans, now)
-                        .await?;
+                    self.was_used(&mut *unit, &subject, &ask.key, now).await?;
                 }
                 // How it stands now; whether another of this size would fit is not what was asked.
                 let checked = self.checked(&mut *unit, &subject, &ask.key, 0, now).await?;
@@ -312,6 +309,27 @@ impl Billing {
                 Ok(checked)
             }
         }
+    }
+
+    /// What follows from having used something up, in the same unit of work: its holder is told of limits, and the provider
+    /// of what went beyond them.
+    async fn was_used(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        subject: &Subject,
+        key: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let anchor = subject.access.anchor(subject.made);
+        let granted = subject.granted(key);
+        let limited: Vec<_> = granted.filter_map(|it| Limited::of(it, now, anchor)).collect();
+        self.tell_of_use(unit, subject.owner, key, &limited, now).await?;
+        if limited.iter().any(|limited| limited.beyond.is_some()) {
+            let access = (&subject.access, anchor);
+            self.account_for_overage(unit, subject.owner, access, Some(key), now)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Gives an amount back of what counts for good: for admins, since whoever could do it for themselves would have no limit.
@@ -486,7 +504,10 @@ impl Billing {
                     }
                     checked.level = Some(subject.credits(&account, window, now));
                 }
-                &EntitlementKind::Metered { limit, window, .. } => {
+                EntitlementKind::Metered { .. } => {
+                    let Some((limit, window)) = entitlement.most() else {
+                        continue;
+                    };
                     let start = subject.span(window, now).start;
                     let used = used_of(reads, subject.owner, key, window, start).await?;
                     let level = subject.level((limit, window), used, now);

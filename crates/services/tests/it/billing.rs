@@ -33,6 +33,7 @@ pub fn pro() -> Sale {
             currency: "usd".into(),
             interval: "month".into(),
         },
+        metered: vec![],
     }
 }
 
@@ -730,7 +731,7 @@ async fn a_published_version_keeps_its_terms() {
     let kept = stored().await;
     assert_eq!(
         kept.iter().map(|plan| plan.key.as_str()).collect::<Vec<_>>(),
-        ["business", "free", "pro"]
+        ["business", "free", "plus", "pro"]
     );
     house.billing.keep_plans(false).await.unwrap();
     // Somebody published other terms under the same version.
@@ -915,7 +916,7 @@ async fn entitlements_say_everything_that_is_granted() {
     assert_eq!(grants[4], ("seats", &GrantState::Static(3.into())));
     let away = house.billing.list_entitlements(&user, None).await.unwrap();
     assert_eq!(away[0].grant, GrantState::Static(serde_json::Value::Null));
-    assert_eq!(house.billing.catalogue().plans().len(), 3);
+    assert_eq!(house.billing.catalogue().plans().len(), 4);
     assert_eq!(
         house
             .store

@@ -26,6 +26,7 @@ fn credits(limit: i64, window: Window, rollover: i64) -> Grant {
             limit: Some(limit),
             window,
             rollover,
+            overage: None,
         },
     })
 }

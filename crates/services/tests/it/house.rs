@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
-    AccessPolicy, Catalogue, CreditRate, Credits, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd, Owner,
-    Plan, PlanTrial, Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus, Window, day_of,
+    AccessPolicy, Catalogue, CreditRate, Credits, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd,
+    Overage, OveragePrice, Owner, Plan, PlanTrial, Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus,
+    Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
@@ -128,7 +129,7 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
         key: key.into(),
         name: key.to_uppercase(),
         version: 1,
-        rank: i32::from(key == "pro") * 10 + i32::from(key == "business") * 20,
+        rank: i32::from(key == "pro") * 10 + i32::from(key == "plus") * 15 + i32::from(key == "business") * 20,
         trial: None,
         models,
         prices: amount.map(|amount| price(amount, "month")).into_iter().collect(),
@@ -153,6 +154,25 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
         ],
         rate: CallRate::default(),
         parameters: ParameterRule::default(),
+    }
+}
+
+/// So many a month, and then so many more at what one costs, in cents.
+fn beyond(key: &str, limit: i64, max: i64, amount: &str) -> Entitlement {
+    Entitlement {
+        key: key.into(),
+        kind: EntitlementKind::Metered {
+            limit: Some(limit),
+            window: Window::Month,
+            rollover: 0,
+            overage: Some(Overage {
+                max,
+                prices: vec![OveragePrice {
+                    currency: "usd".into(),
+                    amount: amount.parse().unwrap(),
+                }],
+            }),
+        },
     }
 }
 
@@ -406,8 +426,13 @@ impl House {
                     limit: Some(100),
                     window: Window::Month,
                     rollover: 30,
+                    overage: None,
                 },
             }]),
+            Plan {
+                entitlements: vec![beyond("messages", 5, 3, "5"), beyond("renders", 10, 70, "0.5")],
+                ..plan("plus", ModelRule::All, None, Some(2900))
+            },
         ];
         let options = BillingOptions {
             catalogue: Catalogue::new(plans, "free").unwrap(),
@@ -435,7 +460,7 @@ impl House {
                 quota_windows: vec![Window::Day, Window::Month],
             },
         };
-        let billing = Arc::new(Billing::new(
+        let billing = Billing::new(
             store.clone(),
             Some(payments.clone()),
             (clock.clone(), ids.clone()),
@@ -443,7 +468,7 @@ impl House {
             audit.clone(),
             webhooks.clone(),
             options,
-        ));
+        );
         let options = AccountsOptions {
             signup_open,
             require_verified_email,

@@ -24,6 +24,7 @@ mod models;
 mod moderation;
 mod notices;
 mod ops;
+mod overage;
 mod protection;
 mod recovery;
 mod revenue;

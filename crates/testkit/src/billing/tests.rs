@@ -21,6 +21,7 @@ fn sale(plan: &str, amount: i64) -> Sale {
             currency: "usd".into(),
             interval: "month".into(),
         },
+        metered: vec![],
     }
 }
 

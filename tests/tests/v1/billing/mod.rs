@@ -3,5 +3,6 @@
 mod checkout;
 mod flows;
 mod mails;
+mod overage;
 mod packs;
 mod webhooks;

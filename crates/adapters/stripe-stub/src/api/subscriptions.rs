@@ -444,6 +444,7 @@ pub(super) fn wanted_items(
             if let Some(price) = price {
                 set(item, "plan", lifecycle::plan_of(&price));
                 set(item, "price", price);
+                crate::billing::lines::count_from(item, world.at);
             }
             if let Some(quantity) = quantity {
                 set(item, "quantity", quantity);

@@ -71,6 +71,7 @@ pub(crate) fn plan(
             .filter(|item| !begins && !old.iter().any(|was| same(item, was)))
             .collect();
         all = lines::for_rest(world, subscription, (&gone, &come), (start, now, end));
+        all.extend(used_till(world, subscription, &gone, (start, now)));
     }
     if begins {
         set(&mut changed, "billing_cycle_anchor", now);
@@ -88,6 +89,24 @@ pub(crate) fn plan(
         lines: all,
         begins,
     })
+}
+
+/// What was used of items that go. Only a subscription in flexible billing mode bills it:
+/// <https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup>
+fn used_till(world: &World, subscription: &Value, gone: &[&Value], period: (i64, i64)) -> Vec<Value> {
+    if at(subscription, "billing_mode/type") != "flexible" {
+        return Vec::new();
+    }
+    let mut used = lines::for_usage_of(world, subscription, gone, period);
+    used.retain(|line| int(line, "quantity") != 0);
+    used
+}
+
+/// The same where these items take the place of all that are there, at the end of the period.
+pub(crate) fn used_of_gone(world: &World, subscription: &Value, fresh: &[Value]) -> Vec<Value> {
+    let old = items(subscription, "items/data").iter();
+    let gone: Vec<_> = old.filter(|item| !fresh.iter().any(|new| same(item, new))).collect();
+    used_till(world, subscription, &gone, period(subscription))
 }
 
 fn same(one: &Value, other: &Value) -> bool {

@@ -42,7 +42,9 @@ pub(crate) fn item(world: &World, subscription: &str, price: &Value, quantity: i
         "current_period_start": period.0, "current_period_end": period.1, "current_trial": null, "discounts": [],
         "metadata": {}, "plan": plan_of(price), "price": price.clone(), "subscription": subscription, "tax_rates": [],
     });
-    if at(price, "recurring/usage_type") != "metered" {
+    if lines::is_metered(&item) {
+        lines::count_from(&mut item, world.at);
+    } else {
         set(&mut item, "quantity", quantity);
     }
     item

@@ -123,10 +123,18 @@ pub(crate) fn for_trial(world: &World, subscription: &Value, period: (i64, i64))
 
 /// What was used in a period that ends.
 pub(crate) fn for_usage(world: &World, subscription: &Value, period: (i64, i64)) -> Vec<Value> {
-    let metered = items(subscription, "items/data").iter().filter(|item| is_metered(item));
+    let all: Vec<_> = items(subscription, "items/data").iter().collect();
+    for_usage_of(world, subscription, &all, period)
+}
+
+/// What was used of these items, from when each was added on.
+pub(crate) fn for_usage_of(world: &World, subscription: &Value, list: &[&Value], period: (i64, i64)) -> Vec<Value> {
+    let metered = list.iter().filter(|item| is_metered(item));
     let lines = metered.map(|item| {
         let meter = text(at(item, "price/recurring"), "meter");
-        let quantity = usage(world, meter, text(subscription, "customer"), period.0, period.1);
+        let since = some_int(hidden(item, "counts"), "from").unwrap_or_default();
+        let start = period.0.max(since);
+        let quantity = usage(world, meter, text(subscription, "customer"), start, period.1);
         let entry = Entry {
             item,
             amount: cost(at(item, "price"), quantity),
@@ -138,6 +146,13 @@ pub(crate) fn for_usage(world: &World, subscription: &Value, period: (i64, i64))
         line(subscription, &entry)
     });
     lines.collect()
+}
+
+/// Lets a metered item count from now on: what was used before it was there is not its affair.
+pub(crate) fn count_from(item: &mut Value, now: i64) {
+    if is_metered(item) {
+        set_hidden(item, "counts", json!({ "from": now }));
+    }
 }
 
 /// What a customer used by a meter from `start` on and before `end`.

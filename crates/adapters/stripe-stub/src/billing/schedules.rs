@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::billing::{changes, lifecycle};
+use crate::billing::{changes, lifecycle, lines};
 use crate::error::ApiError;
 use crate::json::{at, int, items, set, some_int, some_text, text};
 use crate::world::World;
@@ -60,9 +60,17 @@ pub(crate) fn enter(world: &mut World, subscription: &str, phase: &Value) -> Res
         let change = changes::plan(world, &subscription, list, proration, world.at)?;
         return changes::make(world, change, proration, "allow_incomplete");
     }
-    // At the period's end nothing is left to settle; the renewal, which follows in the same second, is of the new items.
+    // At the period's end nothing is left to settle but what was used; the renewal, which follows in the same second, is of
+    // the new items.
+    let used = match proration {
+        "none" => Vec::new(),
+        _ => changes::used_of_gone(world, &subscription, &list),
+    };
     let change = changes::plan(world, &subscription, list, "none", end)?;
     let mut turned = change.subscription;
+    if !used.is_empty() {
+        lines::put_off(&mut turned, used);
+    }
     if change.begins {
         lifecycle::set_period(&mut turned, lifecycle::period(&subscription));
     }
@@ -70,12 +78,15 @@ pub(crate) fn enter(world: &mut World, subscription: &str, phase: &Value) -> Res
     Ok(())
 }
 
-/// A phase's items as items of the subscription, which keep their identifiers in their order.
+/// A phase's items as items of the subscription, which keep their identifiers: metered ones by their price, others in
+/// their order.
 fn phase_items(world: &World, subscription: &Value, phase: &Value) -> Result<Vec<Value>, ApiError> {
     let (start, end) = lifecycle::period(subscription);
-    let old = items(subscription, "items/data");
+    let old = items(subscription, "items/data").iter();
+    let (counted, mut licensed): (Vec<_>, Vec<_>) = old.partition(|item| lines::is_metered(item));
+    licensed.reverse();
     let mut list = Vec::new();
-    for (index, wanted) in items(phase, "items").iter().enumerate() {
+    for wanted in items(phase, "items") {
         let price = world.find("price", text(wanted, "price"), "price", "phases[items][price]")?;
         let mut item = lifecycle::item(
             world,
@@ -84,7 +95,12 @@ fn phase_items(world: &World, subscription: &Value, phase: &Value) -> Result<Vec
             int(wanted, "quantity"),
             (start, end),
         );
-        if let Some(was) = old.get(index) {
+        if lines::is_metered(&item) {
+            let was = counted.iter().find(|was| at(was, "price/id") == at(&price, "id"));
+            list.push(was.map_or(item, |was| (*was).clone()));
+            continue;
+        }
+        if let Some(was) = licensed.pop() {
             set(&mut item, "id", at(was, "id").clone());
             set(&mut item, "created", at(was, "created").clone());
         }

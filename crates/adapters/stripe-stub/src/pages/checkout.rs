@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use serde_json::Value;
 use tracing::info;
 
-use super::{NOTE, Visit, day, each, escape, html, link, message, money, see_other};
+use super::{NOTE, Visit, day, each, escape, html, link, message, metered, money, see_other};
 use crate::Stub;
 use crate::billing::checkout::{self, Outcome};
 use crate::billing::purchases;
@@ -88,6 +88,10 @@ fn content(world: &World, session: &Value, error: &str) -> String {
     let currency = text(session, "currency");
     let mut what = String::new();
     for (price, quantity) in checkout::bought(world, session) {
+        if at(&price, "recurring/usage_type") == "metered" {
+            what += &metered(&price, currency);
+            continue;
+        }
         let name = world
             .get(text(&price, "product"))
             .map(|product| text(product, "name"))

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::Stub;
 use crate::form::Params;
-use crate::json::{at, text};
+use crate::json::{at, some_text, text};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#f4f4f1;color:#1b1b18}\
 main{max-width:28rem;margin:8vh auto;padding:2rem;background:#fff;border-radius:12px;box-shadow:0 1px 6px #0002}\
@@ -209,6 +209,29 @@ fn money(amount: i64, currency: &str) -> String {
     format!("{sign}{}.{:02} {word}", amount / 100, amount % 100)
 }
 
+/// A fraction of the currency's smallest unit, as Stripe writes it (`0.05`), in the currency: `0.0005 USD`.
+fn fine_money(amount: &str, currency: &str) -> String {
+    let word = currency.to_uppercase();
+    if WHOLE.contains(&currency) {
+        return format!("{amount} {word}");
+    }
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    let digits = format!("{whole:0>3}{fraction}");
+    let (units, rest) = digits.split_at(digits.len() - fraction.len() - 2);
+    match rest.trim_end_matches('0') {
+        "" => format!("{units} {word}"),
+        rest => format!("{units}.{rest} {word}"),
+    }
+}
+
+/// What is paid for something by how much of it is used.
+fn metered(price: &Value, currency: &str) -> String {
+    let name = some_text(price, "nickname").unwrap_or("What is used");
+    let amount = fine_money(text(price, "unit_amount_decimal"), currency);
+    let (name, amount) = (escape(name), escape(&amount));
+    format!("<p>{name}: {amount} each, at the end of the period.</p>")
+}
+
 /// How often: `/ month`, `/ 3 months`.
 fn each(price: &Value) -> String {
     let recurring = at(price, "recurring");
@@ -244,5 +267,15 @@ mod tests {
         assert_eq!(money(1900, "usd"), "19.00 USD");
         assert_eq!(money(-5, "eur"), "-0.05 EUR");
         assert_eq!(money(1900, "jpy"), "1900 JPY");
+        for (amount, currency, said) in [
+            ("0.05", "usd", "0.0005 USD"),
+            ("2", "usd", "0.02 USD"),
+            ("250", "usd", "2.5 USD"),
+            ("100", "eur", "1 EUR"),
+            ("1234.5", "eur", "12.345 EUR"),
+            ("0.5", "jpy", "0.5 JPY"),
+        ] {
+            assert_eq!(fine_money(amount, currency), said);
+        }
     }
 }

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::Value;
 
-use super::{NOTE, Visit, day, each, escape, html, link, message, money, see_other};
+use super::{NOTE, Visit, day, each, escape, html, link, message, metered, money, see_other};
 use crate::Stub;
 use crate::billing::{cards, lifecycle};
 use crate::error::ApiError;
@@ -157,6 +157,10 @@ fn about_subscription(world: &World, subscription: &Value) -> String {
     let mut out = String::new();
     for item in items(subscription, "items/data") {
         let price = at(item, "price");
+        if crate::billing::lines::is_metered(item) {
+            out += &metered(price, text(subscription, "currency"));
+            continue;
+        }
         let name = world
             .get(text(price, "product"))
             .map(|product| text(product, "name"))

@@ -75,7 +75,7 @@ impl Stage {
         let coupon = [("id", COUPON), ("percent_off", "50"), ("duration", "once")];
         stage.post("coupons", &coupon).await;
         let meter = [
-            ("event_name", METER),
+            ("event_name", &*format!("anteroom_{METER}")),
             ("display_name", METER),
             ("default_aggregation[formula]", "sum"),
         ];

@@ -52,5 +52,6 @@ fn sale(plan: &str, amount: i64) -> Sale {
             currency: "usd".to_owned(),
             interval: "month".to_owned(),
         },
+        metered: vec![],
     }
 }

@@ -453,7 +453,7 @@ async fn usage_that_is_known_already_is_reported() {
     let report = UsageReport {
         id: "u1".into(),
         customer: "cus_1".into(),
-        meter: "tokens".into(),
+        key: "tokens".into(),
         value: 1200,
         at: "2026-11-20T09:16:00Z".parse().unwrap(),
     };
@@ -467,7 +467,7 @@ async fn usage_that_is_known_already_is_reported() {
     let asked = &server.asked()[0];
     assert_eq!(asked.line, "POST /v1/billing/meter_events");
     for (name, value) in [
-        ("event_name", "tokens"),
+        ("event_name", "anteroom_tokens"),
         ("identifier", "u1"),
         ("timestamp", "1795166160"),
         ("payload[stripe_customer_id]", "cus_1"),

@@ -85,3 +85,47 @@ fn prices_and_trials_that_make_no_sense_are_refused() {
         assert!(found.contains(said), "{pro}: {found}");
     }
 }
+
+/// What is wrong with a plan at 1 dollar a month that has this entitlement.
+fn wrong_with(entitlement: &str, prices: &str) -> String {
+    let text = format!(
+        "[[billing.plans]]\nkey = 'free'\nname = 'F'\nversion = 1\nmodels = 'all'\n\
+         [[billing.plans]]\nkey = 'pro'\nname = 'P'\nversion = 1\nmodels = 'all'\nprices = {prices}\nentitlements = [{entitlement}]\n"
+    );
+    match load_file("overage", &text) {
+        Ok(_) => String::new(),
+        refused => messages(refused).join("\n"),
+    }
+}
+
+#[test]
+fn an_overage_has_an_end_and_a_price_in_every_currency_of_its_plan() {
+    const MONTH: &str = "[{ amount = 100, currency = 'usd', interval = 'month' }]";
+    let good = "{ key = 'exports', kind = 'metered', limit = 5, window = 'month', \
+                overage = { max = 3, prices = [{ currency = 'usd', amount = '0.05' }] } }";
+    assert_eq!(wrong_with(good, MONTH), "");
+    for (from, to, expected) in [
+        ("max = 3", "max = 0", "the `max` of an `overage` is 1 or more"),
+        ("max = 3", "max = 9223372036854775807", "more than can be counted"),
+        ("max = 3, ", "", "`max` is missing"),
+        ("max = 3", "most = 3", "the nearest known one is `max`"),
+        ("'month'", "'day'", "only what has a `limit` by the month"),
+        ("limit = 5, ", "", "only what has a `limit` by the month"),
+        ("exports", "credits", "credits and cost have none"),
+        ("'0.05'", "0.05", "found 0.05, expected a text"),
+        ("'0.05'", "'5 cents'", "found \"5 cents\""),
+        ("'0.05'", "'0'", "a number above zero"),
+        ("'usd'", "'eur'", "has no price in usd, as the plan has"),
+        ("'usd'", "'eur'", "the plan has no price in eur"),
+        ("'usd'", "'USD'", "three small letters"),
+        (
+            "[{ currency",
+            "[{ currency = 'usd', amount = '1' }, { currency",
+            "two prices in usd",
+        ),
+    ] {
+        let found = wrong_with(&good.replacen(from, to, 1), MONTH);
+        assert!(found.contains(expected), "{to}: {expected} in {found}");
+    }
+    assert!(wrong_with(good, "[]").contains("this plan has no price"));
+}

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::plan::tests::{catalogue, offered, plan};
 use super::super::subscription::tests::sub;
-use super::super::{EntitlementKind, Meter, ModelRule, Owner, Window};
+use super::super::{EntitlementKind, Meter, ModelRule, Overage, Owner, Window};
 use super::*;
 use crate::{OverrideId, UserId};
 
@@ -305,6 +305,64 @@ fn an_entitlement_is_granted_beside_any_plan_until_it_expires() {
         limits("2026-06-10T00:00:00Z"),
         [(Meter::Messages, Window::Day, Some(100))]
     );
+}
+
+/// Only who pays has more than the plan includes: not in a trial, not by grace, not as a gift.
+#[test]
+fn overage_is_for_those_who_pay() {
+    let overage = Overage {
+        max: 50,
+        prices: vec![],
+    };
+    let mut plans = vec![];
+    for (key, rank) in [("free", 0), ("pro", 10), ("business", 20)] {
+        let mut plan = plan(key, ModelRule::All, None);
+        plan.rank = rank;
+        plan.entitlements = vec![Entitlement {
+            key: "messages".into(),
+            kind: EntitlementKind::Metered {
+                limit: Some(100),
+                window: Window::Month,
+                rollover: 0,
+                overage: (rank > 0).then(|| overage.clone()),
+            },
+        }];
+        plans.push(plan);
+    }
+    let catalogue = Catalogue::new(plans, "free").unwrap();
+    let most = |status: &str, also, overrides: &[Override], now: &str| {
+        let holdings = Holdings {
+            subscription: (status != "none").then(|| subscription(status, also)),
+            overrides: overrides.to_vec(),
+            ..Holdings::default()
+        };
+        let access = access(&catalogue, &holdings, at(now), policy(also));
+        let limits: Vec<_> = access.plan.limits().collect();
+        assert_eq!(limits.len(), 1);
+        (limits[0].2.unwrap(), access.reason)
+    };
+    for status in std::iter::once("none").chain(STATUSES) {
+        for (also, _) in ALSO {
+            for (day, now) in DAYS {
+                let (most, reason) = most(status, also, &[], now);
+                let pays = matches!(reason, AccessReason::Active | AccessReason::CancelsAtPeriodEnd);
+                assert_eq!(most, if pays { 150 } else { 100 }, "{status} on {day}: {reason:?}");
+            }
+        }
+    }
+    let now = DAYS[0].1;
+    let gift = [granted_plan_of("business", None)];
+    assert_eq!(most("none", Also::Nothing, &gift, now), (100, AccessReason::Granted));
+    assert_eq!(most("active", Also::Nothing, &gift, now), (100, AccessReason::Granted));
+    // What is granted beside a plan takes the place of its limit, and of what goes beyond it.
+    let more = granted(
+        Grant::Entitlement(Entitlement {
+            key: "messages".into(),
+            kind: EntitlementKind::metered(Some(120), Window::Month),
+        }),
+        None,
+    );
+    assert_eq!(most("active", Also::Nothing, &[more], now), (120, AccessReason::Active));
 }
 
 #[test]

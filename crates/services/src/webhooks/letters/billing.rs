@@ -38,6 +38,8 @@ pub(crate) enum BillingLetter<'a> {
         all: bool,
         used: i64,
         limit: i64,
+        /// How much may be used beyond it, for money.
+        beyond: Option<i64>,
         window: Window,
         /// When the next window begins, where that is known.
         resets_at: Option<Timestamp>,

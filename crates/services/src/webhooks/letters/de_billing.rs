@@ -168,6 +168,7 @@ pub(super) fn words(letter: &BillingLetter<'_>, product: &str, links: &Links) ->
             all,
             used,
             limit,
+            beyond,
             window,
             resets_at,
         } => {
@@ -176,19 +177,35 @@ pub(super) fn words(letter: &BillingLetter<'_>, product: &str, links: &Links) ->
                 (
                     format!("Bei {product} aufgebraucht: {counted}"),
                     format!("Aufgebraucht: {counted}"),
-                    format!(
-                        "Was Ihr Tarif bei {product} für {this} an {counted} enthält, ist aufgebraucht. Was mehr davon \
-                         braucht, wird bis {next} abgelehnt. Ein größerer Tarif enthält vielleicht mehr."
-                    ),
+                    match beyond {
+                        None => format!(
+                            "Was Ihr Tarif bei {product} für {this} an {counted} enthält, ist aufgebraucht. Was mehr davon \
+                             braucht, wird bis {next} abgelehnt. Ein größerer Tarif enthält vielleicht mehr."
+                        ),
+                        Some(most) => format!(
+                            "Was Ihr Tarif bei {product} für {this} an {counted} enthält, ist aufgebraucht. Es geht trotzdem \
+                             weiter: Bis zu {} mehr werden mit der nächsten Rechnung berechnet, so wie es Ihr Tarif vorsieht. \
+                             Ein größerer Tarif enthält vielleicht mehr.",
+                            NUMBERS.amount(what, most)
+                        ),
+                    },
                 )
             } else {
                 (
                     format!("Bei {product} zu 80 % verbraucht: {counted}"),
                     format!("Zu 80 % verbraucht: {counted}"),
-                    format!(
-                        "Von dem, was Ihr Tarif bei {product} für {this} an {counted} enthält, haben Sie vier Fünftel \
-                         oder mehr verbraucht. Ist es aufgebraucht, so wird bis {next} abgelehnt, was mehr davon braucht."
-                    ),
+                    match beyond {
+                        None => format!(
+                            "Von dem, was Ihr Tarif bei {product} für {this} an {counted} enthält, haben Sie vier Fünftel \
+                             oder mehr verbraucht. Ist es aufgebraucht, so wird bis {next} abgelehnt, was mehr davon braucht."
+                        ),
+                        Some(most) => format!(
+                            "Von dem, was Ihr Tarif bei {product} für {this} an {counted} enthält, haben Sie vier Fünftel \
+                             oder mehr verbraucht. Ist es aufgebraucht, so werden bis zu {} mehr mit der nächsten Rechnung \
+                             berechnet, so wie es Ihr Tarif vorsieht.",
+                            NUMBERS.amount(what, most)
+                        ),
+                    },
                 )
             };
             let level = format!("{} von {}", NUMBERS.amount(what, used), NUMBERS.amount(what, limit));

@@ -166,6 +166,7 @@ pub(super) fn words(letter: &BillingLetter<'_>, product: &str, links: &Links) ->
             all,
             used,
             limit,
+            beyond,
             window,
             resets_at,
         } => {
@@ -174,19 +175,34 @@ pub(super) fn words(letter: &BillingLetter<'_>, product: &str, links: &Links) ->
                 (
                     format!("You have used up your {counted} at {product}"),
                     format!("You have used up your {counted}"),
-                    format!(
-                        "What your plan at {product} has of {counted} for this {span} is used up. What needs more is refused \
-                         until the next {span} begins. A bigger plan may have more."
-                    ),
+                    match beyond {
+                        None => format!(
+                            "What your plan at {product} has of {counted} for this {span} is used up. What needs more is \
+                             refused until the next {span} begins. A bigger plan may have more."
+                        ),
+                        Some(most) => format!(
+                            "What your plan at {product} includes of {counted} for this {span} is used up. You can go on: up \
+                             to {} more are charged with your next bill, as your plan says. A bigger plan may include more.",
+                            NUMBERS.amount(what, most)
+                        ),
+                    },
                 )
             } else {
                 (
                     format!("You have used 80 % of your {counted} at {product}"),
                     format!("You have used 80 % of your {counted}"),
-                    format!(
-                        "Of the {counted} that your plan at {product} has for this {span}, you have used four fifths or \
-                         more. When all of it is used up, what needs more is refused until the next {span} begins."
-                    ),
+                    match beyond {
+                        None => format!(
+                            "Of the {counted} that your plan at {product} has for this {span}, you have used four fifths or \
+                             more. When all of it is used up, what needs more is refused until the next {span} begins."
+                        ),
+                        Some(most) => format!(
+                            "Of the {counted} that your plan at {product} includes for this {span}, you have used four fifths \
+                             or more. When all of it is used up, up to {} more are charged with your next bill, as your plan \
+                             says.",
+                            NUMBERS.amount(what, most)
+                        ),
+                    },
                 )
             };
             let level = format!("{} of {}", NUMBERS.amount(what, used), NUMBERS.amount(what, limit));

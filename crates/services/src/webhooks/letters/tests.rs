@@ -56,11 +56,12 @@ fn billing_letters() -> Vec<BillingLetter<'static>> {
         why,
         price: Some(&PRICE),
     };
-    let used = |what, all, window| BillingLetter::QuotaUsed {
+    let used = |what, all, window, beyond| BillingLetter::QuotaUsed {
         what,
         all,
         used: if all { 1_250_000_000 } else { 1_000_000_000 },
         limit: 1_250_000_000,
+        beyond,
         window,
         resets_at: Some(at()),
     };
@@ -82,10 +83,12 @@ fn billing_letters() -> Vec<BillingLetter<'static>> {
             on: at(),
         },
         BillingLetter::PlanStays { plan: "Pro" },
-        used("messages", false, Window::Month),
-        used("tokens", true, Window::Day),
-        used("cost", false, Window::Month),
-        used("exports", true, Window::Month),
+        used("messages", false, Window::Month, None),
+        used("tokens", true, Window::Day, None),
+        used("cost", false, Window::Month, None),
+        used("exports", true, Window::Month, None),
+        used("tokens", false, Window::Month, Some(500_000)),
+        used("exports", true, Window::Month, Some(20)),
     ]
 }
 
