@@ -2,7 +2,7 @@
 
 use anteroom_domain::billing::{
     Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Overage, OveragePrice, Plan, PlanTrial,
-    Price, Window,
+    Price, SeatRule, Window,
 };
 use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
@@ -46,6 +46,7 @@ fn plan(plan: &PlanSettings) -> anyhow::Result<Plan> {
             PlanModels::Named(names) => ModelRule::Named(names.clone()),
         },
         prices: plan.prices.iter().map(price).collect(),
+        seats: plan.seats.map(SeatRule::from),
         by_agreement: plan.by_agreement,
         entitlements: plan
             .entitlements
@@ -78,6 +79,7 @@ fn entitlement(e: &EntitlementSettings) -> anyhow::Result<Entitlement> {
         EntitlementKindName::Metered => EntitlementKind::Metered {
             overage: e.overage.as_ref().map(overage).transpose()?,
             rollover: e.rollover.unwrap_or_default(),
+            per_seat: e.per_seat,
             limit: e.limit_usd.map(|usd| NanoUsd::from_usd(usd).0).or(e.limit),
             window: match e.window {
                 Some(WindowName::Minute) => Window::Minute,

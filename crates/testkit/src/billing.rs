@@ -166,6 +166,7 @@ impl FakePayments {
             past_due_since: None,
             collection_paused: false,
             next_price: None,
+            next_quantity: None,
             payment_fingerprint: None,
         }
     }
@@ -403,8 +404,12 @@ impl PaymentProvider for FakePayments {
                     subscription.price = price;
                     subscription.quantity = change.quantity;
                     subscription.next_price = None;
+                    subscription.next_quantity = None;
                 }
-                When::PeriodEnd => subscription.next_price = price,
+                When::PeriodEnd => {
+                    subscription.next_price = price;
+                    subscription.next_quantity = Some(change.quantity);
+                }
             }
             let changed = subscription.clone();
             state.changes.push((id.to_owned(), change.clone()));
@@ -433,6 +438,7 @@ impl PaymentProvider for FakePayments {
         let answered = self.once("cancelling a subscription", idempotency_key, |state| {
             let subscription = state.subscription_mut(id)?;
             subscription.next_price = None;
+            subscription.next_quantity = None;
             match when {
                 When::Now => subscription.status = SubscriptionStatus::Canceled,
                 When::PeriodEnd => subscription.cancel_at_period_end = !subscription.status.terminal(),
@@ -452,6 +458,7 @@ impl PaymentProvider for FakePayments {
             subscription.cancel_at_period_end = false;
             subscription.cancel_at = None;
             subscription.next_price = None;
+            subscription.next_quantity = None;
             let resumed = subscription.clone();
             state.resumed.push(id.to_owned());
             Ok(Answered::Subscription(Box::new(resumed)))

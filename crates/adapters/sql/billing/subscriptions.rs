@@ -47,6 +47,7 @@ pub(super) struct SubscriptionRow {
     cancel_at: Option<At>,
     collection_paused: bool,
     next_plan: Option<String>,
+    next_quantity: Option<i64>,
 }
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
@@ -89,6 +90,7 @@ impl From<&Subscription> for SubscriptionRow {
             cancel_at: subscription.cancel_at.map(At),
             collection_paused: subscription.collection_paused,
             next_plan: subscription.next_plan.as_deref().map(text),
+            next_quantity: subscription.next_quantity,
         }
     }
 }
@@ -124,6 +126,7 @@ impl TryFrom<SubscriptionRow> for Subscription {
             past_due_since: row.past_due_since.map(|at| at.0),
             collection_paused: row.collection_paused,
             next_plan: row.next_plan,
+            next_quantity: row.next_quantity,
             as_of: row.as_of.0,
         })
     }
@@ -416,6 +419,7 @@ impl SubscriptionsWrite for Unit {
                 s::cancel_at.eq(excluded(s::cancel_at)),
                 s::collection_paused.eq(excluded(s::collection_paused)),
                 s::next_plan.eq(excluded(s::next_plan)),
+                s::next_quantity.eq(excluded(s::next_quantity)),
                 s::revision.eq(s::revision + 1),
             ))
             .execute(self.conn()?)

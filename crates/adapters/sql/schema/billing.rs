@@ -29,6 +29,7 @@ diesel::table! {
         cancel_at -> Nullable<SqlTime>,
         collection_paused -> Bool,
         next_plan -> Nullable<Text>,
+        next_quantity -> Nullable<BigInt>,
     }
 }
 

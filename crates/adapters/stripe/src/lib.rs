@@ -139,6 +139,7 @@ impl Stripe {
         let mut subscription = subscription::read(object)?;
         if let Some(next) = subscription::next(object) {
             subscription.next_price = Some(self.prices.by_id(&self.http, next.price).await?);
+            subscription.next_quantity = Some(next.quantity);
         }
         Ok(subscription)
     }

@@ -54,6 +54,7 @@ pub(crate) fn read(object: &Value) -> Result<ProviderSubscription, PaymentError>
         past_due_since: if paying { invoiced.or(start) } else { None },
         collection_paused: expanded(object, "/pause_collection").is_some(),
         next_price: None,
+        next_quantity: None,
         payment_fingerprint: fingerprint(object),
         status,
     })
@@ -266,6 +267,7 @@ mod tests {
             past_due_since: None,
             collection_paused: false,
             next_price: None,
+            next_quantity: None,
             payment_fingerprint: Some("of the card".into()),
         };
         assert_eq!(read(&object()).unwrap(), expected);

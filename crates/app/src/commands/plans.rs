@@ -125,6 +125,9 @@ fn listed(catalogue: &Catalogue) -> String {
             "{} version {}, rank {}: {price}{default}",
             plan.key, plan.version, plan.rank
         ));
+        if let Some(seats) = plan.seats {
+            lines.push(format!("  {seats} seats, at that price each"));
+        }
         if let Some(trial) = plan.trial {
             let card = if trial.card_required { "with" } else { "without" };
             lines.push(format!("  trial of {} days {card} a means of payment", trial.days));
@@ -144,10 +147,12 @@ fn listed(catalogue: &Catalogue) -> String {
                     window,
                     rollover,
                     overage,
+                    per_seat,
                 } => {
+                    let seat = if *per_seat { " for each seat" } else { "" };
                     let carried = (*rollover > 0).then(|| format!(", {rollover} carried over"));
                     let beyond = overage.as_ref().map(beyond).unwrap_or_default();
-                    format!("{limit} {}{}{beyond}", window.said(), carried.unwrap_or_default())
+                    format!("{limit} {}{}{beyond}{seat}", window.said(), carried.unwrap_or_default())
                 }
             };
             format!("  {}: {grant}", entitlement.key)

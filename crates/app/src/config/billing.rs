@@ -1,7 +1,6 @@
 //! The settings of billing: who takes the money, and the plans.
 
-use anteroom_domain::billing::Window;
-use anteroom_domain::billing::{Credits, METER_CREDITS, Meter, UnitAmount};
+use anteroom_domain::billing::{Credits, METER_CREDITS, Meter, SeatRule, UnitAmount, Window};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -97,6 +96,8 @@ pub struct PlanSettings {
     /// What it costs; none for a free plan or one by agreement.
     #[serde(default)]
     pub prices: Vec<PriceSettings>,
+    /// How many seats are sold at once; absent, it is sold once.
+    pub seats: Option<SeatSettings>,
     /// What it grants.
     #[serde(default)]
     pub entitlements: Vec<EntitlementSettings>,
@@ -165,6 +166,7 @@ impl PlanSettings {
                 mistakes.push(format!("two prices in {} by the {}", this.currency, this.interval));
             }
         }
+        mistakes.extend(self.seat_mistake());
         match self.trial_days {
             Some(0) => mistakes.push("`trial_days` is 1 or more".to_owned()),
             // Stripe's limit.
@@ -176,6 +178,43 @@ impl PlanSettings {
             _ => {}
         }
         mistakes
+    }
+
+    fn seat_mistake(&self) -> Option<String> {
+        let per_seat = |it: &EntitlementSettings| it.per_seat;
+        let Some(rule) = self.seats.map(SeatRule::from) else {
+            let named = self.entitlements.iter().find(|it| per_seat(it))?;
+            return Some(format!("`{}` is `per_seat`, and the plan has no `seats`", named.key));
+        };
+        if self.prices.is_empty() {
+            return Some("seats are sold, and this plan has no price".to_owned());
+        }
+        let most = SeatRule::MOST;
+        if rule.min < 1 || rule.max.is_some_and(|max| max < rule.min) || rule.min.max(rule.max.unwrap_or(1)) > most {
+            return Some(format!("`seats` are 1 to {most}, `min` not above `max`"));
+        }
+        None
+    }
+}
+
+/// How many seats of a plan are sold at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeatSettings {
+    /// The fewest.
+    #[serde(default = "one")]
+    pub min: i64,
+    /// The most; absent, as many as are sold of anything.
+    pub max: Option<i64>,
+}
+
+fn one() -> i64 {
+    1
+}
+
+impl From<SeatSettings> for SeatRule {
+    fn from(SeatSettings { min, max }: SeatSettings) -> Self {
+        Self { min, max }
     }
 }
 
@@ -265,6 +304,9 @@ pub struct EntitlementSettings {
     pub window: Option<WindowName>,
     /// How many are carried into the next window, of `credits`.
     pub rollover: Option<i64>,
+    /// Whether the limit is for each seat of the plan.
+    #[serde(default)]
+    pub per_seat: bool,
     /// What may be used beyond the limit, for money, of a `metered` one.
     pub overage: Option<OverageSettings>,
 }
@@ -302,6 +344,9 @@ impl EntitlementSettings {
             && let Some(mistake) = self.mistake_of_overage(overage)
         {
             return Some(mistake);
+        }
+        if self.per_seat && self.limit.is_none() && self.limit_usd.is_none() {
+            return Some("what is `per_seat` has a `limit`");
         }
         if self.key == METER_CREDITS {
             return self.mistake_of_credits();

@@ -144,6 +144,7 @@ const PLANS: &[Field] = &[
     required("models", FieldKind::Models),
     optional("by_agreement", FieldKind::Bool),
     optional("prices", FieldKind::Tables(PLAN_PRICES)),
+    optional("seats", FieldKind::Table(SEATS)),
     optional("entitlements", FieldKind::Tables(ENTITLEMENTS)),
     optional("requests_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
     optional("tokens_per_minute", FieldKind::Integer(MOST_A_MINUTE)),
@@ -170,6 +171,11 @@ const PLAN_PRICES: &[Field] = &[
     required("interval", FieldKind::OneOf(&["month", "year"])),
 ];
 
+const SEATS: &[Field] = &[
+    optional("min", FieldKind::Integer(i64::MAX)),
+    optional("max", FieldKind::Integer(i64::MAX)),
+];
+
 const PACKS: &[Field] = &[
     required("key", FieldKind::Text),
     required("name", FieldKind::Text),
@@ -187,6 +193,7 @@ const ENTITLEMENTS: &[Field] = &[
     optional("limit_usd", FieldKind::Price),
     optional("window", FieldKind::OneOf(&["minute", "day", "month", "always"])),
     optional("rollover", FieldKind::Integer(MOST_CREDITS)),
+    optional("per_seat", FieldKind::Bool),
     optional("overage", FieldKind::Table(OVERAGE)),
 ];
 

@@ -1,9 +1,12 @@
 //! Changes of what is paid for.
 
 use anteroom_domain::billing::SubscriptionStatus;
-use anteroom_ports::billing::{PaymentError, PlanChange, ProviderSubscription, Sale, When};
+use anteroom_ports::billing::{CheckoutOrder, PaymentError, PlanChange, ProviderSubscription, Sale, When};
 
-use super::{Bench, Card, basic, bill_of, buy, close, days, key, near, now, plan, pro, pro_yearly, team, to, try_out};
+use super::{
+    Bench, Card, basic, bill_of, buy, close, customer, days, key, near, now, order, pay, plan, pro, pro_yearly,
+    publish, team, to, try_out,
+};
 
 async fn change(bench: &dyn Bench, id: &str, change: &PlanChange) -> ProviderSubscription {
     bench.provider().change_plan(id, change, &key()).await.unwrap()
@@ -76,22 +79,56 @@ pub async fn downgrades(bench: &dyn Bench) {
     );
 }
 
-/// More and fewer seats.
+/// Three seats, five of them at once, which is paid in proportion, and two with the next period.
 pub async fn quantities(bench: &dyn Bench) {
-    let before = buy(bench, 1, pro()).await;
-    bench.advance(days(10)).await;
-    let seats = |quantity, when| PlanChange {
-        quantity,
-        ..to(pro(), when)
+    publish(bench).await;
+    let customer = customer(bench, 1).await;
+    let order = CheckoutOrder {
+        quantity: 3,
+        ..order(&customer, 1, pro())
     };
-    let five = changed_as_previewed(bench, &before, &seats(5, When::Now)).await;
-    assert_eq!(five.current_period_end, before.current_period_end);
-    let three = change(bench, &before.id, &seats(3, When::PeriodEnd)).await;
-    assert_eq!((three.quantity, plan(three.next_price.as_ref())), (5, Some("pro")));
+    let bought = pay(bench, &order, Card::Good).await;
+    assert_eq!((bought.quantity, bought.next_quantity), (3, None));
+    bench.advance(days(10)).await;
+    let seats = |quantity, sale, when| PlanChange {
+        quantity,
+        ..to(sale, when)
+    };
+    let five = changed_as_previewed(bench, &bought, &seats(5, pro(), When::Now)).await;
+    assert_eq!(five.current_period_end, bought.current_period_end);
+    let paid = bill_of(bench, &bought.id).await.paid;
+    assert!(paid > 1900 && paid < 2 * 1900, "two thirds of two seats: {paid}");
+    let waiting = change(bench, &bought.id, &seats(2, pro(), When::PeriodEnd)).await;
+    let next = |sub: &ProviderSubscription| (plan(sub.next_price.as_ref()).map(str::to_owned), sub.next_quantity);
+    assert_eq!(
+        (waiting.quantity, next(&waiting)),
+        (5, (Some("pro".to_owned()), Some(2)))
+    );
+    assert_eq!(now(bench, &bought.id).await, waiting);
     bench.advance(days(25)).await;
-    let then = now(bench, &before.id).await;
-    assert_eq!((then.quantity, then.next_price), (3, None));
-    assert_eq!(bill_of(bench, &before.id).await.total, 3 * 1900);
+    let two = now(bench, &bought.id).await;
+    assert_eq!((two.quantity, next(&two)), (2, (None, None)));
+    let bill = bill_of(bench, &bought.id).await;
+    assert_eq!((bill.total, bill.paid), (2 * 1900, 2 * 1900));
+    // Another plan for another number, with the next period; and what waits is taken back.
+    let waiting = change(bench, &bought.id, &seats(4, team(), When::PeriodEnd)).await;
+    assert_eq!(
+        (waiting.quantity, next(&waiting)),
+        (2, (Some("team".to_owned()), Some(4)))
+    );
+    bench.provider().resume(&bought.id, &key()).await.unwrap();
+    assert_eq!(now(bench, &bought.id).await, two);
+    change(bench, &bought.id, &seats(4, team(), When::PeriodEnd)).await;
+    bench.advance(days(32)).await;
+    let four = now(bench, &bought.id).await;
+    assert_eq!(
+        (plan(four.price.as_ref()), four.quantity, next(&four)),
+        (Some("team"), 4, (None, None))
+    );
+    assert_eq!(bill_of(bench, &bought.id).await.paid, 4 * 4900);
+    // Fewer at once: what is left over is kept.
+    let one = changed_as_previewed(bench, &four, &seats(1, team(), When::Now)).await;
+    assert_eq!(one.current_period_end, four.current_period_end);
 }
 
 /// From months to years at once: a new period begins, and is paid.
@@ -118,6 +155,7 @@ async fn with_the_next_period(bench: &dyn Bench, sale: Sale) {
     assert_eq!(waiting.next_price.as_ref().unwrap().price.as_ref(), Some(&sale.price));
     let unchanged = ProviderSubscription {
         next_price: None,
+        next_quantity: None,
         ..waiting
     };
     assert_eq!(unchanged, before, "nothing else has changed");

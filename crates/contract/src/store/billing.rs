@@ -33,6 +33,7 @@ pub(super) fn subscription(owner: Owner, provider_id: &str, status: &str, second
         past_due_since: None,
         collection_paused: false,
         next_plan: None,
+        next_quantity: None,
         as_of: at(second),
     }
 }
@@ -188,6 +189,7 @@ pub async fn subscriptions_survive_a_round_trip(database: &dyn TestDatabase) {
     mine.past_due_since = Some(at(8));
     mine.collection_paused = true;
     mine.next_plan = Some("pro".into());
+    mine.next_quantity = Some(3);
     mine.as_of = at(9);
     let mut theirs = mine.clone();
     theirs.owner = somebody();

@@ -47,6 +47,7 @@ fn subscription(owner: Owner, provider_id: &str, status: &str, plan: &str, at: T
         past_due_since: None,
         collection_paused: false,
         next_plan: None,
+        next_quantity: None,
         as_of: at,
     }
 }

@@ -78,6 +78,8 @@ pub struct AccessPolicy {
 pub struct Access {
     /// The plan in force, with what was granted beside it: the subscription's while it is active, else the default plan.
     pub plan: Arc<Plan>,
+    /// For how many seats it is in force, which its limits have been counted for; 1 where it is not sold by the seat.
+    pub seats: i64,
     /// The provider's word, `none` without a subscription.
     pub status: String,
     /// Whether a subscription, or a plan that the operator granted, is in force.
@@ -105,14 +107,19 @@ pub fn access(catalogue: &Catalogue, holdings: &Holdings, now: Timestamp, policy
     let by_subscription = by_best_subscription(catalogue, holdings, now, policy);
     let holding = || holdings.overrides.iter().filter(|granted| granted.holds(now));
     let decided = match granted_plan(catalogue, holding()) {
-        Some((plan, until)) if !by_subscription.active || plan.rank >= by_subscription.plan.rank => Access {
-            plan,
-            active: true,
-            reason: AccessReason::Granted,
-            until,
-            lapsed: None,
-            ..by_subscription
-        },
+        Some((plan, until)) if !by_subscription.active || plan.rank >= by_subscription.plan.rank => {
+            // Whoever pays for more seats is not to lose them by what they are given.
+            let seats = plan.seats.map_or(1, |rule| rule.min.max(by_subscription.seats));
+            Access {
+                plan: seated(&plan, seats),
+                seats,
+                active: true,
+                reason: AccessReason::Granted,
+                until,
+                lapsed: None,
+                ..by_subscription
+            }
+        }
         _ => by_subscription,
     };
     let decided = only_paid_overage(decided);
@@ -153,6 +160,11 @@ fn granted_plan<'a>(
     best.map(|(plan, until)| (Arc::clone(plan), until))
 }
 
+/// A plan with its limits for so many seats.
+fn seated(plan: &Arc<Plan>, seats: i64) -> Arc<Plan> {
+    plan.for_seats(seats).map_or_else(|| Arc::clone(plan), Arc::new)
+}
+
 /// The entitlements that were granted; of two for one thing the later grant.
 fn newest_of_each<'a>(overrides: impl Iterator<Item = &'a Override>) -> Vec<&'a Entitlement> {
     let mut kept: Vec<&Entitlement> = Vec::new();
@@ -187,6 +199,7 @@ fn by_subscription(
     let Some(sub) = subscription else {
         return Access {
             plan: Arc::clone(default),
+            seats: 1,
             status: "none".into(),
             active: false,
             reason: AccessReason::NoSubscription,
@@ -198,8 +211,11 @@ fn by_subscription(
     let (active, reason, until) = decide(sub, now, policy);
     // A plan that nobody knows any more cannot be granted; its holders fall to the default plan.
     let own = catalogue.bought(&sub.plan, sub.plan_version);
+    let held = own.filter(|_| active);
+    let seats = held.and_then(|plan| plan.seats).map_or(1, |_| sub.quantity.max(0));
     Access {
-        plan: Arc::clone(own.filter(|_| active).unwrap_or(default)),
+        plan: held.map_or_else(|| Arc::clone(default), |plan| seated(plan, seats)),
+        seats,
         status: sub.status.as_str().to_owned(),
         active,
         reason,

@@ -9,6 +9,7 @@ mod overrides;
 mod plan;
 mod quota;
 mod revenue;
+mod seats;
 mod subscription;
 mod usage;
 
@@ -30,6 +31,7 @@ pub use revenue::{
     ChangeSum, Cohort, CohortStep, Conversion, FeatureSum, Movement, Paid, PlanAndCurrency, Revenue, Standing,
     StandingSum, SubscriptionChange, TrialSum, cohorts, monthly_amount, revenue, totals,
 };
+pub use seats::{SeatRule, SeatsRefused};
 pub use subscription::{Subscription, SubscriptionStatus};
 pub use usage::{InvalidUsageSpan, MAX_USAGE_DAYS, PLAN_UNKNOWN, UsageGroup, UsageSpan, UsageTotals};
 

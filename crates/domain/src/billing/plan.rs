@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Anchor, Credits, IncludedCredits, METER_CREDITS, Meter, Overage, Window};
+use super::{Anchor, Credits, IncludedCredits, METER_CREDITS, Meter, Overage, SeatRule, Window};
 use crate::Timestamp;
 use crate::chat::{ModelAlias, ParameterRule};
 use crate::protection::CallRate;
@@ -61,12 +61,20 @@ pub enum EntitlementKind {
         /// What may be used beyond the limit, for money; of what has a limit by the month only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         overage: Option<Overage>,
+        /// Whether both are for each seat of the plan ([`Plan::for_seats`]).
+        #[serde(default, skip_serializing_if = "is_false")]
+        per_seat: bool,
     },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl EntitlementKind {
@@ -77,6 +85,7 @@ impl EntitlementKind {
             window,
             rollover: 0,
             overage: None,
+            per_seat: false,
         }
     }
 }
@@ -137,8 +146,11 @@ pub struct Plan {
     pub trial: Option<PlanTrial>,
     /// Which models it includes.
     pub models: ModelRule,
-    /// What it costs; empty where it is free or by agreement.
+    /// What it costs, for a seat; empty where it is free or by agreement.
     pub prices: Vec<Price>,
+    /// How many seats are sold at once; `None`: it is sold once.
+    #[serde(default)]
+    pub seats: Option<SeatRule>,
     /// Sold by agreement only, never by checkout.
     pub by_agreement: bool,
     /// What it grants.
@@ -340,6 +352,7 @@ pub(crate) mod tests {
             trial: None,
             models,
             prices: vec![],
+            seats: None,
             by_agreement: false,
             entitlements: vec![
                 Entitlement {
@@ -474,6 +487,7 @@ pub(crate) mod tests {
                 window: Window::Day,
                 overage: None,
                 rollover,
+                per_seat: false,
             };
             let key = METER_CREDITS.to_owned();
             plan("pro", ModelRule::All, None).with_entitlements(&[&Entitlement { key, kind }])

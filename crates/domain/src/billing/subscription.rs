@@ -84,7 +84,7 @@ pub struct Subscription {
     pub plan_version: i32,
     /// What is paid for a period and a seat, where it is one number.
     pub price: Option<Price>,
-    /// How many seats; 1 for an account.
+    /// How many seats; 1 where the plan is not sold by the seat.
     pub quantity: i64,
     /// The provider's status.
     pub status: SubscriptionStatus,
@@ -106,6 +106,8 @@ pub struct Subscription {
     pub collection_paused: bool,
     /// The plan it turns into at the end of the running period.
     pub next_plan: Option<String>,
+    /// How many seats it is for then; unknown of what was written before that was kept.
+    pub next_quantity: Option<i64>,
     /// When the provider was asked; an older state never overwrites a newer one.
     pub as_of: Timestamp,
 }
@@ -180,6 +182,7 @@ pub(crate) mod tests {
             past_due_since: None,
             collection_paused: false,
             next_plan: None,
+            next_quantity: None,
             as_of: Timestamp::from_second(second).unwrap(),
         }
     }

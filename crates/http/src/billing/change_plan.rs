@@ -53,7 +53,11 @@ pub struct ChangeRequest {
     plan: String,
     /// How often it is paid, `month` or `year`; without this as now.
     interval: Option<String>,
-    /// Without this what is better begins at once, and what is less with the next period.
+    /// For how many seats; without this as many as now. Where nothing else changes, the terms and the price of the version that is
+    /// held stay.
+    #[schema(example = 5)]
+    seats: Option<i64>,
+    /// Without this what is better, or for more seats, begins at once, and what is less with the next period.
     when: Option<WhenWord>,
 }
 
@@ -62,18 +66,19 @@ impl From<ChangeRequest> for ChangeAsk {
         Self {
             plan: request.plan,
             interval: request.interval,
+            seats: request.seats,
             when: request.when.map(When::from),
         }
     }
 }
 
-/// Change what is paid for. At once: what is left of the running period is settled in proportion and the difference is
+/// Change what is paid for, or for how many seats. At once: what is left of the running period is settled in proportion and the difference is
 /// paid at once; if that fails, nothing changes. What was used of a quota stays used.
 #[utoipa::path(post, path = "/v1/billing/change", tag = "billing", request_body = ChangeRequest, responses(
     (status = 200, description = "The subscription as it stands now.", body = SubscriptionResponse),
     (status = 402, description = "`payment_declined`; nothing changed", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`no_subscription`, `already_subscribed`, `subscription_not_changeable` or `subscription_elsewhere`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_plan` or `plan_not_for_sale` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_plan`, `plan_not_for_sale` or `invalid_seats` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 502, description = "`payment_provider_failed`", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(

@@ -34,7 +34,7 @@ pub mod usage;
 
 use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{
-    Access, EntitlementKind, Meter, NanoUsd, Overage, OveragePrice, Plan, Price, Subscription, Window,
+    Access, EntitlementKind, Meter, NanoUsd, Overage, OveragePrice, Plan, Price, SeatRule, Subscription, Window,
 };
 use anteroom_services::billing::{EntitlementState, GrantState};
 use serde::Serialize;
@@ -74,11 +74,11 @@ pub struct SubscriptionDetails {
     /// Its version.
     #[schema(example = 1)]
     pub plan_version: i32,
-    /// What is paid for a period.
+    /// What is paid for a period and a seat.
     pub price: Option<PriceResponse>,
-    /// How many seats.
+    /// How many seats; 1 where the plan is not sold by the seat.
     #[schema(example = 1)]
-    pub quantity: i64,
+    pub seats: i64,
     /// When the running period ends.
     pub current_period_end: Option<Timestamp>,
     /// Whether it ends with that.
@@ -91,6 +91,8 @@ pub struct SubscriptionDetails {
     pub past_due_since: Option<Timestamp>,
     /// The plan it turns into with the next period.
     pub next_plan: Option<String>,
+    /// For how many seats then.
+    pub next_seats: Option<i64>,
 }
 
 impl SubscriptionResponse {
@@ -115,13 +117,14 @@ impl From<&Subscription> for SubscriptionDetails {
             plan: subscription.plan.clone(),
             plan_version: subscription.plan_version,
             price: subscription.price.as_ref().map(PriceResponse::from),
-            quantity: subscription.quantity,
+            seats: subscription.quantity,
             current_period_end: subscription.current_period_end,
             cancel_at_period_end: subscription.cancel_at_period_end,
             ends_at: subscription.ends_at(),
             trial_end: subscription.trial_end,
             past_due_since: subscription.past_due_since,
             next_plan: subscription.next_plan.clone(),
+            next_seats: subscription.next_quantity,
         }
     }
 }
@@ -147,6 +150,27 @@ impl From<&Price> for PriceResponse {
             amount: price.amount,
             currency: price.currency.clone(),
             interval: price.interval.clone(),
+        }
+    }
+}
+
+/// How many seats of a plan are sold at once.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Seats)]
+pub struct SeatsResponse {
+    /// The fewest.
+    #[schema(example = 2)]
+    pub min: i64,
+    /// The most.
+    #[schema(example = 50)]
+    pub max: i64,
+}
+
+impl From<SeatRule> for SeatsResponse {
+    fn from(rule: SeatRule) -> Self {
+        Self {
+            min: rule.min,
+            max: rule.most(),
         }
     }
 }
@@ -189,6 +213,9 @@ pub struct EntitlementResponse {
     /// What may be used beyond the limit, for money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overage: Option<OverageResponse>,
+    /// Whether `limit` and `rollover` are for each seat; of plans only. What a user has is counted for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_seat: Option<bool>,
     /// When the next window begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Timestamp>,
@@ -243,6 +270,7 @@ impl EntitlementResponse {
             window: None,
             rollover: None,
             overage: None,
+            per_seat: None,
             resets_at: None,
         }
     }
@@ -261,6 +289,7 @@ impl EntitlementResponse {
             window: Some(window.as_str()),
             rollover: None,
             overage: None,
+            per_seat: None,
             resets_at: None,
         }
     }
@@ -302,8 +331,11 @@ pub struct PlanResponse {
     pub rank: i32,
     /// Days of trial before the first payment, for whoever had none yet.
     pub trial_days: Option<u32>,
-    /// What it costs; empty where it is free or by agreement.
+    /// What it costs, for a seat; empty where it is free or by agreement.
     pub prices: Vec<PriceResponse>,
+    /// How many seats of it are sold; absent where it is sold once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats: Option<SeatsResponse>,
     /// What it grants.
     pub entitlements: Vec<EntitlementResponse>,
     /// Whether it can be bought at `/v1/billing/checkout`.
@@ -320,9 +352,11 @@ impl From<&Plan> for PlanResponse {
                 window,
                 rollover,
                 overage,
+                per_seat,
             } => EntitlementResponse {
                 overage: overage.as_ref().map(OverageResponse::from),
                 rollover: Some(*rollover).filter(|most| *most > 0),
+                per_seat: per_seat.then_some(true),
                 ..EntitlementResponse::metered(&e.key, *limit, None, *window)
             },
         };
@@ -334,6 +368,7 @@ impl From<&Plan> for PlanResponse {
             trial_days: plan.trial.map(|trial| trial.days),
             prices: plan.prices.iter().map(PriceResponse::from).collect(),
             entitlements: plan.entitlements.iter().map(entitlement).collect(),
+            seats: plan.seats.map(SeatsResponse::from),
             for_sale: plan.for_sale(),
         }
     }

@@ -28,6 +28,9 @@ pub struct CheckoutRequest {
     /// ISO 4217, lower case; without this as the plan's first price.
     #[schema(example = "usd")]
     currency: Option<String>,
+    /// For how many seats; without this as few as the plan is sold for.
+    #[schema(example = 3)]
+    seats: Option<i64>,
     /// A coupon of the payment provider's; without this the page has a field for promotion codes.
     coupon: Option<String>,
     /// Where to go after paying: a page of the public URL or of `FRONTEND_URL`.
@@ -83,7 +86,7 @@ pub(super) fn own_page(field: &str, text: Option<&String>, allowed: &[String]) -
 #[utoipa::path(post, path = "/v1/billing/checkout", tag = "billing", request_body = CheckoutRequest, responses(
     (status = 201, description = "Send the user to `url`.", body = CheckoutResponse),
     (status = 409, description = "`already_subscribed`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_plan`, `plan_not_for_sale`, `no_such_price`, `coupon_refused` or `url_not_allowed` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_plan`, `plan_not_for_sale`, `no_such_price`, `invalid_seats`, `coupon_refused` or `url_not_allowed` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(
     caller: SignedIn,
@@ -103,6 +106,7 @@ pub async fn handle(
                 plan: ask.plan,
                 interval: ask.interval,
                 currency: ask.currency,
+                seats: ask.seats,
                 coupon: ask.coupon,
                 success_url,
                 cancel_url,

@@ -50,7 +50,7 @@ impl From<Previewed> for PreviewResponse {
 #[utoipa::path(post, path = "/v1/billing/preview", tag = "billing", request_body = ChangeRequest, responses(
     (status = 200, description = "What it would come to.", body = PreviewResponse),
     (status = 409, description = "As of `/v1/billing/change`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "`unknown_plan` or `plan_not_for_sale` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 422, description = "`unknown_plan`, `plan_not_for_sale` or `invalid_seats` in `errors`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 502, description = "`payment_provider_failed`", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(caller: SignedIn, api: web::Data<Api>, body: Body) -> Result<web::Json<PreviewResponse>, Problem> {

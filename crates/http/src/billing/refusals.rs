@@ -1,6 +1,7 @@
 //! Why buying and changing was refused, as problems.
 
 use actix_web::http::StatusCode;
+use anteroom_domain::billing::SeatsRefused;
 use anteroom_ports::billing::PaymentError;
 use anteroom_services::billing::{ChangeError, GrantError, LookUpError, OpenCheckoutError};
 
@@ -39,6 +40,14 @@ fn refused_plan(code: &str, detail: &str) -> Problem {
     Problem::invalid_field("/plan", code, format!("{detail}; GET /v1/plans lists the plans"))
 }
 
+/// The bounds are those of a plan that is sold once where it is one.
+fn refused_seats(refused: &SeatsRefused) -> Problem {
+    let (min, max) = refused.rule.map_or((1, 1), |rule| (rule.min, rule.most()));
+    Problem::invalid_field("/seats", "invalid_seats", refused.to_string())
+        .with("min", min)
+        .with("max", max)
+}
+
 impl From<OpenCheckoutError> for Problem {
     fn from(error: OpenCheckoutError) -> Self {
         let detail = error.to_string();
@@ -51,6 +60,7 @@ impl From<OpenCheckoutError> for Problem {
                 "no_such_price",
                 format!("{detail}; GET /v1/plans lists the prices"),
             ),
+            OpenCheckoutError::Seats(e) => refused_seats(&e),
             OpenCheckoutError::CouponRefused(_) => Self::invalid_field("/coupon", "coupon_refused", detail),
             OpenCheckoutError::AlreadySubscribed(_) => Self::new(StatusCode::CONFLICT, "already_subscribed", detail),
             OpenCheckoutError::Provider(e) => e.into(),
@@ -83,6 +93,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Unchanged(_) => conflict("already_subscribed", detail),
             ChangeError::Impossible(_) => conflict("nothing_to_resume", detail),
             ChangeError::UnknownPlan { .. } => refused_plan("unknown_plan", &detail),
+            ChangeError::Seats(e) => refused_seats(&e),
             ChangeError::NotForSale(_) => refused_plan("plan_not_for_sale", &detail),
             ChangeError::Provider(e) => e.into(),
             ChangeError::LookUp(e) => e.into(),

@@ -81,7 +81,7 @@ pub struct CheckoutOrder {
     pub customer: String,
     /// What is bought.
     pub sale: Sale,
-    /// How many of it: seats; 1 for an account.
+    /// How many of it: seats.
     pub quantity: i64,
     /// A trial first.
     pub trial: Option<Trial>,
@@ -164,6 +164,8 @@ pub struct ProviderSubscription {
     pub collection_paused: bool,
     /// What it turns into at the end of the running period.
     pub next_price: Option<ProviderPrice>,
+    /// How many of that.
+    pub next_quantity: Option<i64>,
     /// What tells one means of payment from another, the same for whoever uses it.
     pub payment_fingerprint: Option<String>,
 }

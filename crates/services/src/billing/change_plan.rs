@@ -1,6 +1,6 @@
-//! A subscriber changes what they pay for: up at once, down with the next period.
+//! A subscriber changes what they pay for, or for how many seats: up at once, down with the next period.
 
-use anteroom_domain::billing::{Owner, Price, Subscription, SubscriptionStatus};
+use anteroom_domain::billing::{Owner, Plan, Price, SeatsRefused, Subscription, SubscriptionStatus};
 use anteroom_ports::PaymentProvider;
 use anteroom_ports::billing::{ChangePreview, PaymentError, PlanChange, Sale, When};
 use tracing::info;
@@ -14,6 +14,8 @@ pub struct ChangeAsk {
     pub plan: String,
     /// `month` or `year`; as now without one.
     pub interval: Option<String>,
+    /// For how many seats; as many as now without it.
+    pub seats: Option<i64>,
     /// From when on. Without it what is better begins at once and what is less with the next period.
     pub when: Option<When>,
 }
@@ -64,7 +66,7 @@ impl Billing {
         let key = format!("change-{}", self.ids.uuid());
         let changed = provider.change_plan(&held.provider_id, &change, &key).await;
         self.unless_gone(provider, &held, changed).await?;
-        info!(event = "subscription.change_requested", provider = %held.provider, owner_id = %owner.id, from = %held.plan, to = %change.sale.plan, interval = %change.sale.price.interval, now = (change.when == When::Now));
+        info!(event = "subscription.change_requested", provider = %held.provider, owner_id = %owner.id, from = %held.plan, to = %change.sale.plan, interval = %change.sale.price.interval, seats = change.quantity, now = (change.when == When::Now));
         self.look_up(provider, &held.provider_id).await?;
         Ok(change.when)
     }
@@ -91,9 +93,8 @@ impl Billing {
                 hint: "settle what is open at /v1/billing/portal first",
             });
         }
-        let catalogue = self.catalogue();
         let unknown = || ChangeError::UnknownPlan { plan: ask.plan.clone() };
-        let plan = catalogue.plan(&ask.plan).ok_or_else(unknown)?;
+        let plan = self.plan_asked(held, ask).ok_or_else(unknown)?;
         if !plan.for_sale() {
             return Err(ChangeError::NotForSale(ask.plan.clone()));
         }
@@ -102,23 +103,48 @@ impl Billing {
         // A subscription's currency stays.
         let currency = paid.map(|price| price.currency.as_str());
         let sale = Sale::new(plan, plan.price(interval, currency).ok_or_else(unknown)?);
+        let quantity = seats(plan, held, ask)?;
         let same = held.plan == sale.plan && held.plan_version == sale.version && held.next_plan.is_none();
-        if same && paid.is_some_and(|paid| paid.interval == sale.price.interval) {
+        if same && held.quantity == quantity && paid.is_some_and(|paid| paid.interval == sale.price.interval) {
             return Err(ChangeError::Unchanged(ask.plan.clone()));
         }
-        let rank = catalogue.bought(&held.plan, held.plan_version).map(|plan| plan.rank);
-        let better = match rank {
-            Some(rank) if plan.rank != rank => plan.rank > rank,
-            // Of one plan the longer interval is the better one.
-            _ => years(&sale.price) || !paid.is_some_and(years),
+        let rank = self
+            .catalogue()
+            .bought(&held.plan, held.plan_version)
+            .map(|plan| plan.rank);
+        let better = match (rank, paid.map(years)) {
+            (Some(rank), _) if plan.rank != rank => plan.rank > rank,
+            // Of one plan the longer interval is the better one, and of one interval what is for more seats.
+            (_, Some(paid)) if years(&sale.price) != paid => years(&sale.price),
+            _ => quantity >= held.quantity,
         };
         let when = ask.when.unwrap_or(if better { When::Now } else { When::PeriodEnd });
-        Ok(PlanChange {
-            sale,
-            quantity: held.quantity,
-            when,
-        })
+        Ok(PlanChange { sale, quantity, when })
     }
+
+    /// The plan that is asked for, as it is sold today. Where nothing but the number of seats is to change, it is the version
+    /// that is held, whose terms and price stay.
+    fn plan_asked(&self, held: &Subscription, ask: &ChangeAsk) -> Option<&Plan> {
+        let catalogue = self.catalogue();
+        let paid = held.price.as_ref().map(|price| price.interval.as_str());
+        let stays = held.plan == ask.plan && ask.interval.as_deref().is_none_or(|asked| paid == Some(asked));
+        let plan = match ask.seats {
+            Some(seats) if stays && (seats != held.quantity || held.next_plan.is_some()) => {
+                catalogue.bought(&held.plan, held.plan_version)
+            }
+            _ => catalogue.plan(&ask.plan),
+        };
+        plan.map(|plan| &**plan)
+    }
+}
+
+/// How many seats it is to be for.
+fn seats(plan: &Plan, held: &Subscription, ask: &ChangeAsk) -> Result<i64, SeatsRefused> {
+    // More than one of a plan that is sold once was agreed upon at the provider, and stays with that plan.
+    if plan.seats.is_none() && ask.seats.is_none() && plan.key == held.plan {
+        return Ok(held.quantity);
+    }
+    plan.seats_bought(ask.seats, Some(held.quantity))
 }
 
 fn years(price: &Price) -> bool {

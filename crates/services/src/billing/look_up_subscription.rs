@@ -189,6 +189,7 @@ impl Billing {
                 .as_ref()
                 .and_then(ProviderPrice::sold)
                 .map(|(plan, _)| plan),
+            next_quantity: found.next_quantity,
             // Two nodes' clocks may differ; what counts is the order of the looks.
             as_of: standing.map_or(asked_at, |standing| standing.as_of.max(asked_at)),
         };

@@ -49,7 +49,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use anteroom_domain::billing::{
-    Access, AccessPolicy, Catalogue, CreditRate, Holdings, Owner, OwnerKind, Subscription, access,
+    Access, AccessPolicy, Catalogue, CreditRate, Holdings, Owner, OwnerKind, SeatsRefused, Subscription, access,
 };
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
@@ -123,6 +123,9 @@ pub enum ChangeError {
     /// The plan is free or sold by agreement only.
     #[error("the plan `{0}` cannot be bought here")]
     NotForSale(String),
+    /// So many seats of the plan are not sold.
+    #[error(transparent)]
+    Seats(#[from] SeatsRefused),
     /// It is held in this way already.
     #[error("the plan `{0}` is held already")]
     Unchanged(String),

@@ -1,7 +1,7 @@
 //! A user goes to buy a plan.
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{Owner, Subscription};
+use anteroom_domain::billing::{Owner, SeatsRefused, Subscription};
 use anteroom_ports::billing::{Checkout, CheckoutOrder, Sale, Trial, TrialMark};
 use anteroom_ports::{StoreError, billing::PaymentError};
 use tracing::info;
@@ -19,6 +19,8 @@ pub struct CheckoutAsk<'a> {
     pub interval: Option<String>,
     /// ISO 4217, lower case; the plan's first price without one.
     pub currency: Option<String>,
+    /// For how many seats; as few as the plan is sold for without it.
+    pub seats: Option<i64>,
     /// A coupon of the provider's.
     pub coupon: Option<String>,
     /// Where to go after paying; the caller has checked that the address is one of the product's own.
@@ -42,6 +44,9 @@ pub enum OpenCheckoutError {
     /// The plan has no price for this interval and in this currency.
     #[error("the plan `{0}` has no such price")]
     NoSuchPrice(String),
+    /// So many seats of the plan are not sold.
+    #[error(transparent)]
+    Seats(#[from] SeatsRefused),
     /// There is no such coupon, or it is over.
     #[error("the coupon was refused: {0}")]
     CouponRefused(String),
@@ -68,7 +73,7 @@ impl Billing {
     /// Opens a checkout at the payment provider. The buyer is bound by identifier, never by address.
     pub async fn open_checkout(&self, ask: CheckoutAsk<'_>) -> Result<Checkout, OpenCheckoutError> {
         let provider = self.provider.as_deref().ok_or(OpenCheckoutError::NoProvider)?;
-        let sale = self.sale(&ask)?;
+        let (sale, quantity) = self.sale(&ask)?;
         if ask.coupon.as_ref().is_some_and(|coupon| coupon.trim().is_empty()) {
             return Err(OpenCheckoutError::CouponRefused("it has no name".to_owned()));
         }
@@ -90,7 +95,7 @@ impl Billing {
                 card_required: trial.card_required,
             }),
             sale,
-            quantity: 1,
+            quantity,
             coupon: ask.coupon,
             success_url: ask.success_url.unwrap_or_else(|| self.options.success_url.clone()),
             cancel_url: ask.cancel_url.unwrap_or_else(|| self.options.cancel_url.clone()),
@@ -104,11 +109,12 @@ impl Billing {
             checkout = provider.checkout(&order, &key()).await;
         }
         let checkout = checkout.map_err(|error| coupon_refused(&order, error))?;
-        info!(event = "subscription.checkout.opened", user_id = %ask.user.id, plan = %order.sale.plan, interval = %order.sale.price.interval, trial = order.trial.is_some(), provider = provider.name());
+        info!(event = "subscription.checkout.opened", user_id = %ask.user.id, plan = %order.sale.plan, interval = %order.sale.price.interval, seats = order.quantity, trial = order.trial.is_some(), provider = provider.name());
         Ok(checkout)
     }
 
-    fn sale(&self, ask: &CheckoutAsk<'_>) -> Result<Sale, OpenCheckoutError> {
+    /// What is sold, and for how many seats.
+    fn sale(&self, ask: &CheckoutAsk<'_>) -> Result<(Sale, i64), OpenCheckoutError> {
         let plan = self.catalogue().plan(&ask.plan);
         let plan = plan.ok_or_else(|| OpenCheckoutError::UnknownPlan(ask.plan.clone()))?;
         if !plan.for_sale() {
@@ -116,7 +122,7 @@ impl Billing {
         }
         let price = plan.price(ask.interval.as_deref(), ask.currency.as_deref());
         let price = price.ok_or_else(|| OpenCheckoutError::NoSuchPrice(ask.plan.clone()))?;
-        Ok(Sale::new(plan, price))
+        Ok((Sale::new(plan, price), plan.seats_bought(ask.seats, None)?))
     }
 }
 

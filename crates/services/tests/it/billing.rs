@@ -322,6 +322,7 @@ fn ask<'a>(user: &'a User, plan: &str) -> CheckoutAsk<'a> {
         plan: plan.into(),
         interval: None,
         currency: None,
+        seats: None,
         coupon: None,
         success_url: None,
         cancel_url: None,
@@ -517,6 +518,7 @@ fn change(plan: &str, interval: Option<&str>, when: Option<When>) -> ChangeAsk {
     ChangeAsk {
         plan: plan.into(),
         interval: interval.map(Into::into),
+        seats: None,
         when,
     }
 }
@@ -731,7 +733,7 @@ async fn a_published_version_keeps_its_terms() {
     let kept = stored().await;
     assert_eq!(
         kept.iter().map(|plan| plan.key.as_str()).collect::<Vec<_>>(),
-        ["business", "free", "plus", "pro"]
+        ["business", "free", "plus", "pro", "team"]
     );
     house.billing.keep_plans(false).await.unwrap();
     // Somebody published other terms under the same version.

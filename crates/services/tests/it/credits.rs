@@ -27,6 +27,7 @@ fn credits(limit: i64, window: Window, rollover: i64) -> Grant {
             window,
             rollover,
             overage: None,
+            per_seat: false,
         },
     })
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
     AccessPolicy, Catalogue, CreditRate, Credits, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd,
-    Overage, OveragePrice, Owner, Plan, PlanTrial, Price, PriceBook, QuotaKey, Subscription, SubscriptionStatus,
-    Window, day_of,
+    Overage, OveragePrice, Owner, Plan, PlanTrial, Price, PriceBook, QuotaKey, SeatRule, Subscription,
+    SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
@@ -129,10 +129,11 @@ fn plan(key: &str, models: ModelRule, limit: Option<i64>, amount: Option<i64>) -
         key: key.into(),
         name: key.to_uppercase(),
         version: 1,
-        rank: i32::from(key == "pro") * 10 + i32::from(key == "plus") * 15 + i32::from(key == "business") * 20,
+        rank: i32::from(key == "pro") * 10 + i32::from(key == "plus") * 14 + i32::from(key == "business") * 20,
         trial: None,
         models,
         prices: amount.map(|amount| price(amount, "month")).into_iter().collect(),
+        seats: None,
         by_agreement: false,
         entitlements: vec![
             Entitlement {
@@ -165,6 +166,7 @@ fn beyond(key: &str, limit: i64, max: i64, amount: &str) -> Entitlement {
             limit: Some(limit),
             window: Window::Month,
             rollover: 0,
+            per_seat: false,
             overage: Some(Overage {
                 max,
                 prices: vec![OveragePrice {
@@ -173,6 +175,25 @@ fn beyond(key: &str, limit: i64, max: i64, amount: &str) -> Entitlement {
                 }],
             }),
         },
+    }
+}
+
+/// Sold for 2 to 50 seats, with 10 exports a day for each.
+fn team() -> Plan {
+    Plan {
+        rank: 15,
+        prices: vec![price(1000, "month"), price(10_000, "year")],
+        seats: Some(SeatRule { min: 2, max: Some(50) }),
+        ..plan("team", ModelRule::All, None, None).with_entitlements(&[&Entitlement {
+            key: "exports".into(),
+            kind: EntitlementKind::Metered {
+                limit: Some(10),
+                window: Window::Day,
+                rollover: 0,
+                per_seat: true,
+                overage: None,
+            },
+        }])
     }
 }
 
@@ -427,12 +448,14 @@ impl House {
                     window: Window::Month,
                     rollover: 30,
                     overage: None,
+                    per_seat: false,
                 },
             }]),
             Plan {
                 entitlements: vec![beyond("messages", 5, 3, "5"), beyond("renders", 10, 70, "0.5")],
                 ..plan("plus", ModelRule::All, None, Some(2900))
             },
+            team(),
         ];
         let options = BillingOptions {
             catalogue: Catalogue::new(plans, "free").unwrap(),
@@ -712,6 +735,7 @@ impl House {
             past_due_since: None,
             collection_paused: false,
             next_plan: None,
+            next_quantity: None,
             as_of: self.clock.now(),
         }
     }

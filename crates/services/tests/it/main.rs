@@ -29,6 +29,7 @@ mod protection;
 mod recovery;
 mod revenue;
 mod routing;
+mod seats;
 mod sessions;
 mod signing_keys;
 mod webhooks;

@@ -116,20 +116,25 @@ async fn changes_and_ends_take_effect_on_what_is_kept() {
         quantity: 1,
         when,
     };
+    let seats = |quantity, change| PlanChange { quantity, ..change };
     let preview = payments
         .preview_change("sub_1", &change(&basic, When::Now))
         .await
         .unwrap();
     assert_eq!((preview.amount_due, preview.credit), (0, 1000));
     let later = payments
-        .change_plan("sub_1", &change(&basic, When::PeriodEnd), "1")
+        .change_plan("sub_1", &seats(3, change(&basic, When::PeriodEnd)), "1")
         .await
         .unwrap();
     assert_eq!(later.next_price, Some(FakePayments::price_of(&basic)));
+    assert_eq!((later.quantity, later.next_quantity), (1, Some(3)));
     assert_eq!(later.price, Some(FakePayments::price_of(&pro)));
     payments.cancel("sub_1", When::PeriodEnd, "2").await.unwrap();
     let ends = payments.kept("sub_1").unwrap();
-    assert_eq!((ends.cancel_at_period_end, ends.next_price), (true, None));
+    assert_eq!(
+        (ends.cancel_at_period_end, ends.next_price, ends.next_quantity),
+        (true, None, None)
+    );
     assert!(!payments.resume("sub_1", "3").await.unwrap().cancel_at_period_end);
     let now = payments
         .change_plan("sub_1", &change(&basic, When::Now), "4")

@@ -5,4 +5,5 @@ mod flows;
 mod mails;
 mod overage;
 mod packs;
+mod seats;
 mod webhooks;

@@ -166,8 +166,12 @@ fn about_subscription(world: &World, subscription: &Value) -> String {
             .map(|product| text(product, "name"))
             .unwrap_or_default();
         let amount = money(crate::billing::lines::item_cost(item), text(subscription, "currency"));
+        let many = match int(item, "quantity") {
+            quantity @ 2.. => format!("{quantity} × "),
+            _ => String::new(),
+        };
         let (name, amount, each) = (escape(name), escape(&amount), escape(&each(price)));
-        write!(out, "<h2>{name}</h2><p>{amount} <small>{each}</small></p>").ok();
+        write!(out, "<h2>{many}{name}</h2><p>{amount} <small>{each}</small></p>").ok();
     }
     let status = text(subscription, "status");
     let ends = some_int(subscription, "cancel_at");

@@ -264,6 +264,12 @@ async fn the_portal_cancels_keeps_and_changes_the_card() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // So many of it are shown with what they come to.
+    let item = id(&bench.subscription(&sub).await["items"]["data"][0]);
+    let three = [("items[0][id]", item.as_str()), ("items[0][quantity]", "3")];
+    bench.post(&format!("subscriptions/{sub}"), &three).await;
+    let text = page().await;
+    assert!(text.contains("<h2>3 × ") && text.contains("57.00 USD"), "{text}");
     assert_eq!(
         bench
             .submit(url, &[("action", "cancel"), ("subject", &sub)])

@@ -251,7 +251,10 @@ async fn a_subscription_is_read_with_what_it_turns_into() {
     .await;
     let stripe = stripe(&server.base);
     let read = stripe.subscription("sub_1").await.unwrap().unwrap();
-    assert_eq!(read.next_price.unwrap().plan, Some(("basic".into(), 1)));
+    assert_eq!(
+        (read.next_price.unwrap().plan, read.next_quantity),
+        (Some(("basic".into(), 1)), Some(1))
+    );
     assert_eq!(stripe.subscription("sub_2").await, Ok(None));
     assert_eq!(
         stripe.subscription("../prices").await,

@@ -62,15 +62,21 @@ fn without_a_webhooks_secret_nothing_that_is_bought_takes_effect() {
     assert!(production(&[LIVE, ("STRIPE_WEBHOOK_SECRET", " , ")]).is_err());
 }
 
+const BY_SEAT: &str =
+    "entitlements = [{ key = \"messages\", kind = \"metered\", limit = 5, window = \"day\", per_seat = true }]";
+const BY_SEAT_WITHOUT_LIMIT: &str =
+    "entitlements = [{ key = \"messages\", kind = \"metered\", window = \"day\", per_seat = true }]";
+
 #[test]
 fn prices_and_trials_that_make_no_sense_are_refused() {
-    let plans = |pro: &str| {
+    let loaded = |pro: &str| {
         let text = format!(
             "[[billing.plans]]\nkey = \"free\"\nname = \"Free\"\nversion = 1\nmodels = \"all\"\n\
              [[billing.plans]]\nkey = \"pro\"\nname = \"Pro\"\nversion = 1\nmodels = \"all\"\n{pro}"
         );
-        messages(load_file("prices", &text)).join("\n")
+        load_file("prices", &text)
     };
+    let plans = |pro: &str| messages(loaded(pro)).join("\n");
     let month = "{ amount = 1, currency = \"usd\", interval = \"month\" }";
     for (pro, said) in [
         (format!("prices = [{month}, {month}]"), "two prices in usd by the month"),
@@ -80,9 +86,34 @@ fn prices_and_trials_that_make_no_sense_are_refused() {
             "needs `trial_days`",
         ),
         ("trial_days = 7".to_owned(), "has no price"),
+        ("seats = { min = 2 }".to_owned(), "seats are sold"),
+        (format!("prices = [{month}]\nseats = {{ min = 0 }}"), "1 to 999999"),
+        (
+            format!("prices = [{month}]\nseats = {{ min = 3, max = 2 }}"),
+            "1 to 999999",
+        ),
+        (format!("prices = [{month}]\nseats = {{ max = 0 }}"), "1 to 999999"),
+        (
+            format!("prices = [{month}]\nseats = {{ max = 1000000 }}"),
+            "1 to 999999",
+        ),
+        (
+            format!("prices = [{month}]\nseats = {{ min = 1000000 }}"),
+            "1 to 999999",
+        ),
+        (format!("prices = [{month}]\nseats = {{ most = 2 }}"), "most"),
+        (format!("prices = [{month}]\n{BY_SEAT}"), "the plan has no `seats`"),
+        (
+            format!("prices = [{month}]\nseats = {{}}\n{BY_SEAT_WITHOUT_LIMIT}"),
+            "has a `limit`",
+        ),
     ] {
         let found = plans(&pro);
         assert!(found.contains(said), "{pro}: {found}");
+    }
+    for seats in ["{}", "{ min = 2 }", "{ max = 50 }", "{ min = 3, max = 3 }"] {
+        let text = format!("prices = [{month}]\nseats = {seats}\n{BY_SEAT}");
+        assert!(loaded(&text).is_ok(), "{text}");
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::plan::tests::{catalogue, offered, plan};
 use super::super::subscription::tests::sub;
-use super::super::{EntitlementKind, Meter, ModelRule, Overage, Owner, Window};
+use super::super::{EntitlementKind, Meter, ModelRule, Overage, Owner, SeatRule, Window};
 use super::*;
 use crate::{OverrideId, UserId};
 
@@ -190,7 +190,74 @@ fn guide() -> String {
             let _ = writeln!(text, "| `{status}` (pro) | {key} | {words} | **{plan}** | `{reason}` |");
         }
     }
-    text.replace("`none` (pro)", "`none`")
+    text = text.replace("`none` (pro)", "`none`");
+    text.push_str(include_str!("guide_seats.md"));
+    let _ = writeln!(
+        text,
+        "| The subscription | Granted | In force | Seats | Messages a day |\n|---|---|---|---|---|"
+    );
+    for (status, seats, granted, words) in seat_rows() {
+        let access = decided_by_seat(status, seats, granted);
+        let said = match status {
+            "none" => "`none`".to_owned(),
+            status => format!("`{status}` (team, {seats} seats)"),
+        };
+        let (key, seats, (_, _, limit)) = (&access.plan.key, access.seats, access.plan.limits().next().unwrap());
+        let _ = writeln!(text, "| {said} | {words} | **{key}** | {seats} | {} |", limit.unwrap());
+    }
+    text
+}
+
+/// A subscription to `team`, for so many seats, and what is granted beside it.
+fn seat_rows() -> Vec<(&'static str, i64, Option<Grant>, &'static str)> {
+    let team = || Some(Grant::Plan("team".into()));
+    let messages = Grant::Entitlement(Entitlement {
+        key: "messages".into(),
+        kind: EntitlementKind::metered(Some(150), Window::Day),
+    });
+    vec![
+        ("none", 1, None, "nothing"),
+        ("trialing", 3, None, "nothing"),
+        ("active", 3, None, "nothing"),
+        ("active", 50, None, "nothing"),
+        ("past_due", 3, None, "nothing"),
+        ("canceled", 3, None, "nothing"),
+        ("none", 1, team(), "team"),
+        ("active", 3, team(), "team"),
+        ("canceled", 3, team(), "team"),
+        ("active", 3, Some(messages), "150 messages a day"),
+    ]
+}
+
+/// `free` with 5 messages a day, and `team` with 100 for each of 2 to 50 seats.
+fn decided_by_seat(status: &str, seats: i64, grant: Option<Grant>) -> Access {
+    let of_a_seat = Entitlement {
+        key: "messages".into(),
+        kind: EntitlementKind::Metered {
+            limit: Some(100),
+            window: Window::Day,
+            rollover: 0,
+            per_seat: true,
+            overage: None,
+        },
+    };
+    let team = Plan {
+        rank: 10,
+        seats: Some(SeatRule { min: 2, max: Some(50) }),
+        ..plan("team", ModelRule::All, None).with_entitlements(&[&of_a_seat])
+    };
+    let catalogue = Catalogue::new(vec![plan("free", ModelRule::All, Some(5)), team], "free").unwrap();
+    let held = Subscription {
+        plan: "team".into(),
+        quantity: seats,
+        ..subscription(status, Also::Nothing)
+    };
+    let holdings = Holdings {
+        subscription: Some(held).filter(|_| status != "none"),
+        overrides: grant.map(|grant| granted(grant, None)).into_iter().collect(),
+        ..Holdings::default()
+    };
+    access(&catalogue, &holdings, at(DAYS[0].1), POLICY)
 }
 
 fn cells(status: &str, also: Also) -> Vec<String> {
@@ -324,6 +391,7 @@ fn overage_is_for_those_who_pay() {
                 limit: Some(100),
                 window: Window::Month,
                 rollover: 0,
+                per_seat: false,
                 overage: (rank > 0).then(|| overage.clone()),
             },
         }];
@@ -439,6 +507,49 @@ fn a_plan_that_nobody_knows_any_more_falls_to_the_default() {
         ..Holdings::default()
     };
     assert_eq!(access(&plans(), &holdings, at(DAYS[0].1), POLICY).plan.key, "free");
+}
+
+#[test]
+fn limits_by_the_seat_follow_the_seats_that_are_paid_for() {
+    let expected = [
+        ("free", 1, 5),
+        ("team", 3, 300),
+        ("team", 3, 300),
+        ("team", 50, 5000),
+        ("team", 3, 300),
+        ("free", 1, 5),
+        ("team", 2, 200),
+        ("team", 3, 300),
+        ("team", 2, 200),
+        ("team", 3, 150),
+    ];
+    for ((status, seats, granted, words), expected) in seat_rows().into_iter().zip(expected) {
+        let access = decided_by_seat(status, seats, granted);
+        let limit = access.plan.limits().next().unwrap().2.unwrap();
+        let came = (access.plan.key.as_str(), access.seats, limit);
+        assert_eq!(came, expected, "{status} for {seats}, granted {words}");
+    }
+    // What the provider says counts, also where it is odd.
+    assert_eq!(decided_by_seat("active", 0, None).seats, 0);
+    assert_eq!(
+        decided_by_seat("active", i64::MAX, None)
+            .plan
+            .limits()
+            .next()
+            .unwrap()
+            .2,
+        Some(i64::MAX)
+    );
+    // Of a plan that is not sold by the seat any number is one.
+    let several = Holdings {
+        subscription: Some(Subscription {
+            quantity: 7,
+            ..subscription("active", Also::Nothing)
+        }),
+        ..Holdings::default()
+    };
+    let access = access(&plans(), &several, at(DAYS[0].1), POLICY);
+    assert_eq!((access.seats, access.plan.limits().next().unwrap().2), (1, Some(5)));
 }
 
 /// It happens by mistake only: nobody is to lose the better one by having bought another.
