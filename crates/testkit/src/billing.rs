@@ -459,6 +459,9 @@ impl PaymentProvider for FakePayments {
             subscription.cancel_at = None;
             subscription.next_price = None;
             subscription.next_quantity = None;
+            if subscription.status == SubscriptionStatus::Paused {
+                subscription.status = SubscriptionStatus::Active;
+            }
             let resumed = subscription.clone();
             state.resumed.push(id.to_owned());
             Ok(Answered::Subscription(Box::new(resumed)))

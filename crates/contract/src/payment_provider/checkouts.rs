@@ -139,3 +139,49 @@ pub async fn trials_without_a_card(bench: &dyn Bench) {
     bench.advance(days(15)).await;
     assert_eq!(now(bench, &tried.id).await.status, SubscriptionStatus::Paused);
 }
+
+/// A trial that began without a card is paid at its end if there is one by then.
+pub async fn trials_that_get_a_card(bench: &dyn Bench) {
+    let tried = try_out(bench, false, Card::None).await;
+    bench.put_card(&tried.customer, Card::Good).await;
+    assert!(now(bench, &tried.id).await.payment_fingerprint.is_some());
+    bench.advance(days(15)).await;
+    assert_eq!(now(bench, &tried.id).await.status, SubscriptionStatus::Active);
+    assert_eq!(bill_of(bench, &tried.id).await.paid, 1900);
+}
+
+/// What a trial without a card has paused begins anew, once, as soon as it can be paid.
+pub async fn trials_begun_anew(bench: &dyn Bench) {
+    let tried = try_out(bench, false, Card::None).await;
+    bench.advance(days(40)).await;
+    let provider = bench.provider();
+    let (none, fails) = (Card::None, Card::Fails);
+    for card in [none, fails, fails] {
+        if card != Card::None {
+            bench.put_card(&tried.customer, card).await;
+        }
+        let refused = provider.resume(&tried.id, &key()).await;
+        assert!(
+            matches!(refused, Err(PaymentError::Declined { .. })),
+            "{card:?}: {refused:?}"
+        );
+        assert_eq!(
+            now(bench, &tried.id).await.status,
+            SubscriptionStatus::Paused,
+            "{card:?}"
+        );
+    }
+    bench.put_card(&tried.customer, Card::Good).await;
+    let keys: Vec<_> = (0..16).map(|_| key()).collect();
+    let asked = keys.iter().map(|key| provider.resume(&tried.id, key));
+    for resumed in futures_util::future::join_all(asked).await {
+        assert_eq!(resumed.unwrap().status, SubscriptionStatus::Active);
+    }
+    let paid = now(bench, &tried.id).await;
+    assert_eq!(paid.status, SubscriptionStatus::Active);
+    assert!(near(paid.current_period_start, bench.now()), "{paid:?}");
+    assert_eq!(paid.paid_until, paid.current_period_end);
+    let bills = bench.bills(&tried.id).await;
+    let paid: Vec<_> = bills.iter().map(|bill| bill.paid).filter(|paid| *paid > 0).collect();
+    assert_eq!(paid, [1900], "once: {bills:?}");
+}

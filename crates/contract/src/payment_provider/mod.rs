@@ -294,7 +294,8 @@ macro_rules! payment_provider_contract {
         $crate::payment_provider_contract! {
             $bench,
             webhooks: signatures, ages, bodies, secrets, deliveries;
-            checkouts: orders, twice, coupons, prices, pages, trials_with_a_card, trials_without_a_card;
+            checkouts: orders, twice, coupons, prices, pages, trials_with_a_card, trials_without_a_card,
+                trials_that_get_a_card, trials_begun_anew;
             changes: upgrades, downgrades, quantities, intervals, later, yearly_later, replaced, again, declined, in_trials;
             ends: at_once, with_the_period, taken_back, past_due, never_paid;
             once: keys, customers_at_once, changes_at_once, usage, usage_at_once, publishing, lists;

@@ -11,9 +11,11 @@ use crate::Api;
 use crate::caller::SignedIn;
 use crate::problem::{Problem, ProblemBody};
 
-/// Take back what has not come yet: the end of the subscription, and a change with the next period.
+/// Take back what has not come yet: the end of the subscription, and a change with the next period. A subscription that is
+/// `paused`, because its trial ended without a means of payment, begins anew and is paid at once.
 #[utoipa::path(post, path = "/v1/billing/resume", tag = "billing", responses(
     (status = 200, description = "The subscription as it stands now.", body = SubscriptionResponse),
+    (status = 402, description = "`payment_declined`: it stays paused", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`no_subscription`, `nothing_to_resume` or `subscription_elsewhere`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 502, description = "`payment_provider_failed`", body = ProblemBody, content_type = "application/problem+json"),
 ))]

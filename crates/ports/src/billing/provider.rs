@@ -363,7 +363,9 @@ pub trait PaymentProvider: Send + Sync {
     /// Ends it: at once and for good, or with the period. One that is over already is no fault.
     async fn cancel(&self, id: &str, when: When, idempotency_key: &str) -> Result<(), PaymentError>;
 
-    /// Takes back an end that has not come yet, and a change that waits for the period's end.
+    /// Takes back an end that has not come yet, and a change that waits for the period's end. One that is paused, because
+    /// its trial ended without a means of payment, begins anew: a period begins now and is paid at once. If that fails it
+    /// stays paused, and the answer is [`PaymentError::Declined`]; of many who ask at once only one has it paid.
     async fn resume(&self, id: &str, idempotency_key: &str) -> Result<ProviderSubscription, PaymentError>;
 
     /// Ends a trial that runs: the first payment is due at once. One that is over already is no fault.

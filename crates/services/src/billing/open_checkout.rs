@@ -1,7 +1,7 @@
 //! A user goes to buy a plan.
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{Owner, SeatsRefused, Subscription};
+use anteroom_domain::billing::{Owner, SeatsRefused, Subscription, SubscriptionStatus};
 use anteroom_ports::billing::{Checkout, CheckoutOrder, Sale, Trial, TrialMark};
 use anteroom_ports::{StoreError, billing::PaymentError};
 use tracing::info;
@@ -63,8 +63,12 @@ pub enum OpenCheckoutError {
 
 fn already(held: &Subscription) -> String {
     let Subscription { plan, status, .. } = held;
+    let instead = match status {
+        SubscriptionStatus::Paused => "resume or cancel that one",
+        _ => "change or cancel that one",
+    };
     format!(
-        "a subscription to `{plan}` is held already ({}); change or cancel that one",
+        "a subscription to `{plan}` is held already ({}); {instead}",
         status.as_str()
     )
 }

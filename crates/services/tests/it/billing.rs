@@ -650,6 +650,32 @@ async fn an_end_with_the_period_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn what_is_paused_is_resumed_at_the_provider() {
+    let house = House::new().await;
+    let owner = Owner::account(payer(&house).await.id);
+    let user = UserId(owner.id);
+    let mut sub = house.payments.kept("sub_1").unwrap();
+    sub.status = SubscriptionStatus::Paused;
+    house.payments.put_subscription(sub);
+    tell(&house, "evt_paused", Some("sub_1")).await.unwrap();
+    assert_eq!(held(&house, user).await, holds("free", "paused", false));
+    let declined = PaymentError::Declined {
+        code: "no_payment_method".into(),
+        message: "There is no means of payment on file.".into(),
+    };
+    house.payments.set_failure(Some(declined.clone()));
+    let refused = house.billing.resume_subscription(owner).await;
+    assert!(
+        matches!(&refused, Err(ChangeError::Provider(error)) if *error == declined),
+        "{refused:?}"
+    );
+    assert_eq!(held(&house, user).await, holds("free", "paused", false));
+    house.payments.set_failure(None);
+    house.billing.resume_subscription(owner).await.unwrap();
+    assert_eq!(held(&house, user).await, holds("pro", "active", true));
+}
+
+#[tokio::test]
 async fn the_portal_is_the_customers_own() {
     let house = House::new().await;
     let ada = somebody(&house, "ada@example.com").await;

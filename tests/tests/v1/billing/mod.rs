@@ -6,4 +6,5 @@ mod mails;
 mod overage;
 mod packs;
 mod seats;
+mod trial_without_card;
 mod webhooks;

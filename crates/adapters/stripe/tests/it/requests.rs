@@ -442,6 +442,75 @@ async fn ends_come_once_and_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn what_is_paused_begins_anew_if_it_can_be_paid() {
+    let paused = |card: &Value, invoice: &Value| {
+        let mut object = subscription("paused", &json!(null));
+        object["default_payment_method"] = card.clone();
+        object["latest_invoice"] = invoice.clone();
+        answer(200, &object)
+    };
+    let card = json!({"id": "pm_1", "type": "card"});
+    let of_trial = json!({"id": "in_1", "status": "paid"});
+    let (none, given) = (paused(&json!(null), &of_trial), paused(&card, &of_trial));
+    let waits = paused(&card, &json!({"id": "in_2", "status": "open"}));
+    let active = answer(200, &subscription("active", &json!(null)));
+    let declined = answer(
+        402,
+        &json!({"error": {"type": "card_error", "code": "card_declined", "message": "No."}}),
+    );
+    let mut script = vec![none.clone(), none];
+    // It stays paused; then its invoice is open, and is refused and paid.
+    script.extend([given.clone(), given.clone(), waits.clone(), waits.clone()]);
+    script.extend([waits.clone(), waits.clone(), declined, waits.clone()]);
+    script.extend([
+        waits.clone(),
+        waits,
+        answer(200, &json!({"id": "in_2"})),
+        active.clone(),
+    ]);
+    // Somebody else was faster.
+    let late = answer(
+        400,
+        &json!({"error": {"type": "invalid_request_error", "message": "not paused"}}),
+    );
+    script.extend([given.clone(), given, late, active]);
+    let server = Server::start(script).await;
+    let stripe = stripe(&server.base);
+    for (key, code) in [
+        ("k1", "no_payment_method"),
+        ("k2", "payment_failed"),
+        ("k3", "card_declined"),
+    ] {
+        let refused = stripe.resume("sub_1", key).await;
+        let Err(PaymentError::Declined { code: told, .. }) = &refused else {
+            panic!("{key}: {refused:?}");
+        };
+        assert_eq!(told, code);
+    }
+    for key in ["k4", "k5"] {
+        let resumed = stripe.resume("sub_1", key).await.unwrap();
+        assert_eq!(resumed.status.as_str(), "active");
+    }
+    let asked = server.asked();
+    let done: Vec<_> = asked
+        .iter()
+        .filter_map(|asked| Some((asked.line.as_str(), asked.header("idempotency-key")?)))
+        .collect();
+    let (resume, pay) = ("POST /v1/subscriptions/sub_1/resume", "POST /v1/invoices/in_2/pay");
+    assert_eq!(
+        done,
+        [
+            (resume, "k2/anew"),
+            (pay, "k3/pay"),
+            (pay, "k4/pay"),
+            (resume, "k5/anew")
+        ]
+    );
+    assert_eq!(asked[4].value("billing_cycle_anchor"), Some("now"));
+    assert_eq!(asked[4].value("payment_behavior"), Some("resume_on_payment_success"));
+}
+
+#[tokio::test]
 async fn usage_that_is_known_already_is_reported() {
     let known = |error: Value| answer(400, &json!({ "error": error }));
     let words = "An event already exists with identifier u1.";
