@@ -370,6 +370,15 @@ impl PaymentProvider for FakePayments {
         Ok(found)
     }
 
+    async fn list_purchases(
+        &self,
+        since: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<ProviderPage<Purchase>, PaymentError> {
+        self.page_of_purchases(since, after, limit)
+    }
+
     async fn list_subscriptions(
         &self,
         after: Option<&str>,

@@ -244,6 +244,15 @@ impl PaymentProvider for Stripe {
         purchases::find(&self.http, id).await
     }
 
+    async fn list_purchases(
+        &self,
+        since: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<ProviderPage<Purchase>, PaymentError> {
+        purchases::page(&self.http, since, after, limit.clamp(1, MAX_PAGE)).await
+    }
+
     async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError> {
         let form = Form::new().with("customer", customer).with("return_url", return_url);
         let call = Call::post("customer", &["billing_portal", "sessions"], form, random_key()?);

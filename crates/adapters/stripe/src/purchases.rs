@@ -1,10 +1,13 @@
 //! What is bought once: a checkout in the mode `payment`, and what became of its money.
 //! <https://docs.stripe.com/api/checkout/sessions/object>
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use anteroom_domain::Timestamp;
 use anteroom_domain::billing::{Owner, OwnerKind};
-use anteroom_ports::billing::{Checkout, PaymentError, Purchase, PurchaseOrder};
+use anteroom_ports::billing::{Checkout, PaymentError, ProviderPage, Purchase, PurchaseOrder};
 
 use crate::form::Form;
 use crate::json::{expanded, flag, id, int, list, text, time};
@@ -69,14 +72,80 @@ pub(crate) async fn find(http: &Transport, id: &str) -> Result<Option<Purchase>,
         Ok(None) | Err(PaymentError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(mut purchase) = read(&session)? else {
+    told(http, &session).await
+}
+
+/// A checkout session as a purchase, with what disputes have taken of it.
+async fn told(http: &Transport, session: &Value) -> Result<Option<Purchase>, PaymentError> {
+    let Some(mut purchase) = read(session)? else {
         return Ok(None);
     };
-    if let Some(payment) = disputed(&session) {
+    if let Some(payment) = disputed(session) {
         let disputed = disputes(http, payment).await?;
         purchase.refunded = purchase.refunded.saturating_add(disputed).min(purchase.amount);
     }
     Ok(Some(purchase))
+}
+
+/// The lists that are gone through, one after the other: what was bought, and then what happened to the money of what was
+/// bought long before. Stripe filters each by when its objects were made only.
+const LISTS: [&str; 3] = ["checkouts", "refunds", "disputes"];
+
+/// How long a dispute may take to be decided, in seconds: two to three months, by the card's network, with some room.
+/// <https://docs.stripe.com/disputes/how-disputes-work>
+const DISPUTE_TAKES: i64 = 120 * 24 * 3600;
+
+/// A page of purchases: of the list, and after the object, that `after` names, as in `refunds:re_1`.
+pub(crate) async fn page(
+    http: &Transport,
+    since: Timestamp,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<ProviderPage<Purchase>, PaymentError> {
+    let (name, last) = match after {
+        None => (LISTS[0], None),
+        Some(after) => after
+            .split_once(':')
+            .map_or((after, None), |(name, id)| (name, Some(id))),
+    };
+    let mut lists = LISTS.iter();
+    if !lists.any(|list| *list == name) {
+        return Err(PaymentError::NotFound("purchase"));
+    }
+    let before = if name == "disputes" { DISPUTE_TAKES } else { 0 };
+    let from = since.as_second().saturating_sub(before).max(0);
+    let form = Form::new()
+        .with("created[gte]", from)
+        .with("limit", limit)
+        .with_some("starting_after", last);
+    let (found, items) = if name == "checkouts" {
+        let form = form
+            .with("status", "complete")
+            .with("expand[]", format!("data.{EXPAND}"));
+        let found = http
+            .send(Call::get("purchase", &["checkout", "sessions"], form))
+            .await?;
+        let mut items = Vec::new();
+        for session in list(&found, "/data") {
+            items.extend(told(http, session).await?);
+        }
+        (found, items)
+    } else {
+        let found = http.send(Call::get("purchase", &[name], form)).await?;
+        let paid = list(&found, "/data").iter();
+        let payments: BTreeSet<&str> = paid.filter_map(|object| id(object, "/payment_intent")).collect();
+        let mut items = Vec::new();
+        for payment in payments {
+            items.extend(find(http, payment).await?);
+        }
+        (found, items)
+    };
+    let last = list(&found, "/data").last().and_then(|object| text(object, "/id"));
+    let next = match last.filter(|_| flag(&found, "/has_more")) {
+        Some(last) => Some(format!("{name}:{last}")),
+        None => lists.next().map(|&list| list.to_owned()),
+    };
+    Ok(ProviderPage { items, next })
 }
 
 /// The checkout session, with its payment and charge.

@@ -26,7 +26,7 @@ pub enum PlansCommand {
 /// `anteroom billing …`
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum BillingCommand {
-    /// Compare every subscription with what the payment provider has, and write down what differs
+    /// Compare every subscription, and recent purchases, with what the payment provider has, and write down what differs
     ///
     /// A server does so once a day. Events get lost; this finds what they said.
     Reconcile,

@@ -20,9 +20,17 @@ async fn carry_out(what: BillingCommand, settings: &Settings) -> anyhow::Result<
     services.billing.load_plans().await?;
     match what {
         BillingCommand::Reconcile => {
-            let Reconciled { compared, changed } = services.billing.reconcile().await?;
+            let Reconciled {
+                compared,
+                changed,
+                purchases,
+                purchases_changed,
+            } = services.billing.reconcile().await?;
             say(&format!(
                 "compared {compared} subscriptions; {changed} stood differently and were put right"
+            ));
+            say(&format!(
+                "compared {purchases} purchases of credits; {purchases_changed} stood differently and were put right"
             ));
         }
         BillingCommand::Replay(ReplayArgs { event, since }) => {

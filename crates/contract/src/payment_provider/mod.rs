@@ -301,7 +301,7 @@ macro_rules! payment_provider_contract {
             once: keys, customers_at_once, changes_at_once, usage, usage_at_once, publishing, lists;
             metered: billed, changed_at_once, comes_and_goes, changed_later, taken_back, ends, publishing;
             purchases: bought, keys_and_races, paid_twice, later, never, declined, ended, refunds, refunds_at_once, disputes,
-                none_of_ours, refused;
+                listed, none_of_ours, refused;
         }
     };
     ($bench:expr, $($part:ident: $($case:ident),+;)+) => {

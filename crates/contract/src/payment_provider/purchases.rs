@@ -1,5 +1,6 @@
 //! What is bought once: packs of credits, paid at once, later or never, and given back.
 
+use anteroom_domain::Timestamp;
 use anteroom_ports::billing::{Checkout, CreditPack, PaymentError, ProviderEvent, Purchase, PurchaseOrder};
 use futures_util::future::join_all;
 
@@ -217,6 +218,58 @@ pub async fn disputes(bench: &dyn Bench) {
         assert_eq!(decided, Purchase { refunded, ..disputed });
         told_of(bench, &decided).await;
     }
+}
+
+/// What is listed since then, so many at a time, sorted and each once.
+async fn listed_since(bench: &dyn Bench, since: Timestamp, limit: u32) -> Vec<String> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = bench.provider().list_purchases(since, after.as_deref(), limit).await;
+        let page = page.unwrap();
+        assert!(page.items.len() <= usize::try_from(limit).unwrap());
+        for listed in page.items {
+            assert_eq!(listed, now(bench, &listed.id).await, "listed as it is told alone");
+            found.push(listed.id);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What was bought, refunded or disputed since a time is listed, and nothing else, however many at a time.
+pub async fn listed(bench: &dyn Bench) {
+    pay(bench, Card::Good).await;
+    let refunded = pay(bench, Card::Good).await.id;
+    bench.advance(days(40)).await;
+    let disputed = pay(bench, Card::Disputed).await.id;
+    bench.advance(days(100)).await;
+    // Before this nothing was refunded, and the dispute is not decided.
+    let since = super::later(bench.now(), days(1));
+    bench.advance(days(2)).await;
+    bench.decide(&disputed, true).await;
+    for amount in [100, 200] {
+        bench.refund(&refunded, Some(amount)).await;
+    }
+    checkout(bench).await;
+    let subscribed = buy(bench, 2, basic()).await;
+    assert!(!subscribed.id.is_empty());
+    let mut expected = vec![refunded, disputed];
+    for card in [Card::Good, Card::Debit, Card::Disputed] {
+        expected.push(pay(bench, card).await.id);
+    }
+    expected.sort();
+    for limit in [1, 2, 3, 100] {
+        assert_eq!(listed_since(bench, since, limit).await, expected, "{limit} at a time");
+    }
+    let ahead = super::later(bench.now(), days(200));
+    assert_eq!(listed_since(bench, ahead, 100).await, [""; 0]);
+    let nowhere = bench.provider().list_purchases(since, Some("nowhere"), 10).await;
+    assert!(nowhere.is_err(), "{nowhere:?}");
 }
 
 /// Subscriptions sell no credits, and what is not there is nothing.

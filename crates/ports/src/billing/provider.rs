@@ -336,6 +336,17 @@ pub trait PaymentProvider: Send + Sync {
     /// none, or it sold no credits of ours.
     async fn purchase(&self, id: &str) -> Result<Option<Purchase>, PaymentError>;
 
+    /// What was bought once since then (by when its checkout was opened), and what was refunded or disputed since, however
+    /// long ago it was bought. Of disputes also those that began so long before that they may have been decided since. What
+    /// nobody paid or promised to pay is left out. A page tells of at most `limit` (1 to 100), may be empty though another
+    /// one follows, and `after` is the `next` of the page before. One purchase may be on several pages.
+    async fn list_purchases(
+        &self,
+        since: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<ProviderPage<Purchase>, PaymentError>;
+
     /// A page of the provider's where a customer sees invoices and changes their means of payment. Answers its address.
     async fn portal(&self, customer: &str, return_url: &str) -> Result<String, PaymentError>;
 

@@ -4,7 +4,7 @@ use anteroom_domain::accounts::User;
 use anteroom_domain::billing::{CreditGrant, CreditSource, Credits, Owner};
 use anteroom_domain::{CreditGrantId, Timestamp};
 use anteroom_ports::billing::{Checkout, CreditPack, PaymentError, Purchase, PurchaseOrder};
-use anteroom_ports::{Durability, PaymentProvider, StoreError};
+use anteroom_ports::{Durability, PaymentProvider, StoreError, StoreResult};
 use jiff::SignedDuration;
 use tracing::info;
 
@@ -159,6 +159,16 @@ impl Billing {
         let Some(purchase) = provider.purchase(id).await?.filter(|purchase| purchase.paid) else {
             return Ok(None);
         };
+        let owner = self.buyer(provider, &purchase).await?;
+        Ok(owner.map(|owner| (purchase, owner)))
+    }
+
+    /// Whose a purchase is here.
+    pub(super) async fn buyer(
+        &self,
+        provider: &dyn PaymentProvider,
+        purchase: &Purchase,
+    ) -> StoreResult<Option<Owner>> {
         let known = match &purchase.customer {
             Some(customer) => {
                 let mut reads = self.store.read().await?;
@@ -166,8 +176,7 @@ impl Billing {
             }
             None => None,
         };
-        let owner = known.or(purchase.owner);
-        Ok(owner.map(|owner| (purchase, owner)))
+        Ok(known.or(purchase.owner))
     }
 
     /// The grant for a purchase that is paid.
@@ -193,7 +202,7 @@ impl Billing {
 }
 
 /// How many credits belong to what was paid back, rounded up: in proportion.
-fn paid_back(purchase: &Purchase) -> i64 {
+pub(super) fn paid_back(purchase: &Purchase) -> i64 {
     if purchase.amount <= 0 || purchase.refunded <= 0 {
         return 0;
     }

@@ -18,6 +18,7 @@ mod open_portal;
 mod publish_plans;
 mod rebuild_usage;
 mod reconcile;
+mod reconcile_purchases;
 mod record_change;
 mod report_overage;
 mod resume_subscription;

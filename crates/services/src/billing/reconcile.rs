@@ -15,8 +15,8 @@ use crate::later;
 /// How often it happens by itself.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many subscriptions, or events, are read at a time.
-const PAGE: u32 = 100;
+/// How many subscriptions, purchases or events are read at a time.
+pub(super) const PAGE: u32 = 100;
 
 /// What a comparison came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +25,10 @@ pub struct Reconciled {
     pub compared: usize,
     /// Those that stood differently, and stand as the provider has them now.
     pub changed: usize,
+    /// Purchases of credits that were compared.
+    pub purchases: usize,
+    /// Those whose credits stood differently, and stand as the provider has them now.
+    pub purchases_changed: usize,
 }
 
 /// What having events' effects again came to.
@@ -57,11 +61,29 @@ pub enum ReconcileError {
 }
 
 impl Billing {
-    /// Compares every subscription with what the provider has, and writes down what differs. What the provider does not
-    /// list any more is over.
+    /// Compares every subscription, and what was bought once lately, with what the provider has, and writes down what
+    /// differs. A subscription that the provider does not list any more is over.
     pub async fn reconcile(&self) -> Result<Reconciled, ReconcileError> {
         let provider = self.provider.as_deref().ok_or(ReconcileError::NoProvider)?;
         let mut result = Reconciled::default();
+        self.reconcile_subscriptions(provider, &mut result).await?;
+        self.reconcile_purchases(provider, &mut result).await?;
+        info!(
+            event = "billing.reconciled",
+            provider = provider.name(),
+            compared = result.compared,
+            changed = result.changed,
+            purchases = result.purchases,
+            purchases_changed = result.purchases_changed
+        );
+        Ok(result)
+    }
+
+    async fn reconcile_subscriptions(
+        &self,
+        provider: &dyn PaymentProvider,
+        result: &mut Reconciled,
+    ) -> Result<(), ReconcileError> {
         let mut listed = BTreeSet::new();
         let mut after = None;
         loop {
@@ -70,7 +92,7 @@ impl Billing {
                 let id = found.id.clone();
                 result.compared += 1;
                 if self.differs(provider, found).await? {
-                    self.look_again(provider, &id, &mut result).await?;
+                    self.look_again(provider, &id, result).await?;
                 }
                 listed.insert(id);
             }
@@ -88,18 +110,11 @@ impl Billing {
             drop(reads);
             for held in open.iter().filter(|held| !listed.contains(&held.provider_id)) {
                 result.compared += 1;
-                self.look_again(provider, &held.provider_id, &mut result).await?;
+                self.look_again(provider, &held.provider_id, result).await?;
             }
-            let Some(held) = open.last() else { break };
+            let Some(held) = open.last() else { return Ok(()) };
             last = Some(held.provider_id.clone());
         }
-        info!(
-            event = "billing.reconciled",
-            provider = provider.name(),
-            compared = result.compared,
-            changed = result.changed
-        );
-        Ok(result)
     }
 
     async fn look_again(

@@ -697,7 +697,7 @@ async fn what_was_lost_is_found_by_reconciling() {
     let billing = &house.billing;
     let nothing = Reconciled {
         compared: 1,
-        changed: 0,
+        ..Reconciled::default()
     };
     assert_eq!(billing.reconcile().await.unwrap(), nothing);
     let asked = house.payments.fetched().len();
@@ -713,6 +713,7 @@ async fn what_was_lost_is_found_by_reconciling() {
     let found = Reconciled {
         compared: 2,
         changed: 2,
+        ..Reconciled::default()
     };
     assert_eq!(billing.reconcile().await.unwrap(), found);
     assert_eq!(held(&house, ada).await, holds("free", "canceled", false));

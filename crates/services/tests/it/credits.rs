@@ -328,3 +328,50 @@ async fn a_purchase_that_could_not_be_looked_at_is_taken_up_later() {
     assert_eq!(house.billing.work_off_events().await.unwrap(), 1);
     assert_eq!(available(&house, &ada).await, 500);
 }
+
+#[tokio::test]
+async fn a_purchase_whose_event_was_lost_is_found_by_reconciling() {
+    let house = std::sync::Arc::new(House::new().await);
+    let ada = house.somebody("ada@example.com").await.user.clone();
+    includes(&house, ada.id, credits(0, Window::Month, 0)).await;
+    let found = async || {
+        let found = house.billing.reconcile().await.unwrap();
+        (found.purchases, found.purchases_changed)
+    };
+    let checkout = buys(&house, &ada, 1).await.unwrap();
+    buys(&house, &ada, 1).await.unwrap();
+    assert_eq!(found().await, (0, 0), "nothing is paid");
+    house.payments.pay_purchase(&checkout.id, house.clock.now()).unwrap();
+    let mut rounds = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let house = house.clone();
+        rounds.spawn(async move { house.billing.reconcile().await.unwrap().purchases_changed });
+    }
+    assert_eq!(rounds.join_all().await.into_iter().sum::<usize>(), 1);
+    assert_eq!(available(&house, &ada).await, 500);
+    assert_eq!(ledger(&house, &ada).await, [(CreditEntryKind::Grant, 500.0)]);
+    let asked = house.payments.purchases_fetched().len();
+    assert_eq!(found().await, (1, 0));
+    assert_eq!(
+        house.payments.purchases_fetched().len(),
+        asked,
+        "what agrees is not asked for one by one"
+    );
+    // What went back of it, also when it was bought long ago.
+    hours(&house, 24 * 29);
+    house.payments.refund_purchase(&checkout.id, 100).unwrap();
+    assert_eq!(found().await, (1, 1));
+    assert_eq!(available(&house, &ada).await, 400);
+    assert_eq!(found().await, (1, 0));
+    // And what comes back: a dispute that was won.
+    let mut won = house.payments.refund_purchase(&checkout.id, 0).unwrap();
+    won.refunded = 0;
+    house.payments.put_purchase(won);
+    assert_eq!(found().await, (1, 1));
+    assert_eq!(available(&house, &ada).await, 500);
+    // What was bought before the time that is looked back on, and of which nothing went back, is left alone.
+    let old = buys(&house, &ada, 1).await.unwrap();
+    house.payments.pay_purchase(&old.id, house.clock.now()).unwrap();
+    hours(&house, 24 * 36);
+    assert_eq!(found().await, (0, 0));
+}

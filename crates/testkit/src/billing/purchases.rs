@@ -1,7 +1,7 @@
 //! What is bought once at the fake provider, and a test that pays it or gives it back.
 
 use anteroom_domain::Timestamp;
-use anteroom_ports::billing::{Checkout, PaymentError, Purchase, PurchaseOrder};
+use anteroom_ports::billing::{Checkout, PaymentError, ProviderPage, Purchase, PurchaseOrder};
 
 use super::{Answered, FakePayments, State, other_use};
 use crate::lock;
@@ -93,6 +93,29 @@ impl FakePayments {
             Answered::Purchase(checkout) => Ok(checkout),
             _ => Err(other_use()),
         }
+    }
+
+    /// Those that were paid since then, and those of which something went back, whenever that was.
+    pub(super) fn page_of_purchases(
+        &self,
+        since: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<ProviderPage<Purchase>, PaymentError> {
+        let limit = usize::try_from(limit).unwrap_or(100).clamp(1, 100);
+        self.look("listing purchases", |state| {
+            let listed = |it: &&Purchase| it.paid && (it.created >= since || it.refunded > 0);
+            let all: Vec<&Purchase> = state.purchases.iter().rev().filter(listed).collect();
+            let skipped = match after {
+                Some(id) => all.iter().position(|it| it.id == id).map(|at| at + 1),
+                None => Some(0),
+            };
+            let skipped = skipped.ok_or(PaymentError::NotFound("purchase"))?;
+            let items: Vec<_> = all.iter().skip(skipped).take(limit).copied().cloned().collect();
+            let more = all.len() > skipped + items.len();
+            let next = items.last().filter(|_| more).map(|it| it.id.clone());
+            Ok(ProviderPage { items, next })
+        })
     }
 
     pub(super) fn look_at_purchase(&self, id: &str) -> Result<Option<Purchase>, PaymentError> {

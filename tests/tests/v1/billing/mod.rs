@@ -2,6 +2,7 @@
 
 mod checkout;
 mod flows;
+mod lost_purchases;
 mod mails;
 mod overage;
 mod packs;

@@ -158,6 +158,85 @@ async fn disputes_are_asked_for_where_there_are_any() {
 }
 
 #[tokio::test]
+async fn purchases_are_listed_with_what_went_back() {
+    let since = anteroom_domain::Timestamp::from_second(20_000_000).unwrap();
+    let more = |mut found: Value| {
+        found["has_more"] = json!(true);
+        answer(200, &found)
+    };
+    let subscribed = json!({"id": "cs_2", "object": "checkout.session", "mode": "subscription", "metadata": {}});
+    let refund = |id: &str, payment: &Value| json!({"id": id, "object": "refund", "payment_intent": payment});
+    let found = || answer(200, &list(&[session(&charge(300, false))]));
+    let server = Server::start([
+        more(list(&[session(&charge(0, false)), subscribed])),
+        answer(200, &list(&[])),
+        // Two of one payment, and one of no payment that can be looked up.
+        more(list(&[
+            refund("re_3", &json!("pi_1")),
+            refund("re_2", &json!("pi_1")),
+            refund("re_1", &json!(null)),
+        ])),
+        found(),
+        answer(200, &list(&[])),
+        answer(
+            200,
+            &list(&[json!({"id": "du_1", "object": "dispute", "payment_intent": "pi_1"})]),
+        ),
+        found(),
+    ])
+    .await;
+    let stripe = stripe(&server.base);
+    let (mut after, mut pages) = (None::<String>, Vec::new());
+    loop {
+        let page = stripe.list_purchases(since, after.as_deref(), 1000).await.unwrap();
+        pages.push((
+            page.items.iter().map(|it| it.refunded).collect::<Vec<_>>(),
+            page.next.clone(),
+        ));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let next = |next: &str| Some(next.to_owned());
+    assert_eq!(
+        pages,
+        [
+            (vec![0], next("checkouts:cs_2")),
+            (vec![], next("refunds")),
+            (vec![300], next("refunds:re_1")),
+            (vec![], next("disputes")),
+            (vec![300], None),
+        ]
+    );
+    let asked = server.asked();
+    let said = |name: &str| asked.iter().map(|asked| asked.value(name)).collect::<Vec<_>>();
+    let lines: Vec<_> = asked.iter().map(|asked| asked.line.as_str()).collect();
+    let (sessions, refunds) = ("GET /v1/checkout/sessions", "GET /v1/refunds");
+    assert_eq!(
+        lines,
+        [
+            sessions,
+            sessions,
+            refunds,
+            sessions,
+            refunds,
+            "GET /v1/disputes",
+            sessions
+        ]
+    );
+    let (from, disputed) = (Some("20000000"), Some("9632000"));
+    assert_eq!(said("created[gte]"), [from, from, from, None, from, disputed, None]);
+    assert_eq!(
+        said("starting_after"),
+        [None, Some("cs_2"), None, None, Some("re_1"), None, None]
+    );
+    assert_eq!((said("status")[0], said("limit")[0]), (Some("complete"), Some("100")));
+    let odd = stripe.list_purchases(since, Some("charges:ch_1"), 10).await;
+    assert_eq!(odd, Err(PaymentError::NotFound("purchase")));
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_nothing_and_what_failed_is_no_answer() {
     let other = json!({"id": "cs_2", "object": "checkout.session", "mode": "subscription", "metadata": {}});
     let server = Server::start([
