@@ -1,8 +1,8 @@
 //! What the configuration says of plans and of limits, as the domain has it.
 
 use anteroom_domain::billing::{
-    Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Overage, OveragePrice, Plan, PlanTrial,
-    Price, SeatRule, Window,
+    Catalogue, Credits, Entitlement, EntitlementKind, ModelRule, NanoUsd, Operation, Overage, OveragePrice, Plan,
+    PlanTrial, Price, Requirements, SeatRule, Window,
 };
 use anteroom_domain::chat::ParameterRule;
 use anteroom_domain::protection::{CallRate, Limit, LimitRule, RoutePattern, RuleAction, RuleKey};
@@ -122,6 +122,13 @@ pub(crate) fn packs(settings: &Settings) -> Vec<Pack> {
             .map(|days| SignedDuration::from_hours(i64::from(days) * 24)),
     };
     settings.billing.credit_packs.iter().map(pack).collect()
+}
+
+/// What was checked with the configuration.
+pub(crate) fn requirements(settings: &Settings) -> Requirements {
+    let asked = settings.billing.requires.iter();
+    let asked = asked.filter_map(|asked| Some((Operation::parse(&asked.operation)?, asked.feature.clone())));
+    Requirements::new(asked.collect())
 }
 
 /// A rule that was checked with the configuration.

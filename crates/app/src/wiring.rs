@@ -36,7 +36,7 @@ use crate::config::{
     WhenFullName,
 };
 use crate::payments::{payments, stub};
-use crate::plans::{catalogue, packs, rule};
+use crate::plans::{catalogue, packs, requirements, rule};
 use crate::providers::{moderator, providers};
 use crate::secret_file::{private_folder, secret_key};
 use crate::system::{SystemClock, SystemIds};
@@ -437,6 +437,7 @@ fn billing_options(settings: &Settings) -> anyhow::Result<BillingOptions> {
             usd_per_credit: NanoUsd::from_usd(billing.usd_per_credit),
         },
         packs: packs(settings),
+        requires: requirements(settings),
         success_url,
         cancel_url,
         notices: NoticeOptions {

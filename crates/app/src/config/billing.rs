@@ -24,6 +24,8 @@ pub struct BillingSettings {
     pub usd_per_credit: f64,
     /// The packs of credits that can be bought.
     pub credit_packs: Vec<PackSettings>,
+    /// The features that Anteroom's own operations ask for.
+    pub requires: Vec<RequirementSettings>,
     /// Days before the end of a trial at which its owner is told; 0: never.
     pub trial_ending_days: u32,
     /// The windows of whose limits holders are told.
@@ -286,6 +288,16 @@ pub struct PackSettings {
     pub expires_days: Option<u32>,
 }
 
+/// `[[billing.requires]]`: a feature that an operation asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequirementSettings {
+    /// The operation.
+    pub operation: String,
+    /// The boolean entitlement.
+    pub feature: String,
+}
+
 /// Something a plan grants.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -332,6 +344,12 @@ pub struct OveragePriceSettings {
 }
 
 impl EntitlementSettings {
+    /// Whether it switches this feature on.
+    pub(super) fn switches_on(&self, feature: &str) -> bool {
+        let on = self.kind == EntitlementKindName::Boolean && self.value == Some(EntitlementValue::Boolean(true));
+        on && self.key == feature
+    }
+
     /// Whether it says how often models may be asked.
     pub(super) fn lets_call(&self) -> bool {
         let credits = self.key == METER_CREDITS && self.kind == EntitlementKindName::Metered;

@@ -1,6 +1,7 @@
 //! The shapes of the keys that hold tables: providers, models, prices and plans. Checked here rather than left to serde, so
 //! that every mistake is named at once, with its place.
 
+use anteroom_domain::billing::Operation;
 use anteroom_domain::chat::MAX_CHOICES;
 use toml::{Table, Value};
 use url::Url;
@@ -185,6 +186,22 @@ const PACKS: &[Field] = &[
     optional("expires_days", FieldKind::Integer(3650)),
 ];
 
+const REQUIREMENTS: &[Field] = &[
+    required("operation", FieldKind::OneOf(OPERATIONS)),
+    required("feature", FieldKind::Text),
+];
+
+/// The words of all operations that can ask for a feature.
+const OPERATIONS: &[&str] = &{
+    let mut words = [""; Operation::ALL.len()];
+    let mut place = 0;
+    while place < words.len() {
+        words[place] = Operation::ALL[place].as_str();
+        place += 1;
+    }
+    words
+};
+
 const ENTITLEMENTS: &[Field] = &[
     required("key", FieldKind::Text),
     required("kind", FieldKind::OneOf(&["boolean", "static", "metered"])),
@@ -219,6 +236,7 @@ pub(super) fn of(path: &str) -> Option<&'static [Field]> {
         "ai.providers" => Some(PROVIDERS),
         "billing.plans" => Some(PLANS),
         "billing.credit_packs" => Some(PACKS),
+        "billing.requires" => Some(REQUIREMENTS),
         "protection.rules" => Some(RULES),
         "moderation.openai_thresholds" => Some(THRESHOLDS),
         "moderation.rules" => Some(MODERATION_RULES),

@@ -445,6 +445,17 @@ impl Settings {
         if !billing.credit_packs.is_empty() && !billing.plans.iter().any(takes) {
             findings.warn("billing.credit_packs: no plan has `credits`, so nobody can buy any");
         }
+        // A feature that no plan has would shut everybody out.
+        for (place, asked) in billing.requires.iter().enumerate() {
+            let granted = |plan: &PlanSettings| plan.entitlements.iter().any(|it| it.switches_on(&asked.feature));
+            if !billing.plans.iter().any(granted) {
+                let (operation, feature) = (&asked.operation, &asked.feature);
+                let message = format!(
+                    "[{place}]: `{operation}` asks for `{feature}`, and no plan has a boolean entitlement of this name with `value` = true"
+                );
+                findings.refuse("billing.requires", message);
+            }
+        }
         for plan in &billing.plans {
             for message in plan.mistakes() {
                 findings.refuse("billing.plans", format!("`{}`: {message}", plan.key));

@@ -2,6 +2,7 @@
 
 mod access;
 mod credits;
+mod features;
 mod money;
 mod notices;
 mod overage;
@@ -18,6 +19,7 @@ pub use credits::{
     CreditAccount, CreditEntry, CreditEntryKind, CreditGrant, CreditRate, CreditSource, Credits, IncludedCredits,
     METER_CREDITS,
 };
+pub use features::{FeatureNotInPlan, Operation, Requirements};
 pub use money::{ModelPrice, NanoUsd, PriceBook};
 pub use notices::{Borne, HeldAt, Notice, NoticeKind, PlanChangeReason, notices, quota_notice, trial_ending};
 pub use overage::{InvalidUnitAmount, Overage, OverageAccount, OveragePrice, UnitAmount};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use anteroom_domain::Timestamp;
+use anteroom_domain::billing::Operation;
 use anteroom_services::access::{ChangeApiKey, CreateKeyError};
 use serde::Deserialize;
 
@@ -52,6 +53,7 @@ impl From<CreateKeyError> for Problem {
 /// Make an API key for a program. Its secret is in this answer and nowhere else. The owner is told by mail.
 #[utoipa::path(post, path = "/v1/me/api-keys", tag = "api keys", request_body = CreateApiKeyRequest, responses(
     (status = 201, description = "The key, with its secret.", body = CreatedApiKeyResponse),
+    (status = 403, description = "`feature_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`too_many_api_keys`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "A refused field; `errors` says which.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -61,6 +63,8 @@ pub async fn handle(
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
+    let holder = api.billing.access(&caller.live.holdings);
+    api.billing.require_for(&holder, Operation::ApiKeys)?;
     let (ask, _) = body.json::<CreateApiKeyRequest>(api.options.max_json_bytes).await?;
     let said = ChangeApiKey {
         name: Some(ask.name),

@@ -1,7 +1,7 @@
 //! Why buying and changing was refused, as problems.
 
 use actix_web::http::StatusCode;
-use anteroom_domain::billing::SeatsRefused;
+use anteroom_domain::billing::{FeatureNotInPlan, SeatsRefused};
 use anteroom_ports::billing::PaymentError;
 use anteroom_services::billing::{ChangeError, GrantError, LookUpError, OpenCheckoutError};
 
@@ -99,6 +99,15 @@ impl From<ChangeError> for Problem {
             ChangeError::LookUp(e) => e.into(),
             ChangeError::Store(e) => e.into(),
         }
+    }
+}
+
+impl From<FeatureNotInPlan> for Problem {
+    fn from(missing: FeatureNotInPlan) -> Self {
+        let detail = format!("{missing}; GET /v1/plans lists the plans and what they have");
+        Self::new(StatusCode::FORBIDDEN, "feature_not_in_plan", detail)
+            .with("feature", missing.feature)
+            .with("plan", missing.plan)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::billing::Operation;
 use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::Bytes;
 
@@ -33,7 +34,7 @@ pub async fn handle(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
-    let manner = manner(&request);
+    let manner = manner(&request, Operation::ChatCompletions);
     let (gone, watch) = api.watchers.watch(&request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let answer = api

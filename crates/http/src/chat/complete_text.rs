@@ -1,6 +1,7 @@
 //! `POST /v1/completions`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::billing::Operation;
 
 use super::dialects::{self, text};
 use super::refusals::OpenAiRefusals;
@@ -29,5 +30,5 @@ pub async fn handle(
     let answer = text::Answer {
         request_id: request_id(&request),
     };
-    dialects::relay(caller, &api, &request, call, answer).await
+    dialects::relay(caller, &api, &request, Operation::Completions, call, answer).await
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/messages`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::billing::Operation;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub async fn handle(
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
     let asked = Request::read(&bytes, false)?;
     let answer = Answer::new(&Stamp::of(&request, &api), asked.model, asked.thinking);
-    dialects::relay(caller, &api, &request, asked.call, answer).await
+    dialects::relay(caller, &api, &request, Operation::Messages, asked.call, answer).await
 }
 
 /// Anthropic's message. What else a provider of Anthropic's own says is there too.

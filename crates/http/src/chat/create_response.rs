@@ -1,6 +1,7 @@
 //! `POST /v1/responses`
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::billing::Operation;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ pub async fn handle(
     let bytes = body.json_bytes(api.options.max_chat_bytes).await?;
     let asked = Request::read(&bytes)?;
     let answer = Answer::new(Stamp::of(&request, &api), asked.model, asked.echo);
-    dialects::relay(caller, &api, &request, asked.call, answer).await
+    dialects::relay(caller, &api, &request, Operation::Responses, asked.call, answer).await
 }
 
 /// OpenAI's response, and what it repeats of the request.

@@ -36,7 +36,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Window};
+use anteroom_domain::billing::{METER_KEY_BUDGET, Meter, NanoUsd, Operation, Window};
 use anteroom_domain::chat::{Conversation, Message, TokenUsage, Window as ContextWindow};
 use anteroom_ports::chat::{ProviderError, ProviderErrorKind, TimeoutStage};
 use anteroom_services::chat::{CacheStatus, CacheUse, CallRefused, ChatError, ConversationError, Manner};
@@ -209,6 +209,7 @@ impl From<CallRefused> for Problem {
             CallRefused::AssistantNotInPlan { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "assistant_not_in_plan", detail).param(Some("model"))
             }
+            CallRefused::FeatureNotInPlan(missing) => missing.into(),
             CallRefused::SubscriptionInactive { .. } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "subscription_inactive", detail).param(Some("model"))
             }
@@ -354,7 +355,7 @@ impl From<ProviderError> for Problem {
 const CACHE: HeaderName = HeaderName::from_static("anteroom-cache");
 
 /// How a completion is asked for, beside its body: where from, and whether a kept answer will do.
-pub(crate) fn manner(request: &HttpRequest) -> Manner {
+pub(crate) fn manner(request: &HttpRequest, operation: Operation) -> Manner {
     let mut cache = CacheUse::Take;
     for value in request.headers().get_all(CACHE_CONTROL) {
         for word in value.to_str().unwrap_or_default().split(',').map(str::trim) {
@@ -366,6 +367,7 @@ pub(crate) fn manner(request: &HttpRequest) -> Manner {
         }
     }
     Manner {
+        operation,
         client: client(request),
         cache,
     }
@@ -412,7 +414,7 @@ mod tests {
             for value in values {
                 request = request.append_header((CACHE_CONTROL, *value));
             }
-            manner(&request.to_http_request()).cache
+            manner(&request.to_http_request(), Operation::ChatCompletions).cache
         };
         assert_eq!(of(&[]), CacheUse::Take);
         assert_eq!(of(&["max-age=60"]), CacheUse::Take);

@@ -13,7 +13,7 @@ macro_rules! refusals {
             /// `quota_exceeded` or `subscription_inactive`
             #[response(status = 402)]
             Unpaid($body),
-            /// `model_not_in_plan`, `model_not_in_key` or `parameter_not_in_plan`
+            /// `model_not_in_plan`, `feature_not_in_plan`, `model_not_in_key` or `parameter_not_in_plan`
             #[response(status = 403)]
             Forbidden($body),
             /// `rate_limited`, `spend_share_reached` or `upstream_rate_limited`

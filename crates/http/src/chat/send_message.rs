@@ -65,7 +65,7 @@ impl From<SendMessageError> for Problem {
     (status = 200, description = "With `stream`: server-sent events.", body = String, content_type = "text/event-stream"),
     (status = 201, description = "The answer's message; `cancelled` if it was stopped.", body = MessageResponse),
     (status = 402, description = "`quota_exceeded` or `subscription_inactive`", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 403, description = "`model_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "`model_not_in_plan` or `feature_not_in_plan`", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "`conversation_busy`, `conversation_full`, or `answer_not_kept`: it came too late, its conversation was deleted or another message took its turn", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn handle(

@@ -21,6 +21,7 @@ mod reconcile;
 mod reconcile_purchases;
 mod record_change;
 mod report_overage;
+mod require_feature;
 mod resume_subscription;
 mod summarize_billing;
 mod take_look;
@@ -50,7 +51,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use anteroom_domain::billing::{
-    Access, AccessPolicy, Catalogue, CreditRate, Holdings, Owner, OwnerKind, SeatsRefused, Subscription, access,
+    Access, AccessPolicy, Catalogue, CreditRate, Holdings, Owner, OwnerKind, Requirements, SeatsRefused, Subscription,
+    access,
 };
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::PaymentError;
@@ -70,6 +72,8 @@ pub struct BillingOptions {
     pub credit_rate: CreditRate,
     /// The packs of credits that are for sale.
     pub packs: Vec<Pack>,
+    /// The features that Anteroom's own operations ask for.
+    pub requires: Requirements,
     /// Where a buyer goes after paying, unless the checkout says otherwise.
     pub success_url: String,
     /// Where a buyer goes after turning back, unless the checkout says otherwise.

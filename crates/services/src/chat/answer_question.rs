@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_domain::billing::Access;
 use anteroom_domain::billing::Owner;
+use anteroom_domain::billing::{Access, Operation};
 use anteroom_domain::chat::{
     Assistant, ChatRequest, Conversation, Direction, Message, MessageStatus, ModelAlias, RawObject, Speaker, Turn,
     Verdict, Window, recall, title_of, turn_budget,
@@ -205,6 +205,7 @@ impl Chat {
     ) -> Result<Ready, SendMessageError> {
         let (conversation, question) = self.find_question(who.user().id, conversation_id, asked).await?;
         let access = self.access_of(who);
+        self.check_feature(&access, Operation::Conversations)?;
         let assistant = self.assistant_of(&conversation, &access)?;
         let model = match &assistant {
             Some(assistant) => assistant.model.clone(),

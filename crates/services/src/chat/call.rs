@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anteroom_domain::billing::{
     Access, Hold, IncludedCredits, METER_CREDITS, METER_KEY_BUDGET, METER_SPEND, METER_SPEND_SHARE, ModelAccess,
-    ModelPrice, NanoUsd, Owner, QuotaKey, day_of, model_access,
+    ModelPrice, NanoUsd, Operation, Owner, QuotaKey, day_of, model_access,
 };
 use anteroom_domain::chat::{ChatRequest, Direction, Finding, ModelAlias, Outcome, Target, TokenUsage, least_tokens};
 use anteroom_domain::protection::{CallRate, CallRates};
@@ -247,6 +247,11 @@ impl Chat {
                 status: access.status.clone(),
             }),
         }
+    }
+
+    /// Refuses what asks for a feature that the caller's plan does not have.
+    pub(super) fn check_feature(&self, access: &Access, operation: Operation) -> Result<(), CallRefused> {
+        Ok(self.billing.require_for(access, operation)?)
     }
 
     /// Refuses a parameter that the caller's plan does not let through.

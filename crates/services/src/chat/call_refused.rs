@@ -1,7 +1,7 @@
 //! Why a call to a model may not be made.
 
 use anteroom_domain::Timestamp;
-use anteroom_domain::billing::{Credits, Meter, NanoUsd, Window};
+use anteroom_domain::billing::{Credits, FeatureNotInPlan, Meter, NanoUsd, Window};
 use anteroom_domain::protection::{CallRates, Limit, Verdict};
 use anteroom_ports::StoreError;
 use anteroom_ports::chat::ProviderError;
@@ -29,6 +29,9 @@ pub enum CallRefused {
         /// The plan in force.
         plan: String,
     },
+    /// The plan does not have the feature that the operator says is needed for this.
+    #[error(transparent)]
+    FeatureNotInPlan(#[from] FeatureNotInPlan),
     /// Only the plan that ended had the model.
     #[error("the model `{model}` needs the plan `{plan}`, which is no longer active ({status})")]
     SubscriptionInactive {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anteroom_domain::RequestId;
+use anteroom_domain::billing::Operation;
 use anteroom_domain::chat::{ChatRequest, Direction, InvalidRequest, Original, Outcome, Target, TokenUsage, Verdict};
 use anteroom_domain::protection::CallRates;
 use anteroom_ports::chat::{ChatEvent, ChatReply, ProviderError};
@@ -54,6 +55,8 @@ pub enum ChatAnswer {
 /// How a completion is asked for.
 #[derive(Debug, Default)]
 pub struct Manner {
+    /// By which of the relay's operations.
+    pub operation: Operation,
     /// Where from.
     pub client: Client,
     /// What the caller wants of the cache.
@@ -158,6 +161,7 @@ impl Chat {
             return Err(CallRefused::TooManyMessages { most }.into());
         }
         let access = self.access_of(who);
+        self.check_feature(&access, manner.operation)?;
         // What an assistant says is the operator's own, and not looked at.
         let said = self.moderator(Direction::Input).map(|_| request.text());
         // Nor are its parameters the caller's.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anteroom_domain::billing::Operation;
 use anteroom_domain::chat::{EmbedRequest, EndUser, Target};
 use anteroom_domain::protection::CallRates;
 use anteroom_ports::chat::{EmbedCall, ProviderError, ProviderErrorKind};
@@ -38,6 +39,7 @@ impl Chat {
     ) -> Result<Embeddings, ChatError> {
         let request = EmbedRequest::parse(body)?;
         let access = self.access_of(who);
+        self.check_feature(&access, Operation::Embeddings)?;
         let alias = self.check_model(&access, &request.model).await?;
         Self::check_parameters(&access, request.refused_by(&access.plan.parameters))?;
         let needs = Needs {

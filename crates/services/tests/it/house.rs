@@ -8,7 +8,7 @@ use std::time::Duration;
 use anteroom_domain::accounts::{Email, PasswordPolicy, Role, User};
 use anteroom_domain::billing::{
     AccessPolicy, Catalogue, CreditRate, Credits, Entitlement, EntitlementKind, ModelPrice, ModelRule, NanoUsd,
-    Overage, OveragePrice, Owner, Plan, PlanTrial, Price, PriceBook, QuotaKey, SeatRule, Subscription,
+    Overage, OveragePrice, Owner, Plan, PlanTrial, Price, PriceBook, QuotaKey, Requirements, SeatRule, Subscription,
     SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
@@ -476,6 +476,7 @@ impl House {
                 },
                 lasts: Some(SignedDuration::from_hours(24 * 30)),
             }],
+            requires: Requirements::default(),
             success_url: "https://app.example/ok".into(),
             cancel_url: "https://app.example/back".into(),
             notices: NoticeOptions {

@@ -6,6 +6,7 @@ mod lost_purchases;
 mod mails;
 mod overage;
 mod packs;
+mod requires;
 mod seats;
 mod trial_without_card;
 mod webhooks;

@@ -507,3 +507,27 @@ fn providers_whose_models_nobody_can_reach_are_warned_of() {
     let aliases = r#"[{ name = "x", targets = [{ provider = "b", model = "echo" }] }]"#;
     assert_eq!(warnings(aliases), "");
 }
+
+#[test]
+fn a_feature_that_nobody_could_have_is_named_with_what_asks_for_it() {
+    let plans = "[[billing.plans]]\nkey = 'free'\nname = 'Free'\nversion = 1\nmodels = 'all'\nentitlements = [\
+                 { key = 'embed', kind = 'boolean', value = true }, { key = 'off', kind = 'boolean', value = false },\
+                 { key = 'many', kind = 'metered', window = 'day' }]\n";
+    let with = |requires: &str| {
+        let config = format!("[billing]\nrequires = [{requires}]\n{plans}");
+        load_file("requires", &config)
+    };
+    with("{ operation = 'embeddings', feature = 'embed' }, { operation = 'api_keys', feature = 'embed' }").unwrap();
+    for feature in ["off", "many", "unheard_of"] {
+        let said = messages(with(&format!("{{ operation = 'embeddings', feature = '{feature}' }}"))).join("\n");
+        assert!(
+            said.contains("billing.requires") && said.contains(&format!("[0]: `embeddings` asks for `{feature}`")),
+            "{said}"
+        );
+    }
+    let said = messages(with("{ operation = 'sign_in', feature = 'embed' }")).join("\n");
+    assert!(
+        said.contains("[0].operation: found \"sign_in\", expected one of chat_completions, completions, responses"),
+        "{said}"
+    );
+}

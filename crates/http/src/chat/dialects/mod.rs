@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use anteroom_domain::billing::Operation;
 use anteroom_domain::chat::{Original, RawObject};
 use anteroom_services::chat::{ChatAnswer, Relayed};
 use bytes::{Bytes, BytesMut};
@@ -151,15 +152,16 @@ fn unreadable(what: &'static str) -> Problem {
     problem
 }
 
-/// Makes the call and answers in the caller's dialect.
+/// Makes the call, which is this one of the relay's operations, and answers in the caller's dialect.
 pub(crate) async fn relay(
     caller: Known,
     api: &web::Data<Api>,
     request: &HttpRequest,
+    operation: Operation,
     call: Call,
     mut dialect: impl Dialect + 'static,
 ) -> Result<HttpResponse, Problem> {
-    let manner = manner(request);
+    let manner = manner(request, operation);
     let (gone, watch) = api.watchers.watch(request);
     let (chat, who) = (Arc::clone(&api.chat), caller.who);
     let body = call.bytes();
