@@ -14,7 +14,7 @@ use crate::form::Form;
 use crate::json::{expanded, flag, id, int, list, text, time};
 use crate::meters::COUNTED;
 use crate::prices::Sold;
-use crate::subscription::{EXPAND, Next, current_phase, item, next, next_phase, period, read};
+use crate::subscription::{EXPAND, Next, current_phase, item, next, next_phase, period, price, read};
 use crate::transport::{Call, random_key};
 
 const WHAT: &str = "subscription";
@@ -67,11 +67,11 @@ impl Stripe {
         &self,
         subscription: &str,
         change: &PlanChange,
-        sold: &Sold,
         key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
         let object = self.object(subscription).await?;
-        let wanted = Wanted::new(sold, change.quantity);
+        let sold = self.sold_to(&object, change).await?;
+        let wanted = Wanted::new(&sold, change.quantity);
         match change.when {
             When::Now => self.change_now(&object, subscription, &wanted, key).await,
             When::PeriodEnd => {
@@ -82,6 +82,20 @@ impl Stripe {
                 };
                 self.change_later(&object, subscription, &follow, key).await
             }
+        }
+    }
+
+    /// The prices of a change. Where only the number changes they are those that are held, be it that they were agreed upon,
+    /// or are no longer sold.
+    async fn sold_to(&self, object: &Value, change: &PlanChange) -> Result<Sold, PaymentError> {
+        match held_price(object, change) {
+            Some(price) => Ok(Sold {
+                price: price.to_owned(),
+                metered: metered(object)
+                    .filter_map(|item| id(item, "/price").map(str::to_owned))
+                    .collect(),
+            }),
+            None => self.prices_of(&change.sale).await,
         }
     }
 
@@ -209,14 +223,10 @@ impl Stripe {
         self.update(subscription, form, format!("{key}/resume")).await.map(Some)
     }
 
-    pub(crate) async fn preview(
-        &self,
-        subscription: &str,
-        change: &PlanChange,
-        sold: &Sold,
-    ) -> Result<ChangePreview, PaymentError> {
+    pub(crate) async fn preview(&self, subscription: &str, change: &PlanChange) -> Result<ChangePreview, PaymentError> {
         let object = self.object(subscription).await?;
-        let wanted = Wanted::new(sold, change.quantity);
+        let sold = self.sold_to(&object, change).await?;
+        let wanted = Wanted::new(&sold, change.quantity);
         let form = items(&object, "subscription_details[items]", &wanted)?
             .with("subscription", subscription)
             .with("subscription_details[proration_behavior]", "always_invoice");
@@ -227,11 +237,10 @@ impl Stripe {
 
     pub(crate) async fn end(&self, subscription: &str, when: When, key: &str) -> Result<(), PaymentError> {
         if when == When::Now {
-            let gone = match self
-                .http
-                .send(Call::delete(WHAT, &["subscriptions", subscription]))
-                .await
-            {
+            // What was used is billed; without this Stripe forgets it.
+            let form = Form::new().with("invoice_now", true);
+            let path = ["subscriptions", subscription];
+            let gone = match self.http.send(Call::delete(WHAT, &path, form)).await {
                 Ok(_) => return Ok(()),
                 // Of one that is over Stripe says that there is none.
                 Err(gone @ (PaymentError::NotFound(_) | PaymentError::Refused { .. })) => gone,
@@ -346,6 +355,15 @@ fn no_item() -> PaymentError {
         code: None,
         message: "the subscription has nothing that is paid for by number".to_owned(),
     }
+}
+
+/// The price that is held, if it is of the same version of the same plan, at the same interval and in the same currency.
+fn held_price<'a>(object: &'a Value, change: &PlanChange) -> Option<&'a str> {
+    let (held, sale) = (item(object)?.get("price")?, &change.sale);
+    let same = price(held).sold() == Some((sale.plan.clone(), sale.version))
+        && text(held, "/recurring/interval") == Some(&sale.price.interval)
+        && text(held, "/currency") == Some(&sale.price.currency);
+    id(held, "").filter(|_| same)
 }
 
 /// The metered items that Anteroom put there, which go with the plan.
@@ -492,6 +510,8 @@ fn read_preview(invoice: &Value, object: &Value, price: &str) -> Result<ChangePr
 
 #[cfg(test)]
 mod tests {
+    use anteroom_domain::billing::Price;
+    use anteroom_ports::billing::Sale;
     use serde_json::json;
 
     use super::*;
@@ -599,6 +619,43 @@ mod tests {
             pairs(&form),
             expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
+    }
+
+    #[test]
+    fn only_the_price_that_is_held_is_kept() {
+        let mut object = object();
+        let held = json!({"anteroom_plan": "team", "anteroom_plan_version": "1"});
+        object["items"]["data"][0]["price"]["metadata"] = held;
+        object["items"]["data"][0]["price"]["currency"] = json!("usd");
+        let price = |interval: &str, currency: &str| Price {
+            amount: 1000,
+            currency: currency.into(),
+            interval: interval.into(),
+        };
+        let to = |plan: &str, version, price| PlanChange {
+            sale: Sale {
+                plan: plan.into(),
+                version,
+                name: "Team".into(),
+                price,
+                metered: vec![],
+            },
+            quantity: 5,
+            when: When::Now,
+        };
+        // Whatever is paid for it: it was agreed upon.
+        assert_eq!(
+            held_price(&object, &to("team", 1, price("month", "usd"))),
+            Some("price_1")
+        );
+        for other in [
+            to("pro", 1, price("month", "usd")),
+            to("team", 2, price("month", "usd")),
+            to("team", 1, price("year", "usd")),
+            to("team", 1, price("month", "eur")),
+        ] {
+            assert_eq!(held_price(&object, &other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -296,14 +296,12 @@ impl PaymentProvider for Stripe {
         change: &PlanChange,
         idempotency_key: &str,
     ) -> Result<ProviderSubscription, PaymentError> {
-        let sold = self.prices_of(&change.sale).await?;
-        let changed = self.change(id, change, &sold, idempotency_key).await;
+        let changed = self.change(id, change, idempotency_key).await;
         self.used_price(&change.sale, changed)
     }
 
     async fn preview_change(&self, id: &str, change: &PlanChange) -> Result<ChangePreview, PaymentError> {
-        let sold = self.prices_of(&change.sale).await?;
-        let preview = self.preview(id, change, &sold).await;
+        let preview = self.preview(id, change).await;
         self.used_price(&change.sale, preview)
     }
 

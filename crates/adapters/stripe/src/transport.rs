@@ -74,11 +74,11 @@ impl<'a> Call<'a> {
     }
 
     /// Ends something. Stripe wants no idempotency key here: doing it twice is doing it once.
-    pub(crate) fn delete(what: &'static str, path: &'a [&'a str]) -> Self {
+    pub(crate) fn delete(what: &'static str, path: &'a [&'a str], form: Form) -> Self {
         Self {
             method: Method::DELETE,
             path,
-            form: Form::new(),
+            form,
             key: None,
             what,
         }

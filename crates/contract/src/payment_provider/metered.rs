@@ -140,6 +140,19 @@ pub async fn ends(bench: &dyn Bench) {
     assert_eq!(bill_of(bench, &bought.id).await.total, 100);
 }
 
+/// At once as well: nobody leaves with what they have used.
+pub async fn ends_at_once(bench: &dyn Bench) {
+    publish(bench).await;
+    let bought = buy(bench, 1, pro_counted()).await;
+    uses(bench, &bought.customer, 40).await;
+    bench.advance(days(1)).await;
+    let provider = bench.provider();
+    provider.cancel(&bought.id, When::Now, &key()).await.unwrap();
+    assert_eq!(now(bench, &bought.id).await.status.as_str(), "canceled");
+    let bill = bill_of(bench, &bought.id).await;
+    assert_eq!((bill.total, bill.paid), (100, 100), "40 at 2.5");
+}
+
 /// A plan's metered prices are published with it, and compared as it is.
 pub async fn publishing(bench: &dyn Bench) {
     let provider = bench.provider();

@@ -299,7 +299,7 @@ macro_rules! payment_provider_contract {
             changes: upgrades, downgrades, quantities, intervals, later, yearly_later, replaced, again, declined, in_trials;
             ends: at_once, with_the_period, taken_back, past_due, never_paid;
             once: keys, customers_at_once, changes_at_once, usage, usage_at_once, publishing, lists;
-            metered: billed, changed_at_once, comes_and_goes, changed_later, taken_back, ends, publishing;
+            metered: billed, changed_at_once, comes_and_goes, changed_later, taken_back, ends, ends_at_once, publishing;
             purchases: bought, keys_and_races, paid_twice, later, never, declined, ended, refunds, refunds_at_once, disputes,
                 listed, none_of_ours, refused;
         }

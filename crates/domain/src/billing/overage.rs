@@ -130,7 +130,7 @@ impl OverageAccount {
     /// its limit was reported under its terms, the rest is never paid for.
     pub fn agree(&mut self, terms: &Self, used: i64) {
         if (self.plan.as_str(), self.plan_version) == (terms.plan.as_str(), terms.plan_version) {
-            self.paid_from = self.paid_from.max(terms.paid_from);
+            self.free_until(terms.paid_from);
             self.max = self.max.max(terms.max);
             return;
         }
@@ -139,6 +139,15 @@ impl OverageAccount {
         self.paid_from = terms.paid_from.max(used);
         self.max = terms.max;
         self.reported = 0;
+    }
+
+    /// So much is free, whatever was sold before. What was reported of it stays paid.
+    pub fn free_until(&mut self, until: i64) {
+        if until > self.paid_from {
+            let reported_until = self.paid_from.saturating_add(self.reported);
+            self.reported = reported_until.saturating_sub(until).max(0);
+            self.paid_from = until;
+        }
     }
 
     /// What is to be reported now that `used` stands on the counter: it counts as reported from here on. Never below zero.
@@ -227,6 +236,23 @@ mod tests {
         assert_eq!(own.report(400), 0);
         own.agree(&account("pro", 100, 50), 400);
         assert_eq!((own.paid_from, own.report(400), own.report(510)), (500, 0, 10));
+    }
+
+    #[test]
+    fn what_is_granted_later_is_free_and_what_goes_beyond_it_is_paid() {
+        let mut own = account("pro", 100, 50);
+        assert_eq!(own.report(120), 20);
+        own.free_until(110);
+        assert_eq!((own.paid_from, own.reported, own.report(120)), (110, 10, 0));
+        own.free_until(140);
+        assert_eq!((own.reported, own.report(140), own.report(145)), (0, 0, 5));
+        own.free_until(100);
+        assert_eq!((own.paid_from, own.reported), (140, 5), "what was free stays free");
+        // More seats in the same month: what goes beyond their limit is paid as well.
+        own.agree(&account("pro", 300, 150), 145);
+        assert_eq!((own.report(300), own.report(320)), (0, 20));
+        own.free_until(i64::MAX);
+        assert_eq!((own.reported, own.report(i64::MAX)), (0, 0));
     }
 
     #[test]

@@ -26,6 +26,9 @@ impl Billing {
     pub async fn cancel_subscription(&self, owner: Owner, when: When) -> Result<(), ChangeError> {
         let held = self.held(owner).await?;
         let provider = self.provider_of(&held)?;
+        if when == When::Now {
+            self.settle_overage(owner).await?;
+        }
         let key = format!("cancel-{}", self.ids.uuid());
         let cancelled = provider.cancel(&held.provider_id, when, &key).await;
         self.unless_gone(provider, &held, cancelled).await?;
@@ -46,6 +49,7 @@ impl Billing {
         let provider = self
             .named(&subscription.provider)
             .ok_or_else(|| CancelError::AnotherProvider(subscription.provider.clone()))?;
+        self.settle_overage(owner).await?;
         let key = format!("account-ends-{}", subscription.provider_id);
         match provider.cancel(&subscription.provider_id, When::Now, &key).await {
             // What the provider does not know needs no end there.

@@ -63,6 +63,10 @@ impl Billing {
         let held = self.held(owner).await?;
         let provider = self.provider_of(&held)?;
         let change = self.change(&held, ask)?;
+        if change.when == When::Now {
+            // It is billed at what it cost till now.
+            self.settle_overage(owner).await?;
+        }
         let key = format!("change-{}", self.ids.uuid());
         let changed = provider.change_plan(&held.provider_id, &change, &key).await;
         self.unless_gone(provider, &held, changed).await?;
@@ -119,6 +123,14 @@ impl Billing {
             _ => quantity >= held.quantity,
         };
         let when = ask.when.unwrap_or(if better { When::Now } else { When::PeriodEnd });
+        // What their limits were used for would be paid back.
+        let fewer = held.plan == sale.plan && quantity < held.quantity;
+        if fewer && when == When::Now && paid.is_some_and(|paid| paid.interval == sale.price.interval) {
+            return Err(ChangeError::NotNow {
+                status: held.status.as_str().to_owned(),
+                hint: "fewer seats begin with the next period",
+            });
+        }
         Ok(PlanChange { sale, quantity, when })
     }
 

@@ -100,9 +100,7 @@ impl Billing {
         let next = following(standing.as_ref(), next);
         let had_elsewhere = self.mark_trial(&mut *unit, &next, fingerprint).await?;
         let stood = self.stood(&mut *unit, next.owner).await?;
-        self.account_till_now(&mut *unit, next.owner).await?;
-        // Also where nothing changed: whoever began to look before is not to write an older state over this one.
-        unit.put_subscription(&next).await?;
+        self.put_accounted(&mut *unit, &next).await?;
         record_change(&mut *unit, &next, revision).await?;
         let trial_ends = had_elsewhere && next.status == SubscriptionStatus::Trialing;
         if let Some(stood) = stood {

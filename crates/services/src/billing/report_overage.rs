@@ -3,13 +3,16 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tracing::{debug, info};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use anteroom_domain::billing::{Access, Anchor, Meter, OverageAccount, Owner, OwnerKind, Window};
+use anteroom_domain::billing::{
+    Access, Anchor, Catalogue, Entitlement, Grant, Meter, OverageAccount, Override, Owner, OwnerKind, Subscription,
+    Window,
+};
 use anteroom_domain::{Timestamp, UserId};
 use anteroom_ports::billing::UsageReport;
-use anteroom_ports::{Durability, MailError, StoreResult, UnitOfWork};
+use anteroom_ports::{Durability, MailError, StoreError, StoreResult, UnitOfWork};
 use jiff::SignedDuration;
 
 use super::Billing;
@@ -31,7 +34,7 @@ const RECENT: SignedDuration = SignedDuration::from_hours(24 * 62);
 
 /// What is to be reported.
 #[derive(Debug, Serialize, Deserialize)]
-struct Report {
+pub(super) struct Report {
     /// Makes it known again at the provider.
     id: Uuid,
     owner_kind: OwnerKind,
@@ -59,7 +62,12 @@ impl Billing {
         loop {
             let page = self.store.read().await?.page_owners_booked(since, last, PAGE).await?;
             for owner in &page {
-                queued += self.look_at_overage(*owner).await?;
+                match self.look_at_overage(*owner).await {
+                    Ok(reports) => queued += reports,
+                    // A store that is away is asked again in a minute; one account that cannot be read keeps nobody waiting.
+                    Err(e @ StoreError::Unavailable { .. }) => return Err(e),
+                    Err(e) => error!(event = "overage.look.failed", user_id = %owner.id, reason = %e),
+                }
             }
             last = page.last().copied();
             if last.is_none() {
@@ -72,20 +80,72 @@ impl Billing {
         self.catalogue().all().any(|plan| plan.has_overage())
     }
 
-    /// A subscription is about to change: what was used till now is accounted for by the terms that held till now.
-    pub(super) async fn account_till_now(&self, unit: &mut dyn UnitOfWork, owner: Owner) -> StoreResult<()> {
+    /// What somebody holds now, and what their months are counted from; `None` where nothing is sold beyond limits, or there
+    /// is nobody.
+    async fn holds_now(&self, unit: &mut dyn UnitOfWork, owner: Owner) -> StoreResult<Option<(Access, Anchor)>> {
         if !self.sells_overage() || owner.kind != OwnerKind::Account {
-            return Ok(());
+            return Ok(None);
         }
+        let Some(user) = unit.user(UserId(owner.id)).await? else {
+            return Ok(None);
+        };
         let now = self.clock.now();
-        let holdings = unit.holdings_of(owner, now).await?;
-        let access = self.access_at(&holdings, now);
-        if !access.plan.has_overage() {
+        let access = self.access_at(&unit.holdings_of(owner, now).await?, now);
+        let anchor = access.anchor(user.created_at);
+        Ok(Some((access, anchor)))
+    }
+
+    /// A subscription is about to change: what was used till now is accounted for by the terms that held till now. Answers
+    /// what was queued.
+    async fn account_till_now(&self, unit: &mut dyn UnitOfWork, owner: Owner) -> StoreResult<Vec<Report>> {
+        match self.holds_now(unit, owner).await? {
+            Some((access, anchor)) => {
+                let now = self.clock.now();
+                self.account_for_overage(unit, owner, (&access, anchor), None, now)
+                    .await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes a subscription down between what was used by the terms that held till now, and what is going to be used by
+    /// new ones: what was used before is not paid for by those.
+    pub(super) async fn put_accounted(&self, unit: &mut dyn UnitOfWork, next: &Subscription) -> StoreResult<()> {
+        self.account_till_now(unit, next.owner).await?;
+        // Also where nothing changed: whoever began to look before is not to write an older state over this one.
+        unit.put_subscription(next).await?;
+        let Some((access, anchor)) = self.holds_now(unit, next.owner).await? else {
+            return Ok(());
+        };
+        let agreed: Vec<_> = terms(next.owner, &access, anchor, self.clock.now()).collect();
+        for mut terms in agreed {
+            let known = unit.overages_of(next.owner, terms.window_start).await?;
+            if known.iter().any(|known| same_window(known, &terms)) {
+                continue;
+            }
+            let used = unit
+                .counter_level(terms.owner, &terms.counter, terms.window_start)
+                .await?;
+            terms.paid_from = terms.paid_from.max(used);
+            unit.lock_overage(&terms).await?;
+        }
+        Ok(())
+    }
+
+    /// Reports at once what was used till now, before something that bills it. What the provider does not take waits in the
+    /// outbox, as ever.
+    pub(super) async fn settle_overage(&self, owner: Owner) -> StoreResult<()> {
+        if !self.sells_overage() {
             return Ok(());
         }
-        if let Some(user) = unit.user(UserId(owner.id)).await? {
-            let access = (&access, access.anchor(user.created_at));
-            self.account_for_overage(unit, owner, access, None, now).await?;
+        let mut unit = self.store.begin(Durability::Full).await?;
+        let reports = self.account_till_now(&mut *unit, owner).await?;
+        unit.commit().await?;
+        for report in &reports {
+            // The outbox has it too, with the same identifier: it counts once.
+            if let Err(e) = self.report(report).await {
+                warn!(event = "overage.report.deferred", user_id = %owner.id, report_id = %report.id, reason = %e);
+            }
         }
         Ok(())
     }
@@ -111,11 +171,11 @@ impl Billing {
             .account_for_overage(&mut *unit, owner, (&access, anchor), None, now)
             .await?;
         unit.commit().await?;
-        Ok(queued)
+        Ok(queued.len())
     }
 
     /// Brings the terms of what is used beyond limits up to date and queues a report of what was used since the last one,
-    /// of one key or of all. Answers how many reports were queued.
+    /// of one key or of all. Answers what was queued.
     pub(super) async fn account_for_overage(
         &self,
         unit: &mut dyn UnitOfWork,
@@ -123,28 +183,47 @@ impl Billing {
         (access, anchor): (&Access, Anchor),
         only: Option<&str>,
         now: Timestamp,
-    ) -> StoreResult<usize> {
+    ) -> StoreResult<Vec<Report>> {
         let is_asked = |key: &str| only.is_none_or(|only| only == key);
         let agreed = terms(owner, access, anchor, now).filter(|terms| is_asked(&terms.key));
         let agreed: Vec<_> = agreed.collect();
         // Also what was used under terms that no longer hold: before the window ended, or before a payment was missing.
         let mut others = unit.overages_of(owner, earlier(now, RECENT)).await?;
-        let known = |other: &OverageAccount| {
-            let same =
-                |terms: &OverageAccount| terms.counter == other.counter && terms.window_start == other.window_start;
-            agreed.iter().any(same)
-        };
+        let known = |other: &OverageAccount| agreed.iter().any(|terms| same_window(terms, other));
         others.retain(|other| is_asked(&other.key) && !known(other));
-        let mut queued = 0;
-        let all = others.iter().map(|other| (other, false));
-        for (account, agrees) in all.chain(agreed.iter().map(|terms| (terms, true))) {
-            queued += usize::from(self.report_of(unit, account, agrees).await?);
+        if agreed.is_empty() && others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let grants = unit.overrides_of(owner).await?;
+        let free = |account: &OverageAccount| {
+            let granted = free_by_grants(account, &grants, self.catalogue(), access.seats);
+            free_by_plan(account, access, anchor, now).max(granted)
+        };
+        let others = others.into_iter().map(|account| (account, false));
+        let agreed = agreed.into_iter().map(|terms| (terms, true));
+        let mut all: Vec<_> = others.chain(agreed).collect();
+        // Whoever locks several locks them in one order.
+        all.sort_by(|(one, _), (other, _)| {
+            let key = |it: &OverageAccount| (it.window_start, it.counter.clone());
+            key(one).cmp(&key(other))
+        });
+        let mut queued = Vec::new();
+        for (account, agrees) in &all {
+            let report = self.report_of(unit, account, *agrees, free(account)).await?;
+            queued.extend(report);
         }
         Ok(queued)
     }
 
-    /// Queues a report of what one account has grown by. `true` if there was anything.
-    async fn report_of(&self, unit: &mut dyn UnitOfWork, terms: &OverageAccount, agrees: bool) -> StoreResult<bool> {
+    /// Queues a report of what one account has grown by, if by anything. Its terms may no longer hold (`agrees`); of what was
+    /// used till now so much is `free`.
+    async fn report_of(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        terms: &OverageAccount,
+        agrees: bool,
+        free: i64,
+    ) -> StoreResult<Option<Report>> {
         let stored = unit.lock_overage(terms).await?;
         let used = unit
             .counter_level(stored.owner, &stored.counter, stored.window_start)
@@ -153,12 +232,13 @@ impl Billing {
         if agrees {
             account.agree(terms, used);
         }
+        account.free_until(free.min(used));
         let value = account.report(used);
         if account != stored {
             unit.put_overage(&account).await?;
         }
         if value == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         let report = Report {
             id: self.ids.uuid(),
@@ -169,18 +249,27 @@ impl Billing {
         };
         self.webhooks.queue_errand(unit, REPORT, &report).await?;
         debug!(event = "overage.counted", user_id = %report.owner_id, key = %report.key, value, report_id = %report.id);
-        Ok(true)
+        Ok(Some(report))
     }
 
-    /// Who pays for an owner's subscription at a provider.
+    /// Who pays at a provider for the subscription by which an owner has what they have; without one, whoever they are there.
     async fn charged(&self, provider: &str, owner: Owner) -> StoreResult<Option<String>> {
+        let now = self.clock.now();
         let mut reads = self.store.read().await?;
-        let subscription = reads.subscription_of(owner).await?;
-        let subscription = subscription.filter(|subscription| subscription.provider == provider);
-        match subscription.and_then(|subscription| subscription.customer) {
+        let holdings = reads.holdings_of(owner, now).await?;
+        let plan = self.access_at(&holdings, now).plan;
+        let here = holdings.subscription.iter().chain(&holdings.others);
+        let here: Vec<_> = here.filter(|it| it.provider == provider && it.live()).collect();
+        let counts = here.iter().find(|it| it.plan == plan.key).or(here.first());
+        match counts.and_then(|subscription| subscription.customer.clone()) {
             Some(customer) => Ok(Some(customer)),
             None => reads.customer_of(provider, owner).await,
         }
+    }
+
+    /// Whether an account is there that could still become a customer.
+    async fn is_somebody(&self, owner: Owner) -> StoreResult<bool> {
+        Ok(self.store.read().await?.user(UserId(owner.id)).await?.is_some())
     }
 
     async fn report(&self, report: &Report) -> Result<(), MailError> {
@@ -196,7 +285,11 @@ impl Billing {
         let customer = self.charged(provider.name(), owner).await;
         let Some(customer) = customer.map_err(|e| later(e.to_string()))? else {
             let reason = format!("the account is no customer of `{}`", provider.name());
-            return Err(MailError::Permanent(reason));
+            // Nodes that are being replaced may have another provider than the one that sold it.
+            return match self.is_somebody(owner).await {
+                Ok(false) => Err(MailError::Permanent(reason)),
+                _ => Err(later(reason)),
+            };
         };
         let usage = UsageReport {
             id: report.id.to_string(),
@@ -235,6 +328,49 @@ fn terms(
             reported: 0,
         })
     })
+}
+
+/// Up to how much is free by what was granted beside the plan at any time in the account's window, whether it still is or not:
+/// a grant that ends makes nothing dear that was used while it held.
+fn free_by_grants(
+    account: &OverageAccount,
+    grants: &[(Override, Option<Timestamp>)],
+    catalogue: &Catalogue,
+    seats: i64,
+) -> i64 {
+    let of = |entitlement: &Entitlement| match entitlement.metered() {
+        Some((limit, Window::Month)) if entitlement.key == account.key => Some(limit.unwrap_or(i64::MAX)),
+        _ => None,
+    };
+    let held = grants.iter().filter(|(granted, taken_back)| {
+        let end = granted.expires_at.into_iter().chain(*taken_back).min();
+        end.is_none_or(|end| end > account.window_start)
+    });
+    let free = held.filter_map(|(granted, _)| match &granted.grant {
+        Grant::Entitlement(entitlement) => of(entitlement),
+        Grant::Plan(key) => {
+            let plan = catalogue.plan(key)?;
+            let seats = plan.seats.map_or(1, |rule| rule.min.max(seats));
+            let seated = plan.for_seats(seats);
+            seated.as_ref().unwrap_or(plan).entitlements.iter().find_map(of)
+        }
+    });
+    free.max().unwrap_or(0)
+}
+
+/// Up to how much is free in the account's window by what is in force now, whatever was sold before.
+fn free_by_plan(account: &OverageAccount, access: &Access, anchor: Anchor, now: Timestamp) -> i64 {
+    let granted = access.plan.entitlements.iter().filter_map(|entitlement| {
+        let (limit, window) = entitlement.metered()?;
+        let same = counter_of(&entitlement.key, window) == account.counter
+            && window.at(now, anchor).start == account.window_start;
+        same.then(|| limit.unwrap_or(i64::MAX))
+    });
+    granted.max().unwrap_or(0)
+}
+
+fn same_window(one: &OverageAccount, other: &OverageAccount) -> bool {
+    one.counter == other.counter && one.window_start == other.window_start
 }
 
 /// The counter of an entitlement, Anteroom's own or the operator's.

@@ -12,7 +12,8 @@ impl Billing {
     pub async fn resume_subscription(&self, owner: Owner) -> Result<(), ChangeError> {
         let held = self.held(owner).await?;
         let provider = self.provider_of(&held)?;
-        let paused = held.status == SubscriptionStatus::Paused;
+        // One that the operator paused by hand is not its owner's to resume.
+        let paused = held.status == SubscriptionStatus::Paused && held.trial_end.is_some();
         if !paused && held.ends_at().is_none() && held.next_plan.is_none() {
             return Err(ChangeError::Impossible(
                 "nothing is going to end or to change: there is nothing to take back",

@@ -656,6 +656,12 @@ async fn what_is_paused_is_resumed_at_the_provider() {
     let user = UserId(owner.id);
     let mut sub = house.payments.kept("sub_1").unwrap();
     sub.status = SubscriptionStatus::Paused;
+    // One without a trial was paused by the operator, whose affair that is.
+    house.payments.put_subscription(sub.clone());
+    tell(&house, "evt_by_hand", Some("sub_1")).await.unwrap();
+    let refused = house.billing.resume_subscription(owner).await;
+    assert!(matches!(refused, Err(ChangeError::Impossible(_))), "{refused:?}");
+    sub.trial_end = Some(house.clock.now());
     house.payments.put_subscription(sub);
     tell(&house, "evt_paused", Some("sub_1")).await.unwrap();
     assert_eq!(held(&house, user).await, holds("free", "paused", false));
@@ -764,7 +770,7 @@ async fn a_published_version_keeps_its_terms() {
     );
     house.billing.keep_plans(false).await.unwrap();
     // Somebody published other terms under the same version.
-    let mut other = kept[2].clone();
+    let mut other = kept[3].clone();
     other.name = "Pro, as it was".into();
     let mut unit = house.store.begin(anteroom_ports::Durability::Full).await.unwrap();
     unit.put_plan_version(&other, Timestamp::UNIX_EPOCH, false)
@@ -780,7 +786,7 @@ async fn a_published_version_keeps_its_terms() {
     let refused = house.billing.keep_plans(false).await.unwrap_err();
     assert!(matches!(refused, PublishError::Changed(_)));
     assert!(refused.to_string().contains("`pro` version 1"), "{refused}");
-    assert_eq!(stored().await[2].name, "Pro, as it was");
+    assert_eq!(stored().await[3].name, "Pro, as it was");
     house.billing.keep_plans(true).await.unwrap();
     assert_eq!(stored().await, kept);
 }
@@ -945,7 +951,7 @@ async fn entitlements_say_everything_that_is_granted() {
     assert_eq!(grants[4], ("seats", &GrantState::Static(3.into())));
     let away = house.billing.list_entitlements(&user, None).await.unwrap();
     assert_eq!(away[0].grant, GrantState::Static(serde_json::Value::Null));
-    assert_eq!(house.billing.catalogue().plans().len(), 4);
+    assert_eq!(house.billing.catalogue().plans().len(), 5);
     assert_eq!(
         house
             .store

@@ -441,16 +441,21 @@ impl House {
                 prices: vec![price(1900, "month"), price(19_000, "year")],
                 ..plan("pro", ModelRule::All, None, Some(1900))
             },
-            plan("business", ModelRule::All, None, Some(7900)).with_entitlements(&[&Entitlement {
-                key: "credits".into(),
-                kind: EntitlementKind::Metered {
-                    limit: Some(100),
-                    window: Window::Month,
-                    rollover: 30,
-                    overage: None,
-                    per_seat: false,
-                },
-            }]),
+            plan("business", ModelRule::All, None, Some(7900))
+                .with_entitlements(&[&Entitlement {
+                    key: "credits".into(),
+                    kind: EntitlementKind::Metered {
+                        limit: Some(100),
+                        window: Window::Month,
+                        rollover: 30,
+                        overage: None,
+                        per_seat: false,
+                    },
+                }])
+                .with_entitlements(&[&Entitlement {
+                    key: "renders".into(),
+                    kind: EntitlementKind::metered(Some(100), Window::Month),
+                }]),
             Plan {
                 entitlements: vec![beyond("messages", 5, 3, "5"), beyond("renders", 10, 70, "0.5")],
                 ..plan("plus", ModelRule::All, None, Some(2900))

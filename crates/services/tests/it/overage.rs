@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anteroom_domain::accounts::User;
-use anteroom_domain::billing::{Price, SubscriptionStatus};
+use anteroom_domain::audit::Actor;
+use anteroom_domain::billing::{Entitlement, EntitlementKind, Grant, Owner, Price, SubscriptionStatus, Window};
 use anteroom_domain::sessions::Transport;
-use anteroom_ports::billing::{PaymentError, ProviderSubscription, Sale};
-use anteroom_services::billing::{EntitlementAsk, EntitlementError, NotAllowed};
+use anteroom_ports::billing::{PaymentError, ProviderSubscription, Sale, When};
+use anteroom_services::Client;
+use anteroom_services::billing::{ChangeAsk, EntitlementAsk, EntitlementError, GrantAsk, NotAllowed};
 use anteroom_testkit::billing::FakePayments;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -204,6 +206,93 @@ async fn an_upgrade_and_its_way_back_make_nothing_dear_that_was_free() {
     is(&house, &sub).await;
     assert_eq!(renders(&house, &user, 3, None).await, Ok(15));
     assert_eq!(total(&reported(&house).await, "renders"), 5);
+}
+
+#[tokio::test]
+async fn what_a_plan_included_is_not_sold_by_the_next_one() {
+    let house = House::new().await;
+    let (user, mut sub) = subscribed(&house, "ada@example.com").await;
+    let plus = sub.price.clone();
+    sub.price = Some(FakePayments::price_of(&sold("business", 7900)));
+    is(&house, &sub).await;
+    assert_eq!(renders(&house, &user, 60, None).await, Ok(60));
+    sub.price = plus;
+    is(&house, &sub).await;
+    calls(&house, "ada@example.com", 1).await;
+    assert_eq!((look(&house).await, reported(&house).await.len()), (0, 0));
+    assert_eq!(renders(&house, &user, 3, None).await, Ok(63));
+    assert_eq!(total(&reported(&house).await, "renders"), 3);
+}
+
+#[tokio::test]
+async fn what_was_used_is_reported_before_a_change_or_an_end_bills_it() {
+    for ends in [true, false] {
+        let house = House::new().await;
+        let email = "ada@example.com";
+        let (user, _) = subscribed(&house, email).await;
+        assert_eq!(calls(&house, email, 7).await, 7);
+        let owner = Owner::account(user.id);
+        if ends {
+            house.billing.cancel_subscription(owner, When::Now).await.unwrap();
+        } else {
+            let ask = ChangeAsk {
+                plan: "business".into(),
+                interval: None,
+                seats: None,
+                when: Some(When::Now),
+            };
+            house.billing.change_plan(owner, &ask).await.unwrap();
+        }
+        // Not by the outbox, which comes later and says the same again.
+        let sent = house.payments.reports();
+        assert_eq!(sent.iter().map(|report| report.value).collect::<Vec<_>>(), [2]);
+        assert_eq!(total(&reported(&house).await, "messages"), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_grants_is_free_however_much_was_sold_before() {
+    let house = House::new().await;
+    let (user, _) = subscribed(&house, "ada@example.com").await;
+    assert_eq!(renders(&house, &user, 12, None).await, Ok(12));
+    assert_eq!(total(&reported(&house).await, "renders"), 2);
+    let grant = |grant| GrantAsk {
+        user_id: user.id,
+        grant,
+        reason: "a test".into(),
+        expires_at: None,
+    };
+    let more = Grant::Entitlement(Entitlement {
+        key: "renders".into(),
+        kind: EntitlementKind::metered(Some(40), Window::Month),
+    });
+    let more_still = Grant::Entitlement(Entitlement {
+        key: "renders".into(),
+        kind: EntitlementKind::metered(None, Window::Month),
+    });
+    let (actor, client) = (Actor::Operator, Client::default());
+    let granted = house.billing.grant_override(grant(more), actor, &client).await.unwrap();
+    assert_eq!(renders(&house, &user, 28, None).await, Ok(40));
+    assert_eq!(renders(&house, &user, 1, None).await, Err(NotAllowed::QuotaExceeded));
+    // Once it is taken back, the plan's terms hold again; what was free stays free, whether anybody looked meanwhile or not.
+    let id = granted.id;
+    house.clock.advance_seconds(1);
+    house
+        .billing
+        .revoke_override(user.id, id, actor, &client)
+        .await
+        .unwrap();
+    assert_eq!(renders(&house, &user, 5, None).await, Ok(45));
+    assert_eq!(total(&reported(&house).await, "renders"), 7);
+    // Neither is a look needed while it holds: nothing of it is reported by one.
+    house
+        .billing
+        .grant_override(grant(more_still), actor, &client)
+        .await
+        .unwrap();
+    assert_eq!(renders(&house, &user, 15, None).await, Ok(60));
+    calls(&house, "ada@example.com", 1).await;
+    assert_eq!((look(&house).await, total(&reported(&house).await, "renders")), (0, 7));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,6 @@ async fn more_seats_begin_now_and_fewer_with_the_next_period() {
         // Of one plan and interval the number of seats decides.
         (&monthly, 3, ask("team", Some(5)), Some((5, Now))),
         (&monthly, 5, ask("team", Some(2)), Some((2, PeriodEnd))),
-        (&monthly, 5, at(Now, ask("team", Some(2))), Some((2, Now))),
         (&monthly, 3, at(PeriodEnd, ask("team", Some(5))), Some((5, PeriodEnd))),
         (&yearly, 3, ask("team", Some(4)), Some((4, Now))),
         (&yearly, 3, by("year", ask("team", Some(2))), Some((2, PeriodEnd))),
@@ -136,6 +135,15 @@ async fn more_seats_begin_now_and_fewer_with_the_next_period() {
         (&monthly, 80, ask("team", Some(40)), Some((40, PeriodEnd))),
         (&monthly, 80, by("year", ask("team", None)), None),
     ];
+    // What fewer seats were used for is not paid back.
+    stands(&house, "evt_fewer", of(&house, user, &monthly, 5)).await;
+    let fewer = at(Now, ask("team", Some(2)));
+    for refused in [
+        house.billing.preview_change(owner, &fewer).await.map(|_| ()),
+        house.billing.change_plan(owner, &fewer).await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(ChangeError::NotNow { .. })), "{refused:?}");
+    }
     for (number, (sale, seats, ask, outcome)) in rows.into_iter().enumerate() {
         stands(&house, &format!("evt_{number}"), of(&house, user, sale, seats)).await;
         let before = house.payments.changes().len();

@@ -299,8 +299,8 @@ async fn a_declined_change_leaves_what_was_scheduled() {
     let declined =
         json!({"error": {"type": "card_error", "code": "card_declined", "message": "Your card was declined."}});
     let server = Server::start([
-        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &waiting),
+        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &json!({"id": "sub_sched_1", "object": "subscription_schedule"})),
         answer(402, &declined),
         answer(200, &price("price_other", "other", 900)),
@@ -320,8 +320,8 @@ async fn a_declined_change_leaves_what_was_scheduled() {
     assert_eq!(
         done,
         [
-            ("GET /v1/prices", None),
             ("GET /v1/subscriptions/sub_1", None),
+            ("GET /v1/prices", None),
             ("POST /v1/subscription_schedules/sub_sched_1/release", Some("k/release")),
             ("POST /v1/subscriptions/sub_1", Some("k/update")),
             ("GET /v1/prices/price_other", None),
@@ -346,8 +346,8 @@ async fn a_change_that_may_have_been_made_is_not_undone() {
     let waiting = subscription("active", &schedule(&json!([current(), then("price_other")])));
     let down = answer(500, &json!({"error": {"type": "api_error", "message": "x"}}));
     let server = Server::start([
-        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &waiting),
+        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &json!({"id": "sub_sched_1", "object": "subscription_schedule"})),
         down.clone(),
         down.clone(),
@@ -367,8 +367,8 @@ async fn a_change_at_the_periods_end_takes_back_an_end_and_goes_through_a_schedu
     ending["cancel_at_period_end"] = json!(true);
     let after = subscription("active", &schedule(&json!([current(), then("price_basic")])));
     let server = Server::start([
-        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &ending),
+        answer(200, &prices(&[price("price_basic", "basic", 900)])),
         answer(200, &subscription("active", &json!(null))),
         answer(200, &schedule(&json!([current()]))),
         answer(200, &schedule(&json!([current(), then("price_basic")]))),
