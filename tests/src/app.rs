@@ -190,6 +190,29 @@ impl TestApp {
         }
     }
 
+    /// Somebody whose address is proven, so that mails about money go there.
+    pub async fn proven_user(&self) -> User {
+        let user = self.user().await;
+        let token = self.mailed_token(&user.email).await;
+        let verified = self.post("/v1/auth/email/verify").json(&json!({ "token": token }));
+        verified.await.is(204);
+        user
+    }
+
+    /// One more mail leaves for somebody, with this subject; its text, in one line.
+    pub async fn mailed(&self, user: &User, subject: &str) -> String {
+        self.expect_mails(std::slice::from_ref(&user.email));
+        self.mails_have_left().await;
+        let mails = self.mails();
+        let newest = mails.iter().rfind(|mail| mail.to == user.email).unwrap();
+        assert!(
+            newest.text.contains(&format!("Subject: {subject}\r\n")),
+            "{subject}: {}",
+            newest.text
+        );
+        newest.text.lines().collect::<Vec<_>>().join(" ")
+    }
+
     /// Lets somebody buy a plan at the stub.
     pub async fn buy(&self, user: &User, plan: &str) {
         let opened = self

@@ -1,4 +1,4 @@
-//! Changes of a subscription, now or with the next period, and its end.
+//! Changes of a subscription, now or with the next period.
 //!
 //! What takes several requests has an idempotency key for each, made of the given one and the step's name, so that a
 //! second run with the same key goes through the same steps and each has its effect once.
@@ -6,28 +6,27 @@
 use serde_json::Value;
 use tracing::warn;
 
-use anteroom_domain::billing::SubscriptionStatus;
-use anteroom_ports::billing::{ChangePreview, PaymentError, PlanChange, ProviderSubscription, When};
+use anteroom_ports::billing::{PaymentError, PlanChange, ProviderSubscription, When};
 
 use crate::Stripe;
 use crate::form::Form;
-use crate::json::{expanded, flag, id, int, list, text, time};
+use crate::json::{expanded, flag, id, int, list, text};
 use crate::meters::COUNTED;
 use crate::prices::Sold;
-use crate::subscription::{EXPAND, Next, current_phase, item, next, next_phase, period, price, read};
-use crate::transport::{Call, random_key};
+use crate::subscription::{EXPAND, Next, current_phase, item, next, next_phase, period, price};
+use crate::transport::Call;
 
-const WHAT: &str = "subscription";
+pub(crate) const WHAT: &str = "subscription";
 const SCHEDULE: &str = "subscription schedule";
 
 /// What is wanted: the plan's price, and what is metered beside it.
-struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     next: Next<'a>,
     metered: Vec<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(sold: &'a Sold, quantity: i64) -> Self {
+    pub(crate) fn new(sold: &'a Sold, quantity: i64) -> Self {
         Self {
             next: Next {
                 price: &sold.price,
@@ -56,7 +55,7 @@ impl Stripe {
             .await
     }
 
-    async fn update(&self, subscription: &str, form: Form, key: String) -> Result<Value, PaymentError> {
+    pub(crate) async fn update(&self, subscription: &str, form: Form, key: String) -> Result<Value, PaymentError> {
         let form = form.with_list("expand", &EXPAND);
         self.http
             .send(Call::post(WHAT, &["subscriptions", subscription], form, key))
@@ -87,7 +86,7 @@ impl Stripe {
 
     /// The prices of a change. Where only the number changes they are those that are held, be it that they were agreed upon,
     /// or are no longer sold.
-    async fn sold_to(&self, object: &Value, change: &PlanChange) -> Result<Sold, PaymentError> {
+    pub(crate) async fn sold_to(&self, object: &Value, change: &PlanChange) -> Result<Sold, PaymentError> {
         match held_price(object, change) {
             Some(price) => Ok(Sold {
                 price: price.to_owned(),
@@ -196,7 +195,7 @@ impl Stripe {
     }
 
     /// Lets go of the schedule that holds a subscription. It stays as it is now.
-    async fn release(&self, object: &Value, key: &str) -> Result<(), PaymentError> {
+    pub(crate) async fn release(&self, object: &Value, key: &str) -> Result<(), PaymentError> {
         let Some(schedule) = id(object, "/schedule") else {
             return Ok(());
         };
@@ -207,7 +206,7 @@ impl Stripe {
 
     /// Takes back an end that stands on the subscription. Stripe takes one of the two fields at a time, and clears the
     /// other with the flag.
-    async fn take_back_end(
+    pub(crate) async fn take_back_end(
         &self,
         object: &Value,
         subscription: &str,
@@ -222,132 +221,6 @@ impl Stripe {
         };
         self.update(subscription, form, format!("{key}/resume")).await.map(Some)
     }
-
-    pub(crate) async fn preview(&self, subscription: &str, change: &PlanChange) -> Result<ChangePreview, PaymentError> {
-        let object = self.object(subscription).await?;
-        let sold = self.sold_to(&object, change).await?;
-        let wanted = Wanted::new(&sold, change.quantity);
-        let form = items(&object, "subscription_details[items]", &wanted)?
-            .with("subscription", subscription)
-            .with("subscription_details[proration_behavior]", "always_invoice");
-        let call = Call::post(WHAT, &["invoices", "create_preview"], form, random_key()?);
-        let invoice = self.http.send(call).await?;
-        read_preview(&invoice, &object, &sold.price)
-    }
-
-    pub(crate) async fn end(&self, subscription: &str, when: When, key: &str) -> Result<(), PaymentError> {
-        if when == When::Now {
-            // What was used is billed; without this Stripe forgets it.
-            let form = Form::new().with("invoice_now", true);
-            let path = ["subscriptions", subscription];
-            let gone = match self.http.send(Call::delete(WHAT, &path, form)).await {
-                Ok(_) => return Ok(()),
-                // Of one that is over Stripe says that there is none.
-                Err(gone @ (PaymentError::NotFound(_) | PaymentError::Refused { .. })) => gone,
-                Err(error) => return Err(error),
-            };
-            return if is_over(&self.object(subscription).await?) {
-                Ok(())
-            } else {
-                Err(gone)
-            };
-        }
-        let object = self.object(subscription).await?;
-        if is_over(&object) {
-            return Ok(());
-        }
-        self.release(&object, key).await?;
-        // Also where Stripe's portal wrote the time instead of the flag.
-        if read(&object)?.cancel_at_period_end {
-            return Ok(());
-        }
-        let form = Form::new().with("cancel_at_period_end", true);
-        self.update(subscription, form, format!("{key}/cancel")).await.map(drop)
-    }
-
-    pub(crate) async fn go_on(&self, subscription: &str, key: &str) -> Result<ProviderSubscription, PaymentError> {
-        let object = self.object(subscription).await?;
-        if is_over(&object) {
-            return Err(PaymentError::Refused {
-                code: None,
-                message: "the subscription is over".to_owned(),
-            });
-        }
-        self.release(&object, key).await?;
-        let resumed = match self.take_back_end(&object, subscription, key).await? {
-            Some(resumed) => resumed,
-            None => self.object(subscription).await?,
-        };
-        if is_paused(&resumed) {
-            return self.begin_anew(&resumed, subscription, key).await;
-        }
-        self.told(&resumed).await
-    }
-
-    /// Begins a paused subscription anew: <https://docs.stripe.com/api/subscriptions/resume>. Stripe makes an invoice, and
-    /// until that is paid the subscription stays paused.
-    async fn begin_anew(
-        &self,
-        object: &Value,
-        subscription: &str,
-        key: &str,
-    ) -> Result<ProviderSubscription, PaymentError> {
-        if !is_payable(object) {
-            return Err(declined("no_payment_method", "There is no means of payment on file."));
-        }
-        if let Some(invoice) = expanded(object, "/latest_invoice").filter(|it| text(it, "/status") == Some("open")) {
-            // It was tried before, in vain. That invoice is the one to pay: another try would make a second.
-            let path = ["invoices", text(invoice, "/id").unwrap_or_default(), "pay"];
-            let call = Call::post("invoice", &path, Form::new(), format!("{key}/pay"));
-            let paid = self.http.send(call).await;
-            let now = self.object(subscription).await?;
-            return match paid {
-                Err(refused) if is_paused(&now) => Err(refused),
-                _ => self.told(&now).await,
-            };
-        }
-        let form = Form::new()
-            .with("billing_cycle_anchor", "now")
-            .with("payment_behavior", "resume_on_payment_success");
-        let path = ["subscriptions", subscription, "resume"];
-        let asked = self
-            .http
-            .send(Call::post(WHAT, &path, form, format!("{key}/anew")))
-            .await;
-        let now = self.object(subscription).await?;
-        if !is_paused(&now) {
-            // Also where somebody else was faster, and Stripe therefore refused.
-            return self.told(&now).await;
-        }
-        asked?;
-        Err(declined("payment_failed", "The payment did not come about."))
-    }
-}
-
-fn is_paused(object: &Value) -> bool {
-    text(object, "/status").map(SubscriptionStatus::parse) == Some(SubscriptionStatus::Paused)
-}
-
-/// Whether there is anything that could be charged.
-fn is_payable(object: &Value) -> bool {
-    let places = [
-        "/default_payment_method",
-        "/default_source",
-        "/customer/invoice_settings/default_payment_method",
-        "/customer/default_source",
-    ];
-    places.iter().any(|place| id(object, place).is_some())
-}
-
-fn declined(code: &str, message: &str) -> PaymentError {
-    PaymentError::Declined {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
-fn is_over(object: &Value) -> bool {
-    text(object, "/status").is_some_and(|status| SubscriptionStatus::parse(status).terminal())
 }
 
 fn no_item() -> PaymentError {
@@ -393,7 +266,7 @@ fn next_metered<'a>(object: &'a Value, planned: &str) -> Vec<&'a str> {
 }
 
 /// The parameters that let the plan's item be another, and what is metered beside it. Other items stay.
-fn items(object: &Value, name: &str, wanted: &Wanted<'_>) -> Result<Form, PaymentError> {
+pub(crate) fn items(object: &Value, name: &str, wanted: &Wanted<'_>) -> Result<Form, PaymentError> {
     let item = item(object).and_then(|item| text(item, "/id")).ok_or_else(no_item)?;
     let mut form = Form::new()
         .with(format!("{name}[0][id]"), item)
@@ -482,30 +355,6 @@ fn discounts(mut form: Form, name: &str, phase: &Value) -> Form {
         }
     }
     form
-}
-
-/// What an invoice that was not made says of a change.
-fn read_preview(invoice: &Value, object: &Value, price: &str) -> Result<ChangePreview, PaymentError> {
-    let without = |field: &str| PaymentError::Unavailable(format!("its answer is an invoice without `{field}`"));
-    let due = int(invoice, "/amount_due").ok_or_else(|| without("amount_due"))?;
-    let currency = text(invoice, "/currency").ok_or_else(|| without("currency"))?;
-    // What a customer owes stands on their balance as a positive number, what they have left as a negative one.
-    let total = int(invoice, "/total").unwrap_or(due);
-    let after = int(invoice, "/starting_balance").unwrap_or(0).saturating_add(total);
-    let balance = int(invoice, "/ending_balance").unwrap_or(after);
-    // The new price's lines end with the period that they open or are part of.
-    let of_price = |line: &&Value| {
-        let stated = id(line, "/pricing/price_details/price").or_else(|| id(line, "/price"));
-        stated == Some(price)
-    };
-    let lines = list(invoice, "/lines/data").iter().filter(of_price);
-    let end = lines.filter_map(|line| time(line, "/period/end")).max();
-    Ok(ChangePreview {
-        amount_due: due.max(0),
-        credit: balance.saturating_neg().max(0),
-        currency: currency.to_owned(),
-        next_payment_at: end.or_else(|| period(object, "current_period_end")),
-    })
 }
 
 #[cfg(test)]
@@ -698,54 +547,4 @@ mod tests {
         object["schedule"] = schedule;
         assert_eq!(next_metered(&object, "price_9"), ["price_m4", "price_m6"]);
     }
-
-    fn preview(invoice: &Value) -> ChangePreview {
-        read_preview(invoice, &object(), "price_2").unwrap()
-    }
-
-    #[test]
-    fn a_preview_says_what_is_due_and_what_is_left_over() {
-        let line = |price: &str, end: i64| {
-            json!({
-                "amount": 1, "period": {"start": 1500, "end": end}, "pricing": {"price_details": {"price": price}},
-            })
-        };
-        let invoice = json!({
-            "amount_due": 950, "total": 950, "starting_balance": 0, "ending_balance": null, "currency": "usd",
-            "lines": {"data": [line("price_1", 9000), line("price_2", 2500)]},
-        });
-        let at = |second| Timestamp::from_second(second).ok();
-        let expected = ChangePreview {
-            amount_due: 950,
-            credit: 0,
-            currency: "usd".into(),
-            next_payment_at: at(2500),
-        };
-        assert_eq!(preview(&invoice), expected);
-        for (due, total, starting, ending, credit) in [
-            (0, -300, 0, json!(null), 300),
-            (0, -300, -500, json!(null), 800),
-            (0, 300, -500, json!(null), 200),
-            (0, 300, -500, json!(-200), 200),
-            (100, 300, -200, json!(null), 0),
-            (800, 300, 500, json!(0), 0),
-        ] {
-            let mut invoice = invoice.clone();
-            invoice["amount_due"] = json!(due);
-            invoice["total"] = json!(total);
-            invoice["starting_balance"] = json!(starting);
-            invoice["ending_balance"] = ending;
-            let credit = ((due, credit), format!("{total} {starting}"));
-            let read = preview(&invoice);
-            // Paid in full, a positive balance is not carried on.
-            assert_eq!((read.amount_due, read.credit), credit.0, "{}", credit.1);
-        }
-        let mut bare = invoice;
-        bare["lines"] = json!(null);
-        assert_eq!(preview(&bare).next_payment_at, at(2000), "the running period goes on");
-        bare["amount_due"] = json!(null);
-        assert!(read_preview(&bare, &object(), "price_2").is_err());
-    }
-
-    use anteroom_domain::Timestamp;
 }

@@ -4,10 +4,12 @@
 //! `stripe-stub` does.
 
 mod changes;
+mod ends;
 mod failure;
 mod form;
 mod json;
 mod meters;
+mod previews;
 mod prices;
 mod purchases;
 mod subscription;

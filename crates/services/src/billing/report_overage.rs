@@ -152,24 +152,18 @@ impl Billing {
 
     async fn look_at_overage(&self, owner: Owner) -> StoreResult<usize> {
         let now = self.clock.now();
-        if owner.kind != OwnerKind::Account {
-            return Ok(0);
-        }
         let mut reads = self.store.read().await?;
-        let Some(user) = reads.user(UserId(owner.id)).await? else {
-            return Ok(0);
-        };
-        let holdings = reads.holdings_of(owner, now).await?;
-        let access = self.access_at(&holdings, now);
-        if !access.plan.has_overage() && reads.overages_of(owner, earlier(now, RECENT)).await?.is_empty() {
+        // Most have nothing that could be due; for them nothing is locked.
+        let sold = self
+            .access_at(&reads.holdings_of(owner, now).await?, now)
+            .plan
+            .has_overage();
+        if !sold && reads.overages_of(owner, earlier(now, RECENT)).await?.is_empty() {
             return Ok(0);
         }
         drop(reads);
         let mut unit = self.store.begin(Durability::Full).await?;
-        let anchor = access.anchor(user.created_at);
-        let queued = self
-            .account_for_overage(&mut *unit, owner, (&access, anchor), None, now)
-            .await?;
+        let queued = self.account_till_now(&mut *unit, owner).await?;
         unit.commit().await?;
         Ok(queued.len())
     }

@@ -14,29 +14,6 @@ on_every_store![
     are_not_queued_without_a_mailer,
 ];
 
-/// Somebody whose address is proven.
-async fn proven(app: &TestApp) -> User {
-    let user = app.user().await;
-    let token = app.mailed_token(&user.email).await;
-    let verified = app.post("/v1/auth/email/verify").json(&json!({ "token": token }));
-    verified.await.is(204);
-    user
-}
-
-/// One more mail leaves for somebody; the text of it, in one line.
-async fn mailed(app: &TestApp, user: &User, subject: &str) -> String {
-    app.expect_mails(std::slice::from_ref(&user.email));
-    app.mails_have_left().await;
-    let mails = app.mails();
-    let newest = mails.iter().rfind(|mail| mail.to == user.email).unwrap();
-    assert!(
-        newest.text.contains(&format!("Subject: {subject}\r\n")),
-        "{subject}: {}",
-        newest.text
-    );
-    newest.text.lines().collect::<Vec<_>>().join(" ")
-}
-
 async fn post(app: &TestApp, user: &User, what: &str, ask: Value) {
     let path = format!("/v1/billing/{what}");
     app.post(&path).by(user).json(&ask).await.is(200);
@@ -52,9 +29,9 @@ async fn pass(app: &TestApp, days: i64) {
 
 async fn tell_of_a_plan_that_changes(setup: &Setup) {
     let app = setup.app().await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     app.buy(&user, "pro").await;
-    let bought = mailed(&app, &user, "Your plan at Anteroom is Pro now").await;
+    let bought = app.mailed(&user, "Your plan at Anteroom is Pro now").await;
     assert!(
         bought.contains("from Free to Pro") && bought.contains("Price: 19.00 USD a month"),
         "{bought}"
@@ -62,20 +39,20 @@ async fn tell_of_a_plan_that_changes(setup: &Setup) {
     assert!(bought.contains("/billing"), "{bought}");
     app.stub().settled().await;
     post(&app, &user, "change", json!({ "plan": "business" })).await;
-    mailed(&app, &user, "Your plan at Anteroom is Business now").await;
+    app.mailed(&user, "Your plan at Anteroom is Business now").await;
     post(&app, &user, "change", json!({ "plan": "pro" })).await;
-    let planned = mailed(&app, &user, "Your plan at Anteroom is going to change").await;
+    let planned = app.mailed(&user, "Your plan at Anteroom is going to change").await;
     assert!(
         planned.contains("stays Business until") && planned.contains("it is Pro."),
         "{planned}"
     );
     app.post("/v1/billing/resume").by(&user).await.is(200);
     app.stub().settled().await;
-    mailed(&app, &user, "Your plan at Anteroom stays Business").await;
+    app.mailed(&user, "Your plan at Anteroom stays Business").await;
     post(&app, &user, "cancel", json!({})).await;
-    mailed(&app, &user, "Your plan at Anteroom is going to change").await;
+    app.mailed(&user, "Your plan at Anteroom is going to change").await;
     pass(&app, 32).await;
-    let over = mailed(&app, &user, "Your plan at Anteroom is Free now").await;
+    let over = app.mailed(&user, "Your plan at Anteroom is Free now").await;
     assert!(
         over.contains("Your subscription to Business at Anteroom has ended"),
         "{over}"
@@ -91,7 +68,7 @@ async fn tell_of_a_plan_that_changes(setup: &Setup) {
 
 async fn tell_of_a_payment_that_failed(setup: &Setup) {
     let app = setup.app().await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     let ask = json!({ "plan": "pro" });
     let opened = app
         .post("/v1/billing/checkout")
@@ -110,16 +87,16 @@ async fn tell_of_a_payment_that_failed(setup: &Setup) {
         .post(&path)
         .header("content-type", "application/x-www-form-urlencoded");
     form.body(b"outcome=fails_at_renewal".to_vec()).await.is(303);
-    mailed(&app, &user, "Your plan at Anteroom is Pro now").await;
+    app.mailed(&user, "Your plan at Anteroom is Pro now").await;
     pass(&app, 32).await;
-    let failed = mailed(&app, &user, "Your payment to Anteroom failed").await;
+    let failed = app.mailed(&user, "Your payment to Anteroom failed").await;
     assert!(
         failed.contains("The payment for Pro") && failed.contains("You keep Pro until"),
         "{failed}"
     );
     // Further tries fail, and are not told; then it is given up.
     pass(&app, 60).await;
-    mailed(&app, &user, "Your plan at Anteroom is Free now").await;
+    app.mailed(&user, "Your plan at Anteroom is Free now").await;
 }
 
 const WITH_TRIAL: &str = r#"[
@@ -131,13 +108,13 @@ const WITH_TRIAL: &str = r#"[
 async fn tell_of_a_trial_that_ends(setup: &Setup) {
     let set = [("billing.plans", WITH_TRIAL), ("billing.trial_ending_days", "20")];
     let app = setup.app_with(&set).await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     app.buy(&user, "pro").await;
-    let begun = mailed(&app, &user, "Your plan at Anteroom is Pro now").await;
+    let begun = app.mailed(&user, "Your plan at Anteroom is Pro now").await;
     assert!(begun.contains("It begins with a trial"), "{begun}");
     app.stub().settled().await;
     assert_eq!(app.services().billing.tell_of_ending_trials().await.unwrap(), 1);
-    let ending = mailed(&app, &user, "Your trial of Pro at Anteroom ends soon").await;
+    let ending = app.mailed(&user, "Your trial of Pro at Anteroom ends soon").await;
     assert!(ending.contains("19.00 USD a month is charged"), "{ending}");
     // It converts, and that is no other plan.
     pass(&app, 15).await;
@@ -147,7 +124,7 @@ async fn tell_of_a_trial_that_ends(setup: &Setup) {
 
 async fn tell_of_a_limit_at_80_and_at_100_percent(setup: &Setup) {
     let app = setup.app_with(&[("billing.plans", WITH_TRIAL)]).await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     let begun = anteroom_tests::now();
     let look = async || app.services().billing.tell_of_quotas_since(begun).await.unwrap();
     let ask = json!({ "model": "echo", "messages": [{ "role": "user", "content": "hi" }] });
@@ -166,11 +143,13 @@ async fn tell_of_a_limit_at_80_and_at_100_percent(setup: &Setup) {
     assert_eq!(look().await, 0);
     call(4).await;
     assert_eq!((look().await, look().await), (1, 0));
-    let near = mailed(&app, &user, "You have used 80 % of your messages at Anteroom").await;
+    let near = app
+        .mailed(&user, "You have used 80 % of your messages at Anteroom")
+        .await;
     assert!(near.contains("Used: 4 of 5"), "{near}");
     call(5).await;
     assert_eq!((look().await, look().await), (1, 0));
-    let all = mailed(&app, &user, "You have used up your messages at Anteroom").await;
+    let all = app.mailed(&user, "You have used up your messages at Anteroom").await;
     assert!(all.contains("Used: 5 of 5"), "{all}");
     app.post("/v1/chat/completions").by(&user).json(&ask).await.is(402);
     assert_eq!(look().await, 0);
@@ -178,7 +157,7 @@ async fn tell_of_a_limit_at_80_and_at_100_percent(setup: &Setup) {
 
 async fn tell_of_the_operators_own_with_its_use(setup: &Setup) {
     let app = setup.app_with(&[("billing.plans", WITH_TRIAL)]).await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     let consume = |amount: i64| {
         let ask = app.post("/v1/entitlements/consume").by(&user);
         ask.json(&json!({ "key": "exports", "amount": amount }))

@@ -18,29 +18,6 @@ const PLANS: &str = r#"[
       prices = [{ amount = 1900, currency = "usd", interval = "month" }] },
 ]"#;
 
-/// Somebody whose address is proven, so that mails about money go there.
-async fn proven(app: &TestApp) -> User {
-    let user = app.user().await;
-    let token = app.mailed_token(&user.email).await;
-    let verified = app.post("/v1/auth/email/verify").json(&json!({ "token": token }));
-    verified.await.is(204);
-    user
-}
-
-/// One more mail leaves for somebody; the text of it, in one line.
-async fn mailed(app: &TestApp, user: &User, subject: &str) -> String {
-    app.expect_mails(std::slice::from_ref(&user.email));
-    app.mails_have_left().await;
-    let mails = app.mails();
-    let newest = mails.iter().rfind(|mail| mail.to == user.email).unwrap();
-    assert!(
-        newest.text.contains(&format!("Subject: {subject}\r\n")),
-        "{subject}: {}",
-        newest.text
-    );
-    newest.text.lines().collect::<Vec<_>>().join(" ")
-}
-
 /// Sends a page's form.
 async fn send(app: &TestApp, url: &Value, form: &str) {
     let path = url.as_str().unwrap().strip_prefix(app.url()).unwrap();
@@ -112,20 +89,20 @@ async fn start(setup: &Setup, upstream: &Upstream) -> TestApp {
 async fn pauses_at_its_end_and_is_resumed_with_a_card(setup: &Setup) {
     let upstream = Upstream::start().await;
     let app = start(setup, &upstream).await;
-    let user = proven(&app).await;
+    let user = app.proven_user().await;
     let free = (vec![json!("small")], json!(5));
     let pro = (vec![json!("small"), json!("large")], json!(500));
     assert_eq!(opened(&app, &user).await, free);
     try_out(&app, &user).await;
-    mailed(&app, &user, "Your plan at Anteroom is Pro now").await;
+    app.mailed(&user, "Your plan at Anteroom is Pro now").await;
     assert_eq!(held(&app, &user).await, json!(["pro", "trialing", true, "trialing"]));
     assert_eq!(opened(&app, &user).await, pro);
     assert_eq!(app.services().billing.tell_of_ending_trials().await.unwrap(), 1);
-    let ending = mailed(&app, &user, "Your trial of Pro at Anteroom ends soon").await;
+    let ending = app.mailed(&user, "Your trial of Pro at Anteroom ends soon").await;
     assert!(ending.contains("Without one the plan pauses"), "{ending}");
 
     pass(&app, 15).await;
-    let over = mailed(&app, &user, "Your plan at Anteroom is Free now").await;
+    let over = app.mailed(&user, "Your plan at Anteroom is Free now").await;
     assert!(over.contains("Your trial of Pro at Anteroom is over"), "{over}");
     assert_eq!(held(&app, &user).await, json!(["free", "paused", false, "paused"]));
     assert_eq!(opened(&app, &user).await, free);
@@ -151,7 +128,7 @@ async fn pauses_at_its_end_and_is_resumed_with_a_card(setup: &Setup) {
         json!(["pro", "active", "active"])
     );
     app.stub().settled().await;
-    mailed(&app, &user, "Your plan at Anteroom is Pro now").await;
+    app.mailed(&user, "Your plan at Anteroom is Pro now").await;
     assert_eq!(opened(&app, &user).await, pro);
     assert_eq!(paid(&app), [1900]);
     resume().expect(409).code("nothing_to_resume").await;
