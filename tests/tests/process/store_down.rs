@@ -67,6 +67,9 @@ async fn bear(setup: &Setup, go: fn(&Cluster), come: fn(&Cluster)) {
         asker.login().await.is_refused("login");
         if !fresh {
             asker.put_model().await.is_refused("a change of models");
+            // What is not known is not spent.
+            asker.consume().await.is_refused("the gate");
+            asker.call().await.is_refused("a call to a model");
         }
         asker.ready().await.is_refused("ready");
         assert_eq!(asker.get("/health").await.status, 200, "the process itself is well");
@@ -82,6 +85,12 @@ async fn bear(setup: &Setup, go: fn(&Cluster), come: fn(&Cluster)) {
     assert!(back.elapsed() < PROMISED, "{:?}", back.elapsed());
     sign_up(&server.url, "bob@example.com").await;
     asker.well().await;
+    // Nothing of what was refused was counted, also later.
+    assert_eq!((asker.used("users").await, asker.used("messages").await), (0, 0));
+    for (told, what) in [(asker.consume().await, "users"), (asker.call().await, "messages")] {
+        assert_eq!(told.status, 200, "{what}: {}", told.code);
+        assert_eq!(asker.used(what).await, 1);
+    }
     anteroom_tests::eventually("both are logged", || {
         let said = server.said();
         (said.contains("\"store.unavailable\"") && said.contains("\"store.available\"")).then_some(())
@@ -119,10 +128,12 @@ impl Asker {
             response.headers().contains_key("retry-after"),
         );
         let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        // The relay's refusals are of OpenAI's form.
+        let code = body.pointer("/error/code").unwrap_or(&body["code"]);
         Told {
             status,
             retry_after,
-            code: body["code"].as_str().unwrap_or_default().to_owned(),
+            code: code.as_str().unwrap_or_default().to_owned(),
             took: begun.elapsed(),
         }
     }
@@ -143,6 +154,30 @@ impl Asker {
             .bearer_auth(&self.token)
             .header("content-type", "application/json");
         self.told(request.body(body)).await
+    }
+
+    async fn post(&self, path: &str, body: serde_json::Value) -> Told {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/json");
+        self.told(request.body(body.to_string())).await
+    }
+
+    async fn consume(&self) -> Told {
+        self.post("/v1/entitlements/consume", json!({ "key": "users" })).await
+    }
+
+    async fn call(&self) -> Told {
+        let call = json!({ "model": "echo", "messages": [{ "role": "user", "content": "hi" }] });
+        self.post("/v1/chat/completions", call).await
+    }
+
+    /// What is used up of an entitlement.
+    async fn used(&self, key: &str) -> i64 {
+        let request = self.http.get(format!("{}/v1/me/entitlements", self.url));
+        let answer = request.bearer_auth(&self.token).send().await.unwrap();
+        let all: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let found = all["data"].as_array().unwrap().iter().find(|it| it["key"] == key);
+        found.unwrap()["used"].as_i64().unwrap()
     }
 
     async fn ready(&self) -> Told {
