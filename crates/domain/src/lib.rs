@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod audit;
 pub mod billing;
 pub mod chat;
+pub mod migrations;
 pub mod protection;
 pub mod sessions;
 

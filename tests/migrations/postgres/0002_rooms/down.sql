@@ -1,0 +1,2 @@
+DROP INDEX room_site_name_key;
+DROP TABLE room;

@@ -1,0 +1,5 @@
+﻿-- DropTable
+DROP TABLE "Booking";
+
+-- DropEnum
+DROP TYPE "BookingState";

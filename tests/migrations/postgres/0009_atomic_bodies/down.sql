@@ -1,0 +1,4 @@
+DROP FUNCTION span_of(integer);
+DROP FUNCTION one;
+DROP PROCEDURE cancel_bookings;
+DROP FUNCTION booking_label("Booking");

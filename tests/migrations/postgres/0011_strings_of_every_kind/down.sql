@@ -1,0 +1,2 @@
+DROP TABLE "text_sample"; -- it's gone;
+/* so is; 'all /* of */ it' */

@@ -1,0 +1,2 @@
+ALTER TABLE event DETACH PARTITION event_other;
+DROP TABLE event_other, event;

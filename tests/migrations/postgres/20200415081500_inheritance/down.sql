@@ -1,0 +1,3 @@
+drop table projector;
+drop table whiteboard;
+drop table asset

@@ -1,0 +1,2 @@
+DROP MATERIALIZED VIEW member_usage;
+DROP VIEW active_member;

@@ -1,0 +1,2 @@
+DROP VIEW category_tree;
+DROP TABLE category;

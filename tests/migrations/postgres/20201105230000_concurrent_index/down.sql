@@ -1,0 +1,2 @@
+DROP INDEX CONCURRENTLY booking_open_key;
+DROP INDEX CONCURRENTLY IF EXISTS booking_created_idx;

@@ -1,0 +1,1 @@
+DELETE FROM members_site WHERE slug = 'main';

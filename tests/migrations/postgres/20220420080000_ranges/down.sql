@@ -1,0 +1,3 @@
+DROP TABLE opening;
+DROP TYPE timerange;
+DROP FUNCTION minutes_between;

@@ -1,0 +1,10 @@
+CREATE FUNCTION near(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT lower($1) = lower($2) $$;
+CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = near, COMMUTATOR = ===, NEGATOR = !==, RESTRICT = eqsel);
+CREATE FUNCTION far(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $_$ SELECT NOT $1 OPERATOR(public.===) $2; $_$;
+CREATE OPERATOR !== (LEFTARG = text, RIGHTARG = text, FUNCTION = far, COMMUTATOR = !==, NEGATOR = ===);
+CREATE FUNCTION joined(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1 || '';'' || $2';
+CREATE AGGREGATE join_all (text) (SFUNC = joined, STYPE = text, INITCOND = 'all: ');
+CREATE AGGREGATE any_true(boolean) (sfunc = boolor_statefunc, stype = bool, initcond = 'f');
+CREATE CAST (weekday AS integer) WITH INOUT AS ASSIGNMENT;
+CREATE COLLATION halle_numeric (provider = libc, locale = 'C');
+SELECT 'A'==='a' AND 'b'!=='c', join_all(n::text ORDER BY n) FILTER (WHERE n<>2) FROM generate_series(1,3) n;

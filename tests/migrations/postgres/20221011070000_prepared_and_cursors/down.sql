@@ -1,0 +1,1 @@
+DELETE FROM stock WHERE item SIMILAR TO 'prepared; (once|twice)';

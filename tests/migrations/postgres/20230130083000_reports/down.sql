@@ -1,0 +1,2 @@
+DROP VIEW report, quarter;
+DROP TABLE report_cache;

@@ -1,0 +1,10 @@
+CREATE DOMAIN atomic AS integer;
+CREATE TABLE "table" ("select" int, "from" int, begin int, atomic atomic, trigger text, function text, procedure text, "case" int, "end" int, language text);
+INSERT INTO "table" (begin, atomic, "end") VALUES (1, 2, 3);
+CREATE FUNCTION seconds(begin atomic, language text = ';') RETURNS integer LANGUAGE sql AS 'SELECT begin * 60; SELECT 1';
+CREATE FUNCTION no_op() RETURNS void BEGIN ATOMIC END;
+CREATE FUNCTION nothing() RETURNS void LANGUAGE sql BEGIN ATOMIC ; ; END;
+CREATE FUNCTION middle(t "table") RETURNS numeric BEGIN ATOMIC; SELECT (t.begin + t.end) / 2.; END;
+CREATE VIEW "view;" AS SELECT "table".end, "table".case, t.begin FROM "table", "table" AS t;
+SELECT begin.atomic, begin.end end FROM "table" begin;
+ALTER TABLE "table" RENAME begin TO start;

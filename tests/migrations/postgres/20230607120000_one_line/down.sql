@@ -1,0 +1,1 @@
+drop table a1;drop table a2

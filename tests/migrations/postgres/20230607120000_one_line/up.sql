@@ -1,0 +1,1 @@
+create table a1(b int);create table a2(b int);insert into a1 select 1;insert into a2 select b from a1;create index on a1(b);select 1;select';';select"b"from"a1";select($$;$$);select 1::text;select b from a1 where b=-1

@@ -1,0 +1,2 @@
+DROP FUNCTION add_line(bigint, numeric[]);
+DROP FUNCTION search_members(text, integer)

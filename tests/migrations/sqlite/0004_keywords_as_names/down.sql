@@ -1,0 +1,1 @@
+DROP VIEW replace; DROP TRIGGER begin; DROP TABLE span;

@@ -1,0 +1,2 @@
+DROP TABLE note -- a comment at the end; without a newline after its statement
+/* and one more; unclosed

@@ -1,0 +1,4 @@
+DROP TRIGGER task_search_au;
+DROP TRIGGER task_search_ad;
+DROP TRIGGER task_search_ai;
+DROP TABLE task_search;

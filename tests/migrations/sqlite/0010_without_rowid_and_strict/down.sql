@@ -1,0 +1,2 @@
+DELETE FROM setting WHERE 1;
+DROP TABLE setting;

@@ -1,0 +1,6 @@
+;;
+;
+-- only this; in between
+;
+CREATE TABLE nought (a);;;
+/* ; */;

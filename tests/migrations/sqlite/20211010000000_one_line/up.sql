@@ -1,0 +1,1 @@
+CREATE TABLE point(id INTEGER PRIMARY KEY,x REAL,y REAL,CHECK(x*x+y*y<=1e6));CREATE INDEX point_xy ON point(x,y);INSERT INTO point(x,y)VALUES(1,2),(-.5,-1.5e+2);UPDATE point SET x=-x WHERE x<-.1;SELECT';',"id",[id]FROM point
