@@ -161,10 +161,7 @@ impl Setup {
         if let Some(schema) = &self.schema {
             return execute(&schema.url, sql).await;
         }
-        let file = self.data().join("anteroom.db");
-        let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-        conn.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        execute_in(&self.data().join("anteroom.db"), sql);
     }
 
     /// Does what waits in the outbox besides mails, and waits for what the server is doing of it.
@@ -190,11 +187,7 @@ impl Setup {
             connection.await.unwrap().unwrap();
             return row.get("n");
         }
-        let file = self.data().join("anteroom.db");
-        let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-        let row: diesel::QueryResult<Number> = diesel::sql_query(sql).get_result(&mut conn);
-        row.unwrap_or_else(|e| panic!("{sql}: {e}")).n
+        number_in(&self.data().join("anteroom.db"), sql)
     }
 
     /// Two nodes on the same store, as clients reach them: under one public URL.
@@ -278,6 +271,24 @@ impl Schema {
     async fn remove(&self) {
         execute(&self.server, &format!("DROP SCHEMA {} CASCADE", self.name)).await;
     }
+}
+
+fn open(file: &Path) -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    conn
+}
+
+/// Runs SQL on a SQLite file.
+pub fn execute_in(file: &Path, sql: &str) {
+    let done = open(file).batch_execute(sql);
+    done.unwrap_or_else(|e| panic!("{sql}: {e}"));
+}
+
+/// The number that SQL selects as `n` from a SQLite file.
+pub fn number_in(file: &Path, sql: &str) -> i64 {
+    let row: diesel::QueryResult<Number> = diesel::sql_query(sql).get_result(&mut open(file));
+    row.unwrap_or_else(|e| panic!("{sql}: {e}")).n
 }
 
 async fn execute(server: &str, statement: &str) {

@@ -7,6 +7,13 @@
 
 mod admin;
 mod billing;
+mod migrate;
+
+pub use migrate::{
+    MigrateArgs, MigrateBaselineArgs, MigrateCommand, MigrateDownArgs, MigrateHistoryArgs, MigrateLintArgs,
+    MigrateNewArgs, MigratePendingArgs, MigratePlace, MigratePlanArgs, MigrateRepairArgs, MigrateUpArgs,
+    MigrateYesArgs,
+};
 
 use std::path::PathBuf;
 
@@ -50,11 +57,10 @@ impl Cli {
 /// What `anteroom` can be told to do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Serve the API until SIGTERM or Ctrl-C; brings the database's schema up first
+    /// Serve the API until SIGTERM or Ctrl-C
     Serve,
-    /// Bring the database's schema up, take it back, or show where it stands
-    #[command(subcommand)]
-    Migrate(MigrateCommand),
+    /// Change the schema of Anteroom's own database, or of your application's: plan, apply, take back, check
+    Migrate(MigrateArgs),
     /// Manage administrators
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -96,33 +102,6 @@ pub enum Command {
     /// For container health checks: no other program is needed.
     #[command(hide = true)]
     Health(HealthArgs),
-}
-
-/// `anteroom migrate …`
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum MigrateCommand {
-    /// Apply the migrations that are missing; safe while several nodes start at once
-    Up,
-    /// Take the newest migrations back, so that an older version starts again
-    ///
-    /// What is in the tables and columns that they brought is lost: take a backup first. Stop all servers before, and
-    /// run it with the version that applied them, since an older one does not know them.
-    Down(MigrateDownArgs),
-    /// List the migrations with whether they are applied; ends with 1 if one is missing
-    Status,
-}
-
-/// `anteroom migrate down …`
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[group(required = true, multiple = false)]
-pub struct MigrateDownArgs {
-    /// Until this one is the newest that is applied, as `anteroom migrate status` shows it
-    #[arg(long, value_name = "VERSION")]
-    pub to: Option<String>,
-
-    /// So many of them
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub steps: Option<u32>,
 }
 
 /// `anteroom users …`
@@ -424,6 +403,36 @@ mod tests {
 
     use super::*;
 
+    fn migrate(what: MigrateCommand) -> Command {
+        let place = MigratePlace {
+            lock_wait: 120,
+            ..MigratePlace::default()
+        };
+        Command::Migrate(MigrateArgs { place, what })
+    }
+
+    fn down(to: Option<&str>, steps: Option<u32>) -> MigrateCommand {
+        MigrateCommand::Down(MigrateDownArgs {
+            to: to.map(|version| version.parse().unwrap()),
+            steps,
+            sure: MigrateYesArgs::default(),
+        })
+    }
+
+    #[test]
+    fn the_applications_database_may_be_named_before_or_after_what_to_do() {
+        for words in [
+            "anteroom migrate --database sqlite://a.db --dir b --json up",
+            "anteroom migrate up --database sqlite://a.db --dir b --json",
+        ] {
+            let Command::Migrate(args) = parse(words).unwrap() else {
+                panic!("{words}");
+            };
+            assert_eq!(args.place.database.as_deref(), Some("sqlite://a.db"));
+            assert!(args.place.json && args.place.dir.is_some());
+        }
+    }
+
     fn parse(words: &str) -> Result<Command, clap::Error> {
         Cli::try_parse_from(words.split(' ')).map(Cli::into_command)
     }
@@ -440,7 +449,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table of all commands")]
     fn every_command_parses() {
         let create = AdminCreateArgs {
             email: "a@b.example".to_owned(),
@@ -451,22 +459,19 @@ mod tests {
             url: Some("http://127.0.0.1:1".parse().unwrap()),
         };
         for (words, command) in [
-            ("anteroom migrate up", Command::Migrate(MigrateCommand::Up)),
-            ("anteroom migrate status", Command::Migrate(MigrateCommand::Status)),
             (
-                "anteroom migrate down --to 20261120000006",
-                Command::Migrate(MigrateCommand::Down(MigrateDownArgs {
-                    to: Some("20261120000006".to_owned()),
-                    steps: None,
-                })),
+                "anteroom migrate up",
+                migrate(MigrateCommand::Up(MigrateUpArgs::default())),
             ),
             (
-                "anteroom migrate down --steps 2",
-                Command::Migrate(MigrateCommand::Down(MigrateDownArgs {
-                    to: None,
-                    steps: Some(2),
-                })),
+                "anteroom migrate status --exit-code",
+                migrate(MigrateCommand::Status(MigratePendingArgs { exit_code: true })),
             ),
+            (
+                "anteroom migrate down --to 2026-11-20-000006",
+                migrate(down(Some("20261120000006"), None)),
+            ),
+            ("anteroom migrate down --steps 2", migrate(down(None, Some(2)))),
             (
                 "anteroom admin create --email a@b.example --password-stdin",
                 Command::Admin(AdminCommand::Create(create)),
@@ -566,6 +571,11 @@ mod tests {
             "anteroom migrate down",
             "anteroom migrate down --steps 0",
             "anteroom migrate down --to 20261120000006 --steps 1",
+            "anteroom migrate down --to newest",
+            "anteroom migrate new",
+            "anteroom migrate baseline",
+            "anteroom migrate baseline 1 --from-diesel",
+            "anteroom migrate repair --applied 1 --not-applied 2",
             "anteroom admin create",
             "anteroom admin usage",
             "anteroom users",

@@ -8,6 +8,7 @@ mod jobs;
 mod log_output;
 mod logging;
 mod metrics;
+mod migrations;
 mod payments;
 mod plans;
 mod providers;

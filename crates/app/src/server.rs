@@ -10,7 +10,7 @@ use actix_web::web;
 use anteroom_http::{Api, CookieOptions, Embedded, HttpOptions};
 use anteroom_ports::StoreResult;
 use anteroom_stripe_stub::{Stub, StubError, StubOptions};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,9 +18,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::config::{SameSite, Settings};
+use crate::migrations::prepare_schema;
 use crate::payments::STUB_PATH;
 use crate::secret_file::private_folder;
-use crate::wiring::{Adapters, Services, bring_schema_up};
+use crate::wiring::{Adapters, Services};
 use crate::{jobs, metrics};
 
 /// A server that listens.
@@ -82,7 +83,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     };
     let adapters = Adapters::new(&settings).await?;
     let services = Arc::new(Services::new(&settings, &adapters)?);
-    prepare_store(&adapters, &services).await?;
+    prepare_store(&settings, &adapters, &services).await?;
     // What was published stands in production; in development people try terms out.
     services
         .billing
@@ -140,21 +141,10 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<Running> {
     })
 }
 
-async fn prepare_store(adapters: &Adapters, services: &Services) -> anyhow::Result<()> {
-    let (store, applied) = (&adapters.store, bring_schema_up(adapters, services).await?);
-    let status = store.schema_status().await?;
-    if !status.current() {
-        bail!(
-            "the store's schema is not this version's: pending {:?}, unknown {:?}",
-            status.pending,
-            status.unknown
-        );
-    }
-    info!(
-        event = "migration.schema.current",
-        store = store.kind(),
-        applied = applied.len()
-    );
+async fn prepare_store(settings: &Settings, adapters: &Adapters, services: &Services) -> anyhow::Result<()> {
+    let applied = prepare_schema(settings, adapters, services).await?;
+    let store = adapters.store.kind();
+    info!(event = "migration.schema.current", store, applied = applied.len());
     Ok(())
 }
 
@@ -224,6 +214,7 @@ fn api(settings: &Settings, s: &Services, embedded: Option<Embedded>) -> Api {
         accounts: Arc::clone(&s.accounts),
         audit: Arc::clone(&s.audit),
         sessions: Arc::clone(&s.sessions),
+        migrations: Arc::clone(&s.migrations),
         billing: Arc::clone(&s.billing),
         chat: Arc::clone(&s.chat),
         ops: Arc::clone(&s.ops),

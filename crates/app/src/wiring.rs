@@ -22,19 +22,21 @@ use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, PasswordRules};
 use anteroom_services::billing::{BillingOptions, NoticeOptions};
 use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, Provider, RoutingOptions};
+use anteroom_services::migrations::{OwnMigrations, schema_status};
 use anteroom_services::protection::{Protection, ProtectionOptions};
 use anteroom_services::sessions::SessionsOptions;
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
 use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions, Webhooks};
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use anteroom_stripe_stub::StubOptions;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jiff::SignedDuration;
 
 use crate::config::{
     AliasSettings, DatabaseTarget, MailTransport, OnFailure, ProviderKind, Settings, SigningAlgorithmName, Signup,
     WhenFullName,
 };
+use crate::migrations::{check, own_migrations};
 use crate::payments::{payments, stub};
 use crate::plans::{catalogue, packs, requirements, rule};
 use crate::providers::{moderator, providers};
@@ -116,25 +118,10 @@ pub struct Adapters {
     pub limiter: Arc<MemoryLimiter>,
 }
 
-/// Brings the store's schema up, if it is this deployment's: under another key nothing is changed. Answers what was
-/// applied.
-pub async fn bring_schema_up(adapters: &Adapters, services: &Services) -> anyhow::Result<Vec<String>> {
-    services.ops.compare_key().await?;
-    let applied = adapters
-        .store
-        .migrate_up()
-        .await
-        .context("the store's schema could not be brought up")?;
-    services.ops.check_key().await?;
-    Ok(applied)
-}
-
 /// The use cases for a command beside a running server, on the store as it is: nothing of its schema is changed.
 pub(crate) async fn beside_server(settings: &Settings) -> anyhow::Result<Services> {
     let adapters = Adapters::new(settings).await?;
-    if !adapters.store.schema_status().await?.pending.is_empty() {
-        bail!("the database's schema is not current; `anteroom migrate up` brings it up");
-    }
+    check(&schema_status(&*adapters.store).await?)?;
     let services = Services::new(settings, &adapters)?;
     services.ops.check_key().await?;
     Ok(services)
@@ -241,6 +228,8 @@ pub struct Services {
     pub webhooks: Arc<Webhooks>,
     /// Rate limits.
     pub protection: Arc<Protection>,
+    /// Anteroom's own schema.
+    pub migrations: Arc<OwnMigrations>,
 }
 
 impl Services {
@@ -337,6 +326,13 @@ impl Services {
             )),
             webhooks,
             protection,
+            migrations: Arc::new(OwnMigrations::new(
+                own_migrations(settings, &a.store)?,
+                store(),
+                clock(),
+                ids(),
+                settings.migrates_over_api(),
+            )),
         })
     }
 }

@@ -6,6 +6,7 @@
 pub mod chat_model;
 pub mod embedder;
 pub mod mailer;
+pub mod migrations;
 pub mod moderator;
 pub mod payment_provider;
 pub mod store;

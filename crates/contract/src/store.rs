@@ -12,7 +12,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_ports::{Durability, Store, UnitOfWork};
+use anteroom_domain::migrations::Version;
+use anteroom_ports::{Durability, Store, StoreResult, UnitOfWork};
+use anteroom_services::migrations::{bring_up, take_back_newest};
+use anteroom_testkit::FixedClock;
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
@@ -63,8 +66,18 @@ pub const RACERS: usize = 64;
 /// A store with its schema on it.
 pub async fn ready(database: &dyn TestDatabase) -> Arc<dyn Store> {
     let store = database.open(Duration::from_secs(20)).await;
-    store.migrate_up().await.unwrap();
+    migrate_up(&store).await.unwrap();
     store
+}
+
+/// Brings a store's schema up. Answers what was applied.
+pub async fn migrate_up(store: &Arc<dyn Store>) -> StoreResult<Vec<Version>> {
+    bring_up(&**store, Arc::new(FixedClock::default())).await
+}
+
+/// Takes the newest migration of a store's schema back. Answers which.
+pub async fn migrate_down(store: &Arc<dyn Store>) -> StoreResult<Option<Version>> {
+    take_back_newest(&**store, Arc::new(FixedClock::default())).await
 }
 
 async fn begin(store: &Arc<dyn Store>) -> Box<dyn UnitOfWork> {
@@ -185,7 +198,7 @@ macro_rules! store_contract {
                 a_store_answers_a_ping,
             }
             migrations {
-                the_schema_goes_up_down_and_up, a_newer_versions_schema_is_refused,
+                the_schema_goes_up_down_and_up, a_newer_versions_schema_is_refused, a_cut_at_any_moment_ends_in_the_same_schema,
                 what_was_used_with_keys_stays_when_they_are_taken_back,
                 nodes_that_start_together_migrate_once, asking_for_the_status_changes_nothing,
             }

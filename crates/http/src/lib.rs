@@ -23,6 +23,7 @@ pub mod accounts;
 pub mod audit;
 pub mod billing;
 pub mod chat;
+pub mod migrations;
 pub mod ops;
 pub mod protection;
 pub mod sessions;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use anteroom_ports::Queries;
+use anteroom_services::migrations::OwnMigrations;
 use anteroom_services::protection::Protection;
 use anteroom_services::{Access, Accounts, Audit, Billing, Chat, Ops, Sessions};
 use ipnet::IpNet;
@@ -100,6 +102,8 @@ pub struct Api {
     pub ops: Arc<Ops>,
     /// Rate limits.
     pub protection: Arc<Protection>,
+    /// Anteroom's own schema.
+    pub migrations: Arc<OwnMigrations>,
     /// The main multi-thread runtime.
     pub runtime: tokio::runtime::Handle,
     /// Looks after the clients of running calls.

@@ -9,7 +9,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
 
 use crate::caller::Who;
 use crate::problem::Shape;
-use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
+use crate::{access, accounts, audit, billing, chat, migrations, ops, protection, sessions};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -87,6 +87,11 @@ use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
         billing::list_subscriptions::handle,
         billing::list_subscriptions_of_user::handle,
         billing::summarize_billing::handle,
+        migrations::list_migrations::handle,
+        migrations::plan_migrations::handle,
+        migrations::show_migration::handle,
+        migrations::apply_migrations::handle,
+        migrations::take_back_migrations::handle,
         chat::list_models::handle,
         chat::list_assistants::handle,
         chat::get_model::handle,

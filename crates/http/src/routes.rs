@@ -5,7 +5,7 @@ use anteroom_domain::access::Scope;
 use anteroom_services::protection::Act;
 
 use crate::route::{Route, route};
-use crate::{access, accounts, audit, billing, chat, ops, protection, sessions};
+use crate::{access, accounts, audit, billing, chat, migrations, ops, protection, sessions};
 
 /// Every route of the API. Who may call it is said by its handler; behind that stand a limit of its own and, in
 /// brackets, what an API key must be good for: where there is no such scope, keys are refused.
@@ -108,6 +108,11 @@ pub fn routes() -> Vec<Route> {
         get    "/v1/admin/subscriptions"         => billing::list_subscriptions::handle;
         get    "/v1/admin/billing/summary"       => billing::summarize_billing::handle;
         get    "/v1/admin/audit"                 => audit::list_audit::handle;
+        get    "/v1/admin/migrations"            => migrations::list_migrations::handle;
+        get    "/v1/admin/migrations/plan"       => migrations::plan_migrations::handle;
+        post   "/v1/admin/migrations/up"         => migrations::apply_migrations::handle;
+        post   "/v1/admin/migrations/down"       => migrations::take_back_migrations::handle;
+        get    "/v1/admin/migrations/{version}"  => migrations::show_migration::handle;
         get    "/v1/admin/usage"                 => billing::list_usage_of_all::handle;
         get    "/v1/admin/models"                => chat::show_models::handle;
         get    "/v1/admin/models/{name:.+}"      => chat::show_model::handle;

@@ -24,7 +24,7 @@ pub use billing::{
     PaymentProvider, RevenueRead, RevenueWrite, SubscriptionsRead, SubscriptionsWrite,
 };
 pub use chat::{ChatModel, ChatRead, ChatWrite, Embedder, ModelsRead, ModelsWrite, TargetObserver};
-pub use migrations::Migrator;
+pub use migrations::{MigrationDatabase, MigrationFault, MigrationSession, OwnSchema};
 pub use ops::{Clock, Ids, OpsRead, OpsWrite};
 pub use protection::{ProtectionRead, ProtectionWrite, RateLimiter};
 pub use queries::{Queries, query_sent};

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, CreditsRead, CreditsWrite, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead, NoticesWrite,
-    OpsRead, OpsWrite, OverageRead, OverageWrite, ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Listener, ModelsRead, ModelsWrite, NoticesRead, NoticesWrite, OpsRead,
+    OpsWrite, OverageRead, OverageWrite, OwnSchema, ProtectionRead, ProtectionWrite, RevenueRead, RevenueWrite,
     SessionsRead, SessionsWrite, SubscriptionsRead, SubscriptionsWrite, WebhooksWrite,
 };
 
@@ -59,7 +59,7 @@ pub enum Durability {
 
 /// A store: where everything is kept.
 #[async_trait]
-pub trait Store: Migrator + Send + Sync {
+pub trait Store: OwnSchema + Send + Sync {
     /// A short name for logs and the start-up lines: `sqlite` or `postgres`.
     fn kind(&self) -> &'static str;
 

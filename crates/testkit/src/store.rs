@@ -21,6 +21,7 @@ use anteroom_domain::billing::{
     TrialSum,
 };
 use anteroom_domain::chat::{Conversation, Message, StoredAlias, UsageEvent};
+use anteroom_domain::migrations::SourceFile;
 use anteroom_domain::protection::LoginFailures;
 use anteroom_domain::sessions::{Change, EndReason, RefreshToken, Session, SigningKey};
 use anteroom_domain::{
@@ -33,15 +34,15 @@ use anteroom_ports::billing::{
     Consumed, Consumption, EventState, EventsAsk, ListedSubscription, QuotaLevel, Reservation, Reserved, Settlement,
     StoredEvent, StoredSubscription, SubscriptionCursor, SubscriptionFilter, TrialMark, UsageAsk, UsageSum,
 };
-use anteroom_ports::migrations::SchemaStatus;
+use anteroom_ports::migrations::MigrationDatabase;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 use anteroom_ports::webhooks::OutboxItem;
 use anteroom_ports::{
     AccessRead, AccessWrite, AccountsRead, AccountsWrite, AuditRead, AuditWrite, BillingRead, BillingWrite, ChatRead,
-    ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, Migrator, ModelsRead, ModelsWrite, NoticesRead,
-    NoticesWrite, OpsRead, OpsWrite, OverageRead, OverageWrite, ProtectionRead, ProtectionWrite, ReadUnit, RevenueRead,
-    RevenueWrite, SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite, UnitOfWork,
-    WebhooksWrite,
+    ChatWrite, CreditsRead, CreditsWrite, Digest, Durability, Listener, ModelsRead, ModelsWrite, NoticesRead,
+    NoticesWrite, OpsRead, OpsWrite, OverageRead, OverageWrite, OwnSchema, ProtectionRead, ProtectionWrite, ReadUnit,
+    RevenueRead, RevenueWrite, SessionsRead, SessionsWrite, Store, StoreResult, SubscriptionsRead, SubscriptionsWrite,
+    UnitOfWork, WebhooksWrite,
 };
 
 use crate::lock;
@@ -150,18 +151,13 @@ impl Store for GuardedStore {
     }
 }
 
-#[async_trait]
-impl Migrator for GuardedStore {
-    async fn schema_status(&self) -> StoreResult<SchemaStatus> {
-        self.inner.schema_status().await
+impl OwnSchema for GuardedStore {
+    fn schema(&self) -> Arc<dyn MigrationDatabase> {
+        self.inner.schema()
     }
 
-    async fn migrate_up(&self) -> StoreResult<Vec<String>> {
-        self.inner.migrate_up().await
-    }
-
-    async fn migrate_down(&self) -> StoreResult<Option<String>> {
-        self.inner.migrate_down().await
+    fn own_migrations(&self) -> Vec<SourceFile> {
+        self.inner.own_migrations()
     }
 }
 

@@ -22,7 +22,7 @@ const TAKES_SQL: [&str; 12] = [
 ];
 
 /// Texts that are no literals: file, how the argument begins, and why nothing of a caller's can be in it.
-const BUILT: [(&str, &str, &str); 26] = [
+const BUILT: [(&str, &str, &str); 32] = [
     (
         "sql/sessions.rs",
         "query",
@@ -56,6 +56,20 @@ const BUILT: [(&str, &str, &str); 26] = [
         "postgres/src/migrator.rs",
         "sql",
         "literals of the callers in this file",
+    ),
+    (
+        "postgres/src/migrator.rs",
+        "&schema",
+        "a schema's name, as the server has quoted it",
+    ),
+    ("postgres/src/migrator.rs", "&drop", "a name that was made up here"),
+    ("postgres/src/migrator/session.rs", "statement, &[]", "a constant"),
+    ("postgres/src/migrator/session.rs", "query", "a constant"),
+    ("sqlite/src/migrator/session.rs", "&wait", "a number of milliseconds"),
+    (
+        "sqlite/src/migrator/session.rs",
+        "&settings",
+        "two words, and a number of milliseconds",
     ),
     ("postgres/src/listener.rs", "&name", "a constant"),
     (

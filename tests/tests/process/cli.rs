@@ -155,7 +155,7 @@ async fn unlocks_somebody_beside_a_running_server(setup: &Setup) {
 
 async fn brings_the_schema_up_and_shows_where_it_stands(setup: &Setup) {
     let (output, said) = run(setup, &[], &["migrate", "status"], "");
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("pending") && !said.contains("applied"), "{said}");
     let (output, said) = run(setup, &[], &["migrate", "up"], "");
     let applied = said.lines().filter(|line| line.starts_with("applied")).count();
@@ -169,7 +169,7 @@ async fn brings_the_schema_up_and_shows_where_it_stands(setup: &Setup) {
 /// The versions on lines that begin so, in their order.
 fn versions<'a>(said: &'a str, state: &str) -> Vec<&'a str> {
     said.lines()
-        .filter_map(|line| line.strip_prefix(state)?.strip_prefix("  "))
+        .filter_map(|line| line.strip_prefix(state)?.trim_start().split('_').next())
         .collect()
 }
 
@@ -181,7 +181,7 @@ async fn takes_migrations_back_and_keeps_what_was_before_them(setup: &Setup) {
 
     let (output, said) = down("--to", OLD);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("no migration is applied"), "{said}");
+    assert!(said.contains(&format!("{OLD} is not applied")), "{said}");
 
     let mut server = Server::start(setup.folder(), &setup.variables(&[])).await;
     sign_up(&server.url, "ada@example.com").await;
@@ -197,10 +197,7 @@ async fn takes_migrations_back_and_keeps_what_was_before_them(setup: &Setup) {
     ] {
         let (output, said) = down(how, what);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(
-            said.contains(named) && said.contains(OLD) && said.contains(newest),
-            "{said}"
-        );
+        assert!(said.contains(named) && said.contains("migrate status"), "{said}");
         assert!(!said.contains("reverted"), "{said}");
     }
     assert_eq!(status(), before, "what is refused changes nothing");
@@ -222,7 +219,7 @@ async fn takes_migrations_back_and_keeps_what_was_before_them(setup: &Setup) {
     assert!(!output.status.success() && said.contains("is not applied"), "{said}");
 
     let server = Server::start(setup.folder(), &setup.variables(&[])).await;
-    assert_eq!(status(), before, "a start brings it up again");
+    assert_eq!(versions(&status(), "applied"), applied, "a start brings it up again");
     assert_eq!(log_in(&http_client(), &server.url, "ada@example.com").await, 200);
 }
 

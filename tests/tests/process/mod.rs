@@ -7,6 +7,7 @@ mod keys;
 mod kill9;
 mod log;
 mod metrics;
+mod migrate;
 mod nodes;
 mod refusals;
 mod secrets;

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
-use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::backend::{Conn, store_error, unavailable};
@@ -112,17 +112,8 @@ impl Connector {
     }
 
     async fn connect_at_leisure(&self) -> StoreResult<(AsyncPgConnection, JoinHandle<()>)> {
+        let (client, driver) = self.client_at_leisure().await?;
         let failed = |e: tokio_postgres::Error| unavailable(&format!("cannot connect: {}", chain(&e)));
-        let (client, driver) = match &self.tls {
-            Tls::Off => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-                (client, self.drive(connection))
-            }
-            Tls::On(tls) => {
-                let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
-                (client, self.drive(connection))
-            }
-        };
         if self.pooler {
             // Diesel prepares statements of its own first; they must all reach one server connection.
             client.batch_execute("BEGIN").await.map_err(failed)?;
@@ -134,6 +125,41 @@ impl Connector {
             pg.batch_execute("ROLLBACK").await.map_err(store_error)?;
         }
         Ok((pg, driver))
+    }
+
+    /// A connection without anything of Diesel's.
+    pub(crate) async fn connect_client(&self) -> StoreResult<(Client, JoinHandle<()>)> {
+        timeout(self.patience, self.client_at_leisure())
+            .await
+            .unwrap_or_else(|_| Err(unavailable("connecting took too long")))
+    }
+
+    async fn client_at_leisure(&self) -> StoreResult<(Client, JoinHandle<()>)> {
+        let failed = |e: tokio_postgres::Error| unavailable(&format!("cannot connect: {}", chain(&e)));
+        Ok(match &self.tls {
+            Tls::Off => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                (client, self.drive(connection))
+            }
+            Tls::On(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
+                (client, self.drive(connection))
+            }
+        })
+    }
+
+    /// Which database it is, without a password.
+    pub(crate) fn describe(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        format!(
+            "PostgreSQL database {} on {}",
+            self.config.get_dbname().or(self.config.get_user()).unwrap_or("?"),
+            hosts.join(", ")
+        )
     }
 
     fn drive<S>(&self, connection: tokio_postgres::Connection<tokio_postgres::Socket, S>) -> JoinHandle<()>

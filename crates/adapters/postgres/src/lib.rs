@@ -39,4 +39,5 @@ mod unit;
 #[path = "../../sql/webhooks.rs"]
 mod webhooks;
 
+pub use migrator::PostgresMigrations;
 pub use store::{PostgresOptions, PostgresStore};

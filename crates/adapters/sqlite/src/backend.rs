@@ -119,17 +119,29 @@ impl Connector {
         })
     }
 
-    /// Opens the file and sets what holds for a connection.
-    pub(crate) fn open(&self) -> StoreResult<SqliteConnection> {
+    /// Opens a file that is somebody else's: nothing of it is set, and foreign keys are enforced.
+    pub(crate) fn open_as_it_is(&self, writes: bool) -> StoreResult<SqliteConnection> {
+        let mut conn = self.establish(if writes { "" } else { "?mode=ro" })?;
+        let wait = self.patience.as_millis();
+        conn.batch_execute(&format!("PRAGMA busy_timeout = {wait}; PRAGMA foreign_keys = ON"))
+            .map_err(store_error)?;
+        Ok(conn)
+    }
+
+    fn establish(&self, parameters: &str) -> StoreResult<SqliteConnection> {
         let path = self.path.to_str().ok_or_else(|| StoreError::Unavailable {
             reason: "the database's path is not UTF-8".into(),
         })?;
         // A URI, since a bare name with odd characters would be taken for one.
         let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-        let mut conn =
-            SqliteConnection::establish(&format!("file:{escaped}")).map_err(|e| StoreError::Unavailable {
-                reason: format!("cannot open the database: {e}"),
-            })?;
+        SqliteConnection::establish(&format!("file:{escaped}{parameters}")).map_err(|e| StoreError::Unavailable {
+            reason: format!("cannot open the database: {e}"),
+        })
+    }
+
+    /// Opens the file and sets what holds for a connection.
+    pub(crate) fn open(&self) -> StoreResult<SqliteConnection> {
+        let mut conn = self.establish("")?;
         let synchronous = if self.durable { "FULL" } else { "OFF" };
         let settings = [
             format!("busy_timeout = {}", self.patience.as_millis()),

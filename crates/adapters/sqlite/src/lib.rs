@@ -39,4 +39,5 @@ mod unit;
 #[path = "../../sql/webhooks.rs"]
 mod webhooks;
 
+pub use migrator::SqliteMigrations;
 pub use store::{SqliteOptions, SqliteStore};

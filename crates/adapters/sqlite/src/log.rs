@@ -147,7 +147,8 @@ fn unsafe_now(reason: impl std::fmt::Display) -> StoreError {
 mod tests {
     use std::time::Duration;
 
-    use anteroom_ports::{Durability, Migrator as _, Store as _};
+    use anteroom_contract::store::migrate_up;
+    use anteroom_ports::{Durability, Store};
 
     use super::*;
     use crate::store::{SqliteOptions, SqliteStore};
@@ -190,8 +191,8 @@ mod tests {
     async fn a_full_commit_waits_for_the_disk_and_a_relaxed_one_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(folder.path().join("a.db"));
-        let store = SqliteStore::open(options).await.unwrap();
-        store.migrate_up().await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).await.unwrap());
+        migrate_up(&store).await.unwrap();
         let commit = async |durability| {
             let mut unit = store.begin(durability).await.unwrap();
             let called = Arc::new(AtomicBool::new(false));

@@ -51,20 +51,17 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens a database, and makes it if there is none. The schema is not touched; see
-    /// [`anteroom_ports::Migrator::migrate_up`]. Statements run on the threads for blocking work of the runtime that
+    /// [`anteroom_ports::OwnSchema`]. Statements run on the threads for blocking work of the runtime that
     /// this is called on.
     pub async fn open(options: SqliteOptions) -> StoreResult<Self> {
         Self::build(options, None).await
     }
 
-    /// A migrated database in a directory of its own, which goes with it: for tests. It does not wait for the disk.
+    /// An empty database in a directory of its own, which goes with it: for tests. It does not wait for the disk.
     pub async fn open_temporary() -> StoreResult<Self> {
-        use anteroom_ports::Migrator as _;
         let directory = TemporaryDirectory::make()?;
         let options = SqliteOptions::new(directory.0.join("anteroom.db"));
-        let store = Self::build(options, Some(directory)).await?;
-        store.migrate_up().await?;
-        Ok(store)
+        Self::build(options, Some(directory)).await
     }
 
     async fn build(options: SqliteOptions, temporary: Option<TemporaryDirectory>) -> StoreResult<Self> {
@@ -164,10 +161,10 @@ fn make_private(path: &std::path::Path) -> StoreResult<()> {
 }
 
 /// A directory that is removed with this value.
-struct TemporaryDirectory(PathBuf);
+pub(crate) struct TemporaryDirectory(pub(crate) PathBuf);
 
 impl TemporaryDirectory {
-    fn make() -> StoreResult<Self> {
+    pub(crate) fn make() -> StoreResult<Self> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let base = std::env::temp_dir();

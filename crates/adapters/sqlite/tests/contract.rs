@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_contract::store::TestDatabase;
 use anteroom_contract::store::migrations::{column_line, index_line, reference_line};
+use anteroom_contract::store::{TestDatabase, migrate_up};
 use anteroom_ports::Store;
 use anteroom_sqlite::{SqliteOptions, SqliteStore};
 use async_trait::async_trait;
@@ -124,11 +124,62 @@ impl TestDatabase for File {
 
 anteroom_contract::store_contract!(File::new());
 
+/// An application's file, whose schema is changed.
+mod application {
+    use anteroom_contract::migrations::TestApplication;
+    use anteroom_domain::migrations::Scope;
+    use anteroom_ports::MigrationDatabase;
+    use anteroom_sqlite::SqliteMigrations;
+
+    use super::*;
+
+    struct Application(File);
+
+    impl Application {
+        async fn new() -> Option<Self> {
+            File::new().await.map(Self)
+        }
+    }
+
+    #[derive(QueryableByName)]
+    struct Number {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+
+    #[async_trait]
+    impl TestApplication for Application {
+        fn open(&self) -> Arc<dyn MigrationDatabase> {
+            Arc::new(SqliteMigrations::new(self.0.path(), Scope::Application))
+        }
+
+        async fn execute(&self, sql: &str) {
+            self.0.connect().batch_execute(sql).unwrap();
+        }
+
+        async fn number(&self, sql: &str) -> i64 {
+            let sql = format!("SELECT ({sql}) AS number");
+            let found: Number = diesel::sql_query(sql).get_result(&mut self.0.connect()).unwrap();
+            found.number
+        }
+
+        async fn hold(&self, sql: &str) -> Box<dyn Send> {
+            let mut held = self.0.connect();
+            held.batch_execute(&format!("BEGIN IMMEDIATE; {sql}")).unwrap();
+            Box::new(held)
+        }
+
+        async fn remove(&self) {}
+    }
+
+    anteroom_contract::migrations_contract!(Application::new());
+}
+
 /// What a store on a file has and one on a server has not.
 mod file {
     use std::time::Instant;
 
-    use anteroom_ports::{Durability, Migrator as _, StoreError};
+    use anteroom_ports::{Durability, StoreError};
 
     use super::*;
 
@@ -137,7 +188,7 @@ mod file {
     async fn another_process_that_writes_is_waited_for_as_long_as_was_said() {
         let file = File::new().await.unwrap();
         let store = file.open(Duration::from_millis(300)).await;
-        store.migrate_up().await.unwrap();
+        migrate_up(&store).await.unwrap();
         let mut other = file.connect();
         other.batch_execute("BEGIN IMMEDIATE").unwrap();
         let started = Instant::now();
@@ -173,8 +224,8 @@ mod file {
         use std::os::unix::fs::PermissionsExt as _;
         let file = File::new().await.unwrap();
         let path = file.0.path().join("made by the store").join("anteroom.db");
-        let store = SqliteStore::open(SqliteOptions::new(&path)).await.unwrap();
-        store.migrate_up().await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(SqliteOptions::new(&path)).await.unwrap());
+        migrate_up(&store).await.unwrap();
         for entry in std::fs::read_dir(path.parent().unwrap()).unwrap() {
             let entry = entry.unwrap();
             let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
@@ -191,7 +242,7 @@ mod file {
     #[tokio::test]
     async fn a_temporary_store_is_ready() {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open_temporary().await.unwrap());
-        assert!(store.schema_status().await.unwrap().current());
+        migrate_up(&store).await.unwrap();
         let mut unit = store.begin(Durability::Full).await.unwrap();
         unit.deployment_value("name", "value").await.unwrap();
         unit.commit().await.unwrap();

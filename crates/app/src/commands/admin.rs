@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use super::{runtime, say};
 use crate::cli::{AdminCommand, AdminCreateArgs, AdminUsageCommand};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services, beside_server, bring_schema_up};
+use crate::migrations::prepare_schema;
+use crate::wiring::{Adapters, Services, beside_server};
 
 /// Works beside a running server.
 pub(super) fn run(what: AdminCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -35,7 +36,7 @@ async fn rebuild_usage(settings: &Settings) -> anyhow::Result<ExitCode> {
 async fn create(args: AdminCreateArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
-    bring_schema_up(&adapters, &services).await?;
+    prepare_schema(settings, &adapters, &services).await?;
     let accounts = &services.accounts;
     let password = if accounts.has_account(&args.email).await? {
         None

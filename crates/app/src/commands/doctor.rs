@@ -9,11 +9,13 @@ use anteroom_ports::billing::Published;
 use anteroom_ports::{Clock, PaymentProvider as _, Store};
 use anteroom_services::Ops;
 use anteroom_services::chat::Provider;
+use anteroom_services::migrations::schema_status;
 use jiff::SignedDuration;
 
 use super::{read, runtime, say};
 use crate::config::{DatabaseTarget, MailTransport, PaymentProviderName, ProviderKind, Settings};
 use crate::logging::{self, Output};
+use crate::migrations::listed;
 use crate::payments::stripe;
 use crate::plans::catalogue;
 use crate::providers::providers;
@@ -64,7 +66,7 @@ async fn look(settings: &Settings, findings: &mut Findings) {
         }
         _ => match open_store(settings).await {
             Ok(store) => {
-                look_at_store(&store, findings).await;
+                look_at_store(settings, &store, findings).await;
                 look_at_key(settings, &store, findings).await;
             }
             Err(e) => findings.bad("store", &format!("{e:#}")),
@@ -221,10 +223,10 @@ async fn look_at_key(settings: &Settings, store: &Arc<dyn Store>, findings: &mut
     }
 }
 
-async fn look_at_store(store: &Arc<dyn Store>, findings: &mut Findings) {
-    match store.schema_status().await {
+async fn look_at_store(settings: &Settings, store: &Arc<dyn Store>, findings: &mut Findings) {
+    match schema_status(&**store).await {
         Ok(status) if status.current() => Findings::good("store", &format!("{}, schema current", store.kind())),
-        Ok(status) if status.unknown.is_empty() => Findings::good(
+        Ok(status) if status.unknown.is_empty() && settings.migrates_at_start() => Findings::good(
             "store",
             &format!(
                 "{}, {} migrations to apply at the next start",
@@ -232,9 +234,17 @@ async fn look_at_store(store: &Arc<dyn Store>, findings: &mut Findings) {
                 status.pending.len()
             ),
         ),
+        Ok(status) if status.unknown.is_empty() => findings.bad(
+            "store",
+            &format!(
+                "{}, {} migrations to apply before the server starts: `anteroom migrate up`",
+                store.kind(),
+                status.pending.len()
+            ),
+        ),
         Ok(status) => findings.bad(
             "store",
-            &format!("a newer version has been here: {}", status.unknown.join(", ")),
+            &format!("a newer version has been here: {}", listed(&status.unknown)),
         ),
         Err(e) => findings.bad("store", &e.to_string()),
     }

@@ -8,7 +8,8 @@ use anteroom_services::sessions::RotateKeys;
 use super::{runtime, say};
 use crate::cli::{KeyAlgorithm, KeysCommand};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services, bring_schema_up};
+use crate::migrations::prepare_schema;
+use crate::wiring::{Adapters, Services};
 
 /// Shows and changes the signing keys in the store. Works beside a running server, which notices within seconds.
 pub(super) fn run(what: KeysCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -19,7 +20,7 @@ async fn carry_out(what: KeysCommand, settings: &Settings) -> anyhow::Result<Exi
     let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
     // A key that is sealed under another secret would be of no use to the servers.
-    bring_schema_up(&adapters, &services).await?;
+    prepare_schema(settings, &adapters, &services).await?;
     let sessions = &services.sessions;
     match what {
         KeysCommand::List => {

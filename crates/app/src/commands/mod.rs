@@ -49,7 +49,7 @@ fn carry_out(command: Command, path: Option<PathBuf>) -> anyhow::Result<ExitCode
             let (loaded, exporter) = settings_and_traces(path, Output::Stdout)?;
             serve::run(&loaded, exporter)
         }
-        Command::Migrate(what) => migrate::run(what, &settings(path, Output::Stderr)?),
+        Command::Migrate(args) => migrate::run(args, path),
         Command::Admin(what) => admin::run(what, &settings(path, Output::Stderr)?),
         Command::Users(what) => users::run(what, &settings(path, Output::Stderr)?),
         Command::Audit(what) => audit::run(what, &settings(path, Output::Stderr)?),

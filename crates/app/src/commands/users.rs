@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use super::{runtime, say};
 use crate::cli::{UsersCommand, UsersUnlockArgs};
 use crate::config::{Loaded, Settings};
-use crate::wiring::{Adapters, Services, bring_schema_up};
+use crate::migrations::prepare_schema;
+use crate::wiring::{Adapters, Services};
 
 /// Works beside a running server.
 pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -30,7 +31,7 @@ pub(super) fn run(what: UsersCommand, loaded: &Loaded) -> anyhow::Result<ExitCod
 async fn services(settings: &Settings) -> anyhow::Result<Services> {
     let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
-    bring_schema_up(&adapters, &services).await?;
+    prepare_schema(settings, &adapters, &services).await?;
     Ok(services)
 }
 

@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::ai::{ProviderKind, ProviderSettings};
 use super::database_target::DatabaseTarget;
 use super::layers::Layers;
-use super::settings::{CookieSecure, Environment, MailTransport, Settings};
+use super::settings::{CookieSecure, Environment, MailTransport, MigrateAtStart, MigrateOverApi, Settings};
 
 const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -101,6 +101,24 @@ impl Settings {
             _ => self.server.host.clone(),
         };
         Url::parse(&format!("http://{host}:{}", self.server.port))
+    }
+
+    /// Whether a server that starts brings the schema up, rather than only looking at it.
+    pub fn migrates_at_start(&self) -> bool {
+        match self.database.migrate {
+            MigrateAtStart::Always => true,
+            MigrateAtStart::Never => false,
+            MigrateAtStart::Auto => !self.is_production() || matches!(self.database.url, DatabaseTarget::Sqlite(_)),
+        }
+    }
+
+    /// Whether admins may change the schema over the API.
+    pub fn migrates_over_api(&self) -> bool {
+        match self.database.migrate_api {
+            MigrateOverApi::On => true,
+            MigrateOverApi::Off => false,
+            MigrateOverApi::Auto => !self.is_production(),
+        }
     }
 
     /// The database.

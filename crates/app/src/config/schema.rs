@@ -243,6 +243,7 @@ mod tests {
                 "HOST",
                 "METRICS_HOST",
                 "METRICS_PORT",
+                "MIGRATE_DATABASE_URL",
                 "OPENAI_API_KEY",
                 "OPENAI_BASE_URL",
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -272,6 +273,7 @@ mod tests {
             [
                 "telemetry.otlp_headers",
                 "database.url",
+                "database.migrate_url",
                 "secret.key",
                 "ai.openai_api_key",
                 "moderation.openai_api_key",

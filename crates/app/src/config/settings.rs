@@ -122,6 +122,37 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u32,
     /// Behind a pooler in transaction mode: keep no prepared statements.
     pub pooler: bool,
+    /// Whether a server that starts brings the schema up.
+    pub migrate: MigrateAtStart,
+    /// Whether admins may change the schema over the API.
+    pub migrate_api: MigrateOverApi,
+    /// Where migrations are applied, if not at `url`.
+    #[serde(deserialize_with = "unless_empty")]
+    pub migrate_url: Option<SecretString>,
+}
+
+/// `database.migrate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MigrateAtStart {
+    /// Always, but for PostgreSQL in production.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `database.migrate_api`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MigrateOverApi {
+    /// In development only.
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// `[secret]`: the deployment's secret.

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anteroom_domain::access::UsedWith;
 use anteroom_domain::billing::{METER_KEY_BUDGET, METER_MESSAGES, Owner, QuotaKey};
 use anteroom_domain::chat::{Outcome, UsageEvent};
+use anteroom_domain::migrations::{Scope, Version};
 use anteroom_ports::StoreError;
-use anteroom_ports::migrations::SchemaStatus;
+use anteroom_services::migrations::{SchemaStatus, schema_status};
 use tokio::task::JoinSet;
 
 use super::samples::{api_key, at, counter, digest, hold, reservation, settlement, stored_user};
-use super::{TestDatabase, begin, ready};
+use super::{TestDatabase, begin, migrate_down, migrate_up, ready};
+use crate::migrations::crashes::converges;
 
 /// The tables that every database's migrations make, as [`TestDatabase::shape`] tells of them.
 const SHAPE: &str = include_str!("shape.txt");
@@ -51,19 +53,19 @@ pub async fn the_schema_goes_up_down_and_up(database: &dyn TestDatabase) {
         missing.is_empty() && added.is_empty(),
         "missing {missing:#?}, added {added:#?}"
     );
-    let status = store.schema_status().await.unwrap();
+    let status = schema_status(&*store).await.unwrap();
     assert!(status.current(), "{status:?}");
-    assert_eq!(store.migrate_up().await.unwrap(), Vec::<String>::new());
+    assert_eq!(migrate_up(&store).await.unwrap(), []);
 
     let mut taken_back = Vec::new();
-    while let Some(version) = store.migrate_down().await.unwrap() {
-        let status = store.schema_status().await.unwrap();
+    while let Some(version) = migrate_down(&store).await.unwrap() {
+        let status = schema_status(&*store).await.unwrap();
         assert_eq!(status.pending.first(), Some(&version));
         taken_back.insert(0, version);
     }
     assert_eq!(taken_back, status.applied);
     assert_eq!(database.shape().await, Vec::<String>::new());
-    assert_eq!(store.migrate_up().await.unwrap(), taken_back);
+    assert_eq!(migrate_up(&store).await.unwrap(), taken_back);
     assert_eq!(database.shape().await, shape);
     stored_user(&store).await;
 }
@@ -111,13 +113,19 @@ pub async fn what_was_used_with_keys_stays_when_they_are_taken_back(database: &d
         );
         database.execute(&sql).await;
     };
-    while !store.migrate_down().await.unwrap().unwrap().ends_with("000016") {}
+    while !migrate_down(&store)
+        .await
+        .unwrap()
+        .unwrap()
+        .as_str()
+        .ends_with("000016")
+    {}
     is(2, "usage_events WHERE session_id IS NOT NULL").await;
     is(2, "reservations WHERE session_id IS NOT NULL AND meter = 'messages'").await;
     is(0, "reservations WHERE meter = 'key_budget'").await;
     is(2, "quota_windows WHERE reserved = 1").await;
     is(0, "quota_windows WHERE owner_kind = 'api_key'").await;
-    store.migrate_up().await.unwrap();
+    migrate_up(&store).await.unwrap();
     is(2, "usage_events").await;
     let mut unit = begin(&store).await;
     let open = unit.expired_reservations(at(100), 9).await.unwrap();
@@ -135,15 +143,24 @@ pub async fn a_newer_versions_schema_is_refused(database: &dyn TestDatabase) {
     database
         .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101000000')")
         .await;
-    let status = store.schema_status().await.unwrap();
-    assert_eq!(status.unknown, ["99990101000000"]);
+    let status = schema_status(&*store).await.unwrap();
+    assert_eq!(status.unknown, ["99990101000000".parse::<Version>().unwrap()]);
     assert!(!status.current());
     for error in [
-        store.migrate_up().await.unwrap_err(),
-        store.migrate_down().await.unwrap_err(),
+        migrate_up(&store).await.unwrap_err(),
+        migrate_down(&store).await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     }
+}
+
+/// Whoever is killed, and whenever: the next one ends what was begun.
+pub async fn a_cut_at_any_moment_ends_in_the_same_schema(database: &dyn TestDatabase) {
+    let store = database.open(Duration::from_secs(20)).await;
+    let open = || store.schema();
+    let cuts = converges(&open, &store.own_migrations(), Scope::Own, &[false]).await;
+    assert!(cuts > 300, "only {cuts} cuts");
+    assert_eq!(schema_status(&*store).await.unwrap().applied, []);
 }
 
 /// Each migration is applied by one of them, and all succeed.
@@ -152,12 +169,12 @@ pub async fn nodes_that_start_together_migrate_once(database: &dyn TestDatabase)
     let mut nodes = JoinSet::new();
     for _ in 0..NODES {
         let store = database.open(Duration::from_secs(20)).await;
-        nodes.spawn(async move { store.migrate_up().await.unwrap() });
+        nodes.spawn(async move { migrate_up(&store).await.unwrap() });
     }
-    let mut applied: Vec<String> = nodes.join_all().await.into_iter().flatten().collect();
+    let mut applied: Vec<Version> = nodes.join_all().await.into_iter().flatten().collect();
     applied.sort_unstable();
     let store = database.open(Duration::from_secs(20)).await;
-    let status = store.schema_status().await.unwrap();
+    let status = schema_status(&*store).await.unwrap();
     assert!(status.current(), "{status:?}");
     assert_eq!(applied, status.applied);
 }
@@ -169,7 +186,7 @@ pub async fn asking_for_the_status_changes_nothing(database: &dyn TestDatabase) 
         applied,
         pending,
         unknown,
-    } = store.schema_status().await.unwrap();
+    } = schema_status(&*store).await.unwrap();
     assert_eq!((applied.len(), unknown.len()), (0, 0));
     assert!(!pending.is_empty());
     database

@@ -5,8 +5,10 @@ use std::time::Duration;
 use anteroom_domain::UserId;
 use anteroom_ports::ops::{Claim, IdempotentRequest};
 
+use anteroom_services::migrations::schema_status;
+
 use super::samples::{at, id, stored_user};
-use super::{TestDatabase, begin, race, ready};
+use super::{TestDatabase, begin, migrate_up, race, ready};
 
 fn request(user_id: UserId, key: &str, second: i64) -> IdempotentRequest {
     IdempotentRequest {
@@ -178,8 +180,8 @@ pub async fn without_a_schema_no_value_is_kept(database: &dyn TestDatabase) {
     let store = database.open(Duration::from_secs(20)).await;
     let kept = async || store.read().await.unwrap().kept_deployment_value("name").await.unwrap();
     assert_eq!(kept().await, None);
-    assert_eq!(store.schema_status().await.unwrap().applied, [""; 0]);
-    store.migrate_up().await.unwrap();
+    assert_eq!(schema_status(&*store).await.unwrap().applied, []);
+    migrate_up(&store).await.unwrap();
     assert_eq!(kept().await, None);
     let mut unit = begin(&store).await;
     unit.deployment_value("name", "value").await.unwrap();

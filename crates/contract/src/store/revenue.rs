@@ -13,7 +13,7 @@ use anteroom_ports::billing::{Consumption, CounterAsk, ListedSubscription, Subsc
 use anteroom_ports::{Store, StoreError};
 
 use super::samples::{at, id, usage, user};
-use super::{TestDatabase, begin, ready};
+use super::{TestDatabase, begin, migrate_down, migrate_up, ready};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -562,8 +562,14 @@ pub async fn subscriptions_of_before_are_noted_by_the_migration(database: &dyn T
             .is_empty(),
         "there is nothing but what the migration makes"
     );
-    while !store.migrate_down().await.unwrap().unwrap().ends_with("000024") {}
-    store.migrate_up().await.unwrap();
+    while !migrate_down(&store)
+        .await
+        .unwrap()
+        .unwrap()
+        .as_str()
+        .ends_with("000024")
+    {}
+    migrate_up(&store).await.unwrap();
     let mut read = store.read().await.unwrap();
     for subscription in &all {
         let expected = SubscriptionChange::since(None, subscription, 1).unwrap();

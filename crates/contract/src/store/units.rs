@@ -9,7 +9,7 @@ use anteroom_ports::{Durability, Store, StoreError};
 use futures_util::future::poll_immediate;
 
 use super::samples::{at, counter, hold, id, reservation, session, stored_user, user};
-use super::{TestDatabase, begin, ready};
+use super::{TestDatabase, begin, migrate_up, ready};
 
 /// Not before it is committed.
 pub async fn what_is_committed_is_seen_by_others(database: &dyn TestDatabase) {
@@ -178,7 +178,7 @@ pub async fn reads_do_not_wait_for_a_writer(database: &dyn TestDatabase) {
 pub async fn waiting_for_a_connection_ends(database: &dyn TestDatabase) {
     let patience = Duration::from_millis(300);
     let store = database.open(patience).await;
-    store.migrate_up().await.unwrap();
+    migrate_up(&store).await.unwrap();
     let mut held = Vec::new();
     let (error, waited) = loop {
         let started = Instant::now();

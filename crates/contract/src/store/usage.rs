@@ -10,7 +10,7 @@ use anteroom_ports::Store;
 use anteroom_ports::billing::{UsageAsk, UsageSum};
 
 use super::samples::{id, usage};
-use super::{RACERS, TestDatabase, begin, race, ready};
+use super::{RACERS, TestDatabase, begin, migrate_down, migrate_up, race, ready};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -374,8 +374,14 @@ pub async fn calls_of_before_are_added_up_by_the_migration(database: &dyn TestDa
         UsageGroup::ApiKey,
     ];
     let added_up = sums(&store, &ask(None, &by)).await;
-    while !store.migrate_down().await.unwrap().unwrap().ends_with("000019") {}
-    store.migrate_up().await.unwrap();
+    while !migrate_down(&store)
+        .await
+        .unwrap()
+        .unwrap()
+        .as_str()
+        .ends_with("000019")
+    {}
+    migrate_up(&store).await.unwrap();
     assert_eq!(sums(&store, &ask(None, &by)).await, added_up);
     let plans = sums(&store, &ask(None, &[UsageGroup::Plan])).await;
     assert_eq!((plans.len(), plans[0].plan.as_deref()), (1, Some(PLAN_UNKNOWN)));

@@ -41,6 +41,7 @@ pub use show_user::UserDetails;
 pub use sign_up::{FieldFault, SignUp, SignUpError, SignedUp};
 
 pub(crate) use change_user::may_still_act;
+pub(crate) use reauthenticate::RECENT;
 
 use std::sync::{Arc, Weak};
 

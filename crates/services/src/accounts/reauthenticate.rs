@@ -15,7 +15,7 @@ use crate::audit::Act;
 use crate::sessions::LiveSession;
 
 /// For how long a proof counts (OWASP ASVS 5.0 V7.5.1).
-pub(super) const RECENT: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why nothing was proven.
 #[derive(Debug, thiserror::Error)]

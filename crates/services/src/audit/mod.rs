@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use anteroom_domain::audit::{Actor, AuditEntry, Outcome};
 use anteroom_domain::sessions::clip_user_agent;
-use anteroom_domain::{AuditId, SessionId, UserId};
+use anteroom_domain::{AuditId, SessionId, Timestamp, UserId};
 use anteroom_ports::{Clock, Digest, Durability, Ids, Secrets, Store, StoreResult, UnitOfWork};
 use serde_json::Value;
 
@@ -81,6 +81,27 @@ impl<'a> Act<'a> {
         self.details.push((name, value.into()));
         self
     }
+
+    /// The row that it leaves.
+    pub(crate) fn entry(self, id: AuditId, at: Timestamp) -> AuditEntry {
+        AuditEntry {
+            id,
+            at,
+            act: self.name.to_owned(),
+            outcome: self.outcome,
+            actor: self.actor,
+            subject: self.subject,
+            session_id: self.session,
+            address: self.client.address.clone(),
+            user_agent: self.client.user_agent.as_deref().map(clip_user_agent),
+            request_id: self.client.request_id,
+            details: self
+                .details
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    }
 }
 
 impl Audit {
@@ -103,23 +124,7 @@ impl Audit {
 
     /// Adds a row to the unit of work of the act itself: both happen, or neither.
     pub(crate) async fn record(&self, unit: &mut dyn UnitOfWork, act: Act<'_>) -> StoreResult<()> {
-        let entry = AuditEntry {
-            id: AuditId(self.ids.uuid()),
-            at: self.clock.now(),
-            act: act.name.to_owned(),
-            outcome: act.outcome,
-            actor: act.actor,
-            subject: act.subject,
-            session_id: act.session,
-            address: act.client.address.clone(),
-            user_agent: act.client.user_agent.as_deref().map(clip_user_agent),
-            request_id: act.client.request_id,
-            details: act
-                .details
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        };
+        let entry = act.entry(AuditId(self.ids.uuid()), self.clock.now());
         unit.insert_audit(&entry).await
     }
 

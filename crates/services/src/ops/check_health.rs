@@ -8,6 +8,7 @@ use anteroom_ports::StoreResult;
 use tracing::{info, warn};
 
 use super::Ops;
+use crate::migrations::schema_status;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Ops {
             self.store.ping().await?;
             return Ok(Health { schema_current: true });
         }
-        let schema_current = self.store.schema_status().await?.current();
+        let schema_current = schema_status(&*self.store).await?.current();
         if schema_current {
             *self.schema_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anteroom_domain::SessionId;
 use anteroom_domain::accounts::Role;
+use anteroom_domain::migrations::SourceFile;
 use anteroom_domain::sessions::{Change, EndReason, Transport};
-use anteroom_ports::migrations::SchemaStatus;
+use anteroom_ports::migrations::MigrationDatabase;
 use anteroom_ports::sessions::Heard;
 use anteroom_ports::{
-    Clock as _, Durability, Listener, Migrator, ReadUnit, Store, StoreError, StoreResult, UnitOfWork,
+    Clock as _, Durability, Listener, OwnSchema, ReadUnit, Store, StoreError, StoreResult, UnitOfWork,
 };
 use anteroom_services::sessions::{AuthenticateError, LiveSession};
 use anteroom_services::{Client, Sessions};
@@ -112,18 +113,13 @@ impl Store for OtherNode {
     }
 }
 
-#[async_trait]
-impl Migrator for OtherNode {
-    async fn schema_status(&self) -> StoreResult<SchemaStatus> {
-        self.inner.schema_status().await
+impl OwnSchema for OtherNode {
+    fn schema(&self) -> Arc<dyn MigrationDatabase> {
+        self.inner.schema()
     }
 
-    async fn migrate_up(&self) -> StoreResult<Vec<String>> {
-        self.inner.migrate_up().await
-    }
-
-    async fn migrate_down(&self) -> StoreResult<Option<String>> {
-        self.inner.migrate_down().await
+    fn own_migrations(&self) -> Vec<SourceFile> {
+        self.inner.own_migrations()
     }
 }
 

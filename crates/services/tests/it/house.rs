@@ -12,6 +12,7 @@ use anteroom_domain::billing::{
     SubscriptionStatus, Window, day_of,
 };
 use anteroom_domain::chat::{Assistant, BreakerPolicy, ModelAlias, ParameterRule, SendUser};
+use anteroom_domain::migrations::Version;
 use anteroom_domain::protection::{CallRate, LockoutPolicy};
 use anteroom_domain::sessions::{SigningAlgorithm, Transport};
 use anteroom_domain::{Timestamp, UserId};
@@ -21,6 +22,7 @@ use anteroom_services::access::AccessOptions;
 use anteroom_services::accounts::{AccountsOptions, LogIn, LoggedIn, PasswordRules, SignUp, SignedUp};
 use anteroom_services::billing::{BillingOptions, NoticeOptions, Pack};
 use anteroom_services::chat::{CacheOptions, ChatOptions, ModerationOptions, OnDisconnect, Provider, RoutingOptions};
+use anteroom_services::migrations::{bring_up, take_back_newest};
 use anteroom_services::protection::ProtectionOptions;
 use anteroom_services::sessions::{Grant, GrantedCredential, LiveSession, SessionsOptions};
 use anteroom_services::webhooks::{LetterOptions, Links, WebhooksOptions};
@@ -69,6 +71,13 @@ pub fn mail_options() -> WebhooksOptions {
 }
 /// The seeds of further nodes: two nodes never make the same identifier.
 static NODES: AtomicU64 = AtomicU64::new(1000);
+
+/// With a schema, and nothing in it.
+async fn migrated_store() -> SqliteStore {
+    let store = SqliteStore::open_temporary().await.unwrap();
+    bring_up(&store, Arc::new(FixedClock::new())).await.unwrap();
+    store
+}
 
 pub struct House {
     pub store: Arc<dyn Store>,
@@ -289,12 +298,18 @@ impl House {
     }
 
     async fn new_store() -> Arc<dyn Store> {
-        Arc::new(SqliteStore::open_temporary().await.unwrap())
+        Arc::new(migrated_store().await)
+    }
+
+    pub async fn take_back_newest(&self) -> Option<Version> {
+        take_back_newest(&*self.store, Arc::new(FixedClock::new()))
+            .await
+            .unwrap()
     }
 
     /// On a store that version 0.1 has filled.
     pub async fn of_former_version() -> Self {
-        let store = SqliteStore::open_temporary().await.unwrap();
+        let store = migrated_store().await;
         let user = User {
             id: UserId(SeededIds::new(9).uuid()),
             email: Email::parse("old@example.com").unwrap(),

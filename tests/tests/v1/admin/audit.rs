@@ -183,16 +183,16 @@ async fn is_chained_within_a_second_whoever_seals(setup: &Setup) {
     assert!(took < Duration::from_secs(2), "{took:?}");
     let found = verdict(&nodes[1], None).await;
     assert!(found.intact(), "{found:?}");
-    // The first signing key's row is among them.
-    assert_eq!(found.links, 1 + 8 + 64);
+    // What brought the schema up has a row among them, and so has the first signing key.
+    assert_eq!(found.links, 2 + 8 + 64);
     assert_eq!(found.head.unwrap().seq, found.links);
 }
 
-/// Servers that have rested, with twelve rows, all sealed; and the triggers that refuse changes taken away.
+/// Servers that have rested, with thirteen rows, all sealed; and the triggers that refuse changes taken away.
 async fn sealed_log(setup: &Setup) -> (TestApp, Head) {
     let app = setup.app().await;
     let user = app.user().await;
-    // The first signing key has a row of its own, and so has the sign-up.
+    // What brought the schema up has a row of its own; so have the first signing key and the sign-up.
     for number in 0..10 {
         if number % 3 == 0 {
             let ask = json!({ "email": user.email, "password": "a wrong password" });
@@ -207,7 +207,7 @@ async fn sealed_log(setup: &Setup) -> (TestApp, Head) {
     }
     app.stop().await;
     let found = verdict(&app, None).await;
-    assert!(found.intact() && found.links == 12 && found.unsealed == 0, "{found:?}");
+    assert!(found.intact() && found.links == 13 && found.unsealed == 0, "{found:?}");
     for (table, are) in [("audit_log", "is"), ("audit_seals", "are")] {
         let drop = match setup.kind() {
             Kind::Sqlite => format!("DROP TRIGGER {table}_{are}_not_updated; DROP TRIGGER {table}_{are}_not_deleted;"),
@@ -230,8 +230,8 @@ async fn restore(setup: &Setup) {
     }
 }
 
-/// The row that link 3 seals: a login that failed.
-const THIRD: &str = "id = (SELECT audit_id FROM audit_seals WHERE seq = 3)";
+/// The row that link 4 seals: a login that failed.
+const FOURTH: &str = "id = (SELECT audit_id FROM audit_seals WHERE seq = 4)";
 
 async fn every_edit_is_found(setup: &Setup) {
     let (app, head) = sealed_log(setup).await;
@@ -239,7 +239,7 @@ async fn every_edit_is_found(setup: &Setup) {
         Kind::Sqlite => "at = at + 1",
         Kind::Postgres => "at = at + interval '1 microsecond'",
     };
-    let other = "= (SELECT request_id FROM audit_log WHERE id = (SELECT audit_id FROM audit_seals WHERE seq = 2))";
+    let other = "= (SELECT request_id FROM audit_log WHERE id = (SELECT audit_id FROM audit_seals WHERE seq = 3))";
     let (subject, session, request) = (
         format!("subject_id {other}"),
         format!("session_id {other}"),
@@ -268,14 +268,14 @@ async fn every_edit_is_found(setup: &Setup) {
         "details = 'x'",
     ] {
         setup
-            .execute(&format!("UPDATE audit_log SET {edit} WHERE {THIRD}"))
+            .execute(&format!("UPDATE audit_log SET {edit} WHERE {FOURTH}"))
             .await;
         let found = verdict(&app, Some(head)).await;
         assert_eq!(found.faults.len(), 1, "{edit}: {found:?}");
         assert!(
             matches!(
                 found.faults[0],
-                Fault::Altered { seq: 3, .. } | Fault::Unreadable { seq: 3, .. }
+                Fault::Altered { seq: 4, .. } | Fault::Unreadable { seq: 4, .. }
             ),
             "{edit}: {found:?}"
         );
@@ -289,13 +289,13 @@ async fn every_edit_is_found(setup: &Setup) {
     let short = forged.replace("5a5a", "5a");
     for digest in [forged, short] {
         setup
-            .execute(&format!("UPDATE audit_seals SET digest = {digest} WHERE seq = 3"))
+            .execute(&format!("UPDATE audit_seals SET digest = {digest} WHERE seq = 4"))
             .await;
         let found = verdict(&app, Some(head)).await;
         assert!(
             matches!(
                 found.faults[..],
-                [Fault::Altered { seq: 3, .. }, Fault::Altered { seq: 4, .. }]
+                [Fault::Altered { seq: 4, .. }, Fault::Altered { seq: 5, .. }]
             ),
             "{found:?}"
         );
@@ -307,28 +307,28 @@ async fn every_edit_is_found(setup: &Setup) {
 async fn every_deletion_is_found(setup: &Setup) {
     let (app, head) = sealed_log(setup).await;
     // The row alone.
-    setup.execute(&format!("DELETE FROM audit_log WHERE {THIRD}")).await;
+    setup.execute(&format!("DELETE FROM audit_log WHERE {FOURTH}")).await;
     let found = verdict(&app, None).await;
-    assert!(matches!(found.faults[..], [Fault::RowGone { seq: 3, .. }]), "{found:?}");
+    assert!(matches!(found.faults[..], [Fault::RowGone { seq: 4, .. }]), "{found:?}");
     restore(setup).await;
     // Another identifier is a row that is gone, and one that nobody has sealed.
     let other = "id = (SELECT request_id FROM audit_log WHERE request_id IS NOT NULL LIMIT 1)";
     setup
-        .execute(&format!("UPDATE audit_log SET {other} WHERE {THIRD}"))
+        .execute(&format!("UPDATE audit_log SET {other} WHERE {FOURTH}"))
         .await;
     let found = verdict(&app, None).await;
-    assert!(matches!(found.faults[..], [Fault::RowGone { seq: 3, .. }]), "{found:?}");
+    assert!(matches!(found.faults[..], [Fault::RowGone { seq: 4, .. }]), "{found:?}");
     assert_eq!(found.unsealed, 1);
     restore(setup).await;
     // The row with its seal, and two of them.
-    for (to, of) in [(3, "3"), (4, "3, 4")] {
+    for (to, of) in [(4, "4"), (5, "4, 5")] {
         let rows = format!("id IN (SELECT audit_id FROM audit_seals WHERE seq IN ({of}))");
         setup.execute(&format!("DELETE FROM audit_log WHERE {rows}")).await;
         setup
             .execute(&format!("DELETE FROM audit_seals WHERE seq IN ({of})"))
             .await;
         let found = verdict(&app, None).await;
-        assert_eq!(found.faults, [Fault::LinksGone { from: 3, to }], "{found:?}");
+        assert_eq!(found.faults, [Fault::LinksGone { from: 4, to }], "{found:?}");
         restore(setup).await;
     }
     // The first.
@@ -340,18 +340,18 @@ async fn every_deletion_is_found(setup: &Setup) {
     app.services().audit.seal().await.unwrap();
     let found = verdict(&app, None).await;
     assert_eq!(found.faults, [Fault::LinksGone { from: 1, to: 1 }]);
-    assert_eq!((found.unsealed, found.links), (0, 12));
+    assert_eq!((found.unsealed, found.links), (0, 13));
     restore(setup).await;
     // With the places closed up.
-    setup.execute(&format!("DELETE FROM audit_log WHERE {THIRD}")).await;
-    setup.execute("DELETE FROM audit_seals WHERE seq = 3").await;
-    for seq in 4..=12 {
+    setup.execute(&format!("DELETE FROM audit_log WHERE {FOURTH}")).await;
+    setup.execute("DELETE FROM audit_seals WHERE seq = 4").await;
+    for seq in 5..=13 {
         setup
             .execute(&format!("UPDATE audit_seals SET seq = {} WHERE seq = {seq}", seq - 1))
             .await;
     }
     let found = verdict(&app, None).await;
-    assert!(matches!(found.faults[0], Fault::Altered { seq: 3, .. }), "{found:?}");
+    assert!(matches!(found.faults[0], Fault::Altered { seq: 4, .. }), "{found:?}");
     restore(setup).await;
     assert!(verdict(&app, Some(head)).await.intact());
 }
@@ -359,7 +359,7 @@ async fn every_deletion_is_found(setup: &Setup) {
 async fn every_move_is_found(setup: &Setup) {
     let (app, head) = sealed_log(setup).await;
     // Two links change places.
-    for (from, to) in [(3, -3), (4, 3), (-3, 4)] {
+    for (from, to) in [(4, -4), (5, 4), (-4, 5)] {
         setup
             .execute(&format!("UPDATE audit_seals SET seq = {to} WHERE seq = {from}"))
             .await;
@@ -369,17 +369,17 @@ async fn every_move_is_found(setup: &Setup) {
         matches!(
             found.faults[..],
             [
-                Fault::Altered { seq: 3, .. },
                 Fault::Altered { seq: 4, .. },
-                Fault::Altered { seq: 5, .. }
+                Fault::Altered { seq: 5, .. },
+                Fault::Altered { seq: 6, .. }
             ]
         ),
         "{found:?}"
     );
     restore(setup).await;
     // Two rows change places, and the links stay.
-    setup.execute("DELETE FROM audit_seals WHERE seq IN (3, 4)").await;
-    for (seq, row) in [(3, 4), (4, 3)] {
+    setup.execute("DELETE FROM audit_seals WHERE seq IN (4, 5)").await;
+    for (seq, row) in [(4, 5), (5, 4)] {
         setup
             .execute(&format!(
                 "INSERT INTO audit_seals (seq, audit_id, digest) \
@@ -392,13 +392,13 @@ async fn every_move_is_found(setup: &Setup) {
     assert!(
         matches!(
             found.faults[..],
-            [Fault::Altered { seq: 3, .. }, Fault::Altered { seq: 4, .. }]
+            [Fault::Altered { seq: 4, .. }, Fault::Altered { seq: 5, .. }]
         ),
         "{found:?}"
     );
     restore(setup).await;
     // A link before the first hides a row from those that have no seal.
-    setup.execute("UPDATE audit_seals SET seq = -1 WHERE seq = 12").await;
+    setup.execute("UPDATE audit_seals SET seq = -1 WHERE seq = 13").await;
     let found = verdict(&app, Some(head)).await;
     assert!(
         matches!(
@@ -417,16 +417,16 @@ async fn every_move_is_found(setup: &Setup) {
 
 async fn a_cut_end_is_found_against_a_noted_head(setup: &Setup) {
     let (app, head) = sealed_log(setup).await;
-    let rows = "id IN (SELECT audit_id FROM audit_seals WHERE seq > 10)";
+    let rows = "id IN (SELECT audit_id FROM audit_seals WHERE seq > 11)";
     setup.execute(&format!("DELETE FROM audit_log WHERE {rows}")).await;
-    setup.execute("DELETE FROM audit_seals WHERE seq > 10").await;
+    setup.execute("DELETE FROM audit_seals WHERE seq > 11").await;
     let found = verdict(&app, None).await;
     assert!(
-        found.intact() && found.links == 10,
+        found.intact() && found.links == 11,
         "a chain cannot know how long it was: {found:?}"
     );
     let found = verdict(&app, Some(head)).await;
-    assert_eq!(found.faults, [Fault::EndCutOff { last: 10, noted: 12 }]);
+    assert_eq!(found.faults, [Fault::EndCutOff { last: 11, noted: 13 }]);
     // It goes on with other rows.
     let app = setup.app().await;
     let user = app.user().await;
@@ -434,30 +434,30 @@ async fn a_cut_end_is_found_against_a_noted_head(setup: &Setup) {
     app.services().audit.seal().await.unwrap();
     app.stop().await;
     let found = verdict(&app, Some(head)).await;
-    assert_eq!(found.faults, [Fault::NotAsNoted { seq: 12 }], "{found:?}");
+    assert_eq!(found.faults, [Fault::NotAsNoted { seq: 13 }], "{found:?}");
     // All of it.
     setup.execute("DELETE FROM audit_seals").await;
     setup.execute("DELETE FROM audit_log").await;
     let found = verdict(&app, Some(head)).await;
-    assert_eq!(found.faults, [Fault::EndCutOff { last: 0, noted: 12 }]);
+    assert_eq!(found.faults, [Fault::EndCutOff { last: 0, noted: 13 }]);
 }
 
 async fn a_chain_made_anew_is_found_against_a_noted_head(setup: &Setup) {
     let (app, head) = sealed_log(setup).await;
     // Whoever has the key too can seal again what they have changed.
     setup
-        .execute(&format!("UPDATE audit_log SET outcome = 'succeeded' WHERE {THIRD}"))
+        .execute(&format!("UPDATE audit_log SET outcome = 'succeeded' WHERE {FOURTH}"))
         .await;
     setup.execute("DELETE FROM audit_seals").await;
-    assert_eq!(app.services().audit.seal().await.unwrap(), 12);
+    assert_eq!(app.services().audit.seal().await.unwrap(), 13);
     assert!(verdict(&app, None).await.intact());
     let found = verdict(&app, Some(head)).await;
-    assert_eq!(found.faults, [Fault::NotAsNoted { seq: 12 }]);
+    assert_eq!(found.faults, [Fault::NotAsNoted { seq: 13 }]);
     let rows = app
         .services()
         .audit
         .list_audit(&AuditFilter::default(), None, 100)
         .await
         .unwrap();
-    assert_eq!(rows.items.len(), 12);
+    assert_eq!(rows.items.len(), 13);
 }

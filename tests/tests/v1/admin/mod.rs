@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod migrations;
 mod models;
 mod overrides;
 mod subscriptions;

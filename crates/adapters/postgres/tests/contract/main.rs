@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and say what they skip"
 )]
 
+mod applications;
 mod server_away;
 mod shape;
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anteroom_contract::store::migrate_up;
 use anteroom_contract::store::{TestDatabase as _, ready};
 use anteroom_domain::UserId;
 use anteroom_ports::{Durability, Store, StoreError};
 use anteroom_postgres::{PostgresOptions, PostgresStore};
+use anteroom_services::migrations::schema_status;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -89,8 +91,8 @@ async fn a_server_that_is_not_there_is_unavailable_at_once() {
         reads(&store).await.unwrap_err(),
         writes(&store).await.unwrap_err(),
         store.ping().await.unwrap_err(),
-        store.migrate_up().await.unwrap_err(),
-        store.schema_status().await.unwrap_err(),
+        migrate_up(&store).await.unwrap_err(),
+        schema_status(&*store).await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         assert!(!format!("{error:?} {error}").contains("secret"), "{error}");

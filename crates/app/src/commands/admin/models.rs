@@ -13,13 +13,14 @@ use anyhow::{Context as _, bail};
 use super::super::say;
 use crate::cli::{AdminModelsCommand, AdminModelsPutArgs};
 use crate::config::Settings;
-use crate::wiring::{Adapters, Services, bring_schema_up};
+use crate::migrations::prepare_schema;
+use crate::wiring::{Adapters, Services};
 
 /// Works beside a running server, which is told.
 pub(super) async fn run(what: AdminModelsCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
     let adapters = Adapters::new(settings).await?;
     let services = Services::new(settings, &adapters)?;
-    bring_schema_up(&adapters, &services).await?;
+    prepare_schema(settings, &adapters, &services).await?;
     match what {
         AdminModelsCommand::List(args) => {
             for model in services.chat.show_models().await? {

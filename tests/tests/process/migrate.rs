@@ -1,0 +1,579 @@
+//! Migrations of an application, as its developers and their scripts run them; and of Anteroom's own schema.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anteroom_tests::process::{Server, command, output};
+use anteroom_tests::setup::{execute_in, number_in};
+use anteroom_tests::{Kind, Setup, on_every_store};
+use serde_json::Value;
+use tokio_postgres::NoTls;
+
+on_every_store![
+    from_the_first_file_to_the_last,
+    scripts_read_codes_and_json,
+    what_changed_is_4_and_what_is_locked_is_5,
+    a_killed_runner_is_gone_on_with,
+    a_killed_backend_is_gone_on_with,
+    anteroom_own_schema_is_another_matter,
+    production_on_postgresql_only_looks,
+    what_was_done_to_the_own_schema_is_in_the_audit_log,
+    a_direct_url_is_for_migrations_alone,
+];
+
+/// An application's database and folder.
+struct Application<'a> {
+    setup: &'a Setup,
+    url: String,
+    /// The server, and the database on it that is the test's own.
+    server: Option<(String, String)>,
+}
+
+impl<'a> Application<'a> {
+    async fn new(setup: &'a Setup) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        if setup.kind() == Kind::Sqlite {
+            return Self {
+                setup,
+                url: "sqlite://app.db".into(),
+                server: None,
+            };
+        }
+        let server = std::env::var("TEST_DATABASE_URL").unwrap();
+        let name = format!(
+            "migrate_{}_{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        postgres(&server, &format!("CREATE DATABASE {name}")).await;
+        let (before, _) = server.split_once('?').unwrap_or((&server, ""));
+        let (host, _) = before.rsplit_once('/').unwrap();
+        Self {
+            setup,
+            url: format!("{host}/{name}"),
+            server: Some((server, name)),
+        }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.setup.folder().join("migrations")
+    }
+
+    fn command(&self, words: &str) -> std::process::Command {
+        let mut arguments = vec!["migrate", "--database", "env:APP_DATABASE"];
+        arguments.extend(words.split(' '));
+        // Nothing of Anteroom's is set, nor needed.
+        let variables = [("APP_DATABASE".to_owned(), self.url.clone())].into();
+        command(self.setup.folder(), &variables, &arguments)
+    }
+
+    fn run(&self, words: &str) -> Output {
+        output(self.command(words), "")
+    }
+
+    /// Its standard output, if it ended so.
+    fn said(&self, words: &str, code: i32) -> String {
+        let output = self.run(words);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words}:\n{out}\n{err}");
+        out
+    }
+
+    fn json(&self, words: &str, code: i32) -> Value {
+        serde_json::from_str(&self.said(&format!("{words} --json"), code)).unwrap()
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        match self.server {
+            Some(_) => postgres(&self.url, &format!("SELECT ({sql})::text"))
+                .await
+                .unwrap()
+                .parse()
+                .unwrap(),
+            None => number_in(&self.setup.folder().join("app.db"), &format!("SELECT ({sql}) AS n")),
+        }
+    }
+
+    async fn remove(self) {
+        if let Some((server, name)) = self.server {
+            postgres(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The first value of the last row, if there is one.
+async fn postgres(url: &str, sql: &str) -> Option<String> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let messages = client.simple_query(sql).await.unwrap();
+    drop(client);
+    let _ = connection.await.unwrap();
+    messages.iter().rev().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
+        _ => None,
+    })
+}
+
+async fn from_the_first_file_to_the_last(setup: &Setup) {
+    let app = Application::new(setup).await;
+    let made = app.said("new Add.Goods!", 0);
+    let folder = std::fs::read_dir(app.folder())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .file_name();
+    let folder = folder.to_str().unwrap().to_owned();
+    assert!(folder.ends_with("_add_goods") && made.contains(&folder), "{made}");
+    app.write(
+        &format!("{folder}/up.sql"),
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\n",
+    );
+    app.write(&format!("{folder}/down.sql"), "DROP TABLE goods;\n");
+    assert!(app.said("status", 0).contains("1 to apply: anteroom migrate up"));
+    let plan = app.said("plan", 0);
+    assert!(
+        plan.contains("CREATE TABLE goods (id INTEGER PRIMARY KEY, name TEXT NOT NULL);"),
+        "{plan}"
+    );
+    let said = app.said("up", 0);
+    assert!(said.starts_with("applied  ") && said.contains(&folder), "{said}");
+    assert!(!said.contains('\u{1b}'), "colours in a pipe: {said}");
+    assert_eq!(app.said("up", 0), "nothing to do\n");
+    assert!(app.said("status", 0).contains("nothing to apply"));
+    assert!(app.said("history", 0).contains("succeeded  up"));
+    assert!(
+        app.said("verify", 0)
+            .contains("1 applied migrations are what their files say")
+    );
+    assert!(app.said("drift", 0).contains("the schema is as up"));
+    assert!(app.said("down --steps 1", 0).starts_with("reverted  "));
+    assert!(app.said("redo", 1).is_empty(), "there is nothing to redo");
+    app.remove().await;
+}
+
+async fn scripts_read_codes_and_json(setup: &Setup) {
+    let app = Application::new(setup).await;
+    app.write("1_goods/up.sql", "CREATE TABLE goods (id INTEGER PRIMARY KEY);\n");
+    app.write("1_goods/down.sql", "DROP TABLE goods");
+    app.write(
+        "2_wrong/up.sql",
+        "CREATE TABLE more (id INTEGER PRIMARY KEY);\nINSERT INTO nowhere VALUES (1);\n",
+    );
+    app.write("2_wrong/migration.toml", "irreversible = \"a test\"\n");
+    for (words, code) in [
+        ("status", 0),
+        ("status --exit-code", 3),
+        ("plan", 0),
+        ("plan --exit-code", 3),
+        ("down", 2),
+        ("up --no-such-flag", 2),
+        ("up --dir nowhere", 2),
+        ("up --to 9", 1),
+        ("lint", 0),
+    ] {
+        app.said(words, code);
+    }
+    let plan = app.json("plan", 0);
+    assert_eq!(
+        plan["data"][1]["statements"][1]["sql"],
+        "INSERT INTO nowhere VALUES (1)"
+    );
+    assert_eq!(plan["data"][1]["statements"][1]["line"], 2);
+
+    let failed = app.json("up", 1);
+    assert_eq!(
+        (&failed["data"][0]["version"], &failed["data"][0]["outcome"]),
+        (&"1".into(), &"succeeded".into())
+    );
+    assert_eq!(
+        (
+            &failed["error"]["details"]["version"],
+            &failed["error"]["details"]["statement"]
+        ),
+        (&"2".into(), &2.into())
+    );
+    let history = app.json("history", 0);
+    let runs = history["data"].as_array().unwrap();
+    let words: Vec<String> = runs
+        .iter()
+        .map(|run| {
+            format!(
+                "{} {} {}",
+                run["version"].as_str().unwrap(),
+                run["direction"].as_str().unwrap(),
+                run["outcome"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(words, ["1 up succeeded", "2 up failed"]);
+    assert_eq!(app.json("history --limit 1", 0)["data"].as_array().unwrap().len(), 1);
+    let status = app.json("status", 0);
+    assert_eq!(
+        (&status["pending"], &status["data"][0]["state"]),
+        (&1.into(), &"applied".into())
+    );
+    let same = app.run("up --json");
+    assert!(text(&same.stderr).contains("nowhere"), "messages go elsewhere");
+    assert_eq!(app.json("down --to 0", 0)["data"][0]["direction"], "down");
+
+    app.write("README.md", "");
+    let output = app.run("up");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("README.md: is no migration"));
+    let mut elsewhere = app.command("status");
+    elsewhere.env("APP_DATABASE", "mysql://root:hunter2@h/x");
+    let output = anteroom_tests::process::output(elsewhere, "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!text(&output.stderr).contains("hunter2"));
+    app.remove().await;
+}
+
+async fn what_changed_is_4_and_what_is_locked_is_5(setup: &Setup) {
+    let app = Application::new(setup).await;
+    app.write("1_goods/up.sql", "CREATE TABLE goods (id INTEGER PRIMARY KEY);\n");
+    app.said("up", 0);
+    app.write(
+        "1_goods/up.sql",
+        "-- its number\r\nCREATE TABLE goods\r\n  (id INTEGER PRIMARY KEY)\r\n",
+    );
+    assert!(app.said("verify", 0).contains("reformatted"));
+    assert!(
+        app.said("repair", 0)
+            .contains("only comments, white space or line ends were changed")
+    );
+    app.write(
+        "1_goods/up.sql",
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, name TEXT);\n",
+    );
+    for words in ["verify", "up", "repair", "status --exit-code"] {
+        app.said(words, 4);
+    }
+    assert_eq!(app.json("repair", 4)["differences"][0]["object"], "table goods");
+    app.write("1_goods/up.sql", "CREATE TABLE goods (id INTEGER PRIMARY KEY);\n");
+    app.write("2_late/up.sql", "CREATE TABLE late (id INTEGER PRIMARY KEY);\n");
+    match &app.server {
+        Some(_) => {
+            postgres(&app.url, "ALTER TABLE goods ADD COLUMN extra INTEGER").await;
+        }
+        None => execute_in(
+            &setup.folder().join("app.db"),
+            "ALTER TABLE goods ADD COLUMN extra INTEGER",
+        ),
+    }
+    let drift = app.said("drift", 4);
+    assert!(
+        drift.contains("changed  table goods") && drift.contains("+ ") && drift.contains("extra"),
+        "{drift}"
+    );
+
+    let (mut client, mut file) = (None, None);
+    if app.server.is_some() {
+        let (held, connection) = tokio_postgres::connect(&app.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let lock = "SELECT pg_advisory_lock(hashtextextended('anteroom application migrations public', 0))";
+        held.batch_execute(lock).await.unwrap();
+        client = Some(held);
+    } else {
+        let held = std::fs::File::open(setup.folder().join("app.db.app-migrate-lock")).unwrap();
+        held.lock().unwrap();
+        file = Some(held);
+    }
+    let output = app.run("up --lock-wait 1");
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("waited for too long for"),
+        "{}",
+        text(&output.stderr)
+    );
+    drop((client, file));
+    app.said("up", 0);
+    app.remove().await;
+}
+
+/// Statements of both kinds, in and out of transactions.
+fn write_many(app: &Application<'_>) {
+    let concurrently = if app.server.is_some() { "CONCURRENTLY" } else { "" };
+    app.write(
+        "1_goods/up.sql",
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, name TEXT);\nINSERT INTO goods VALUES (1, 'tea');\nINSERT INTO goods \
+         VALUES (2, 'cups');\nCREATE INDEX goods_name ON goods (name);\n",
+    );
+    app.write(
+        "1_goods/down.sql",
+        "DROP INDEX goods_name;\nDELETE FROM goods;\nDROP TABLE goods;\n",
+    );
+    app.write("2_more/migration.toml", "transaction = false\n");
+    app.write(
+        "2_more/up.sql",
+        &format!(
+            "INSERT INTO goods VALUES (3, 'pots');\nCREATE INDEX {concurrently} goods_both ON goods (id, name);\nINSERT INTO \
+             goods VALUES (4, 'jugs');\nCREATE UNIQUE INDEX {concurrently} goods_once ON goods (name);\n"
+        ),
+    );
+    app.write(
+        "2_more/down.sql",
+        &format!(
+            "DROP INDEX {concurrently} goods_once;\nDELETE FROM goods WHERE id = 4;\nDROP INDEX {concurrently} \
+             goods_both;\nDELETE FROM goods WHERE id = 3;\n"
+        ),
+    );
+    app.write("3_fill/migration.toml", "batch = 1\n");
+    app.write(
+        "3_fill/up.sql",
+        "UPDATE goods SET name = name || '!' WHERE id BETWEEN :first AND :last;\n",
+    );
+    app.write("3_fill/down.sql", "UPDATE goods SET name = replace(name, '!', '');\n");
+}
+
+/// Runs a command and does something when so many statements have begun. Answers how many had when it ended.
+fn disturbed(app: &Application<'_>, words: &str, at: usize, how: &dyn Fn(&std::process::Child)) -> usize {
+    let mut child = app.command(&format!("{words} --verbose")).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut begun = 0;
+    for line in lines.map_while(Result::ok) {
+        // `2 of 4: INSERT …`, and `3 of about 4 rows` of a backfill.
+        begun += usize::from(line.split(' ').nth(1) == Some("of"));
+        if begun == at {
+            how(&child);
+        }
+    }
+    child.wait().unwrap();
+    begun
+}
+
+/// Disturbs it after every statement, up and down, and finishes it each time.
+async fn converges(app: &Application<'_>, how: &dyn Fn(&std::process::Child)) {
+    write_many(app);
+    app.said("up", 0);
+    let history = app.json("history --limit 1", 0);
+    let whole = history["data"][0]["fingerprint"].clone();
+    app.said("down --to 0", 0);
+    for at in 1.. {
+        let up = disturbed(app, "up", at, how);
+        app.said("up", 0);
+        app.said("drift", 0);
+        let last = app.json("history --limit 1", 0);
+        assert_eq!(last["data"][0]["fingerprint"], whole, "after statement {at} up");
+        assert_eq!(
+            app.number("SELECT count(*) FROM goods WHERE name LIKE '%_!'").await,
+            4,
+            "{at}"
+        );
+        assert_eq!(
+            app.number("SELECT count(*) FROM goods WHERE name LIKE '%!!'").await,
+            0,
+            "{at}"
+        );
+        if app.server.is_some() {
+            assert_eq!(
+                app.number("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await,
+                0,
+                "{at}"
+            );
+        }
+        let down = disturbed(app, "down --to 0", at, how);
+        let left = app.json("status", 0);
+        if left["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["applied_at"].is_string())
+        {
+            app.said("down --to 0", 0);
+        }
+        assert_eq!(app.json("status", 0)["pending"], 3);
+        if up < at && down < at {
+            assert!(at > 8, "only {at}");
+            break;
+        }
+    }
+}
+
+async fn a_killed_runner_is_gone_on_with(setup: &Setup) {
+    let app = Application::new(setup).await;
+    converges(&app, &|child| {
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    })
+    .await;
+    app.remove().await;
+}
+
+async fn a_killed_backend_is_gone_on_with(setup: &Setup) {
+    // An embedded database has none.
+    if setup.kind() == Kind::Sqlite {
+        return;
+    }
+    let app = Application::new(setup).await;
+    let (server, name) = app.server.clone().unwrap();
+    let kill = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE \
+         'anteroom migrate%'"
+    );
+    let handle = tokio::runtime::Handle::current();
+    converges(&app, &|_| {
+        tokio::task::block_in_place(|| handle.block_on(postgres(&server, &kill)));
+    })
+    .await;
+    app.remove().await;
+}
+
+/// With files, a history and a lock of its own.
+async fn anteroom_own_schema_is_another_matter(setup: &Setup) {
+    let own = |words: &str| {
+        output(
+            command(
+                setup.folder(),
+                &setup.variables(&[]),
+                &words.split(' ').collect::<Vec<_>>(),
+            ),
+            "",
+        )
+    };
+    let done = own("migrate up --json");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let done: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
+    assert!(done["data"].as_array().unwrap().len() > 20);
+    assert_eq!(own("migrate status --exit-code").status.code(), Some(0));
+    assert_eq!(
+        own("migrate lint --all").status.code(),
+        Some(0),
+        "no false alarms on our own history"
+    );
+    assert_eq!(own("migrate up --dir x").status.code(), Some(2));
+
+    // The application's migrations cannot be run where Anteroom's own tables are.
+    let variables = setup.variables(&[]);
+    let url = variables.get("ANTEROOM__DATABASE__URL").cloned();
+    let url = url.unwrap_or_else(|| format!("sqlite://{}", setup.data().join("anteroom.db").display()));
+    std::fs::create_dir_all(setup.folder().join("migrations/1_a")).unwrap();
+    std::fs::write(setup.folder().join("migrations/1_a/up.sql"), "DROP TABLE users").unwrap();
+    let words = ["migrate", "up", "--database", url.as_str()];
+    let refused = output(command(setup.folder(), &variables, &words), "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("Anteroom's own tables lie there"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert_eq!(setup.number("SELECT count(*) AS n FROM users").await, 0);
+}
+
+/// Unless it is told otherwise.
+async fn production_on_postgresql_only_looks(setup: &Setup) {
+    let production = |migrate: &'static str| {
+        setup.variables(&[
+            ("ANTEROOM_ENV", "production"),
+            ("secret.key", "one-long-enough-Key-4711-of-the-tests-abcdef"),
+            ("passwords.bcrypt_cost", "10"),
+            ("server.public_url", "https://a.example"),
+            ("protection.enabled", "true"),
+            ("database.migrate", migrate),
+        ])
+    };
+    if setup.kind() == Kind::Postgres {
+        let said = Server::try_start(setup.folder(), &production("auto"))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            said.contains("are to be applied") && said.contains("anteroom migrate up"),
+            "{said}"
+        );
+        assert!(!said.contains("migration.applied"), "{said}");
+        let doctor = output(command(setup.folder(), &production("auto"), &["doctor"]), "");
+        assert!(
+            text(&doctor.stdout).contains("anteroom migrate up"),
+            "{}",
+            text(&doctor.stdout)
+        );
+        let up = output(command(setup.folder(), &production("auto"), &["migrate", "up"]), "");
+        assert!(up.status.success(), "{}", text(&up.stderr));
+    } else {
+        let said = Server::try_start(setup.folder(), &production("never"))
+            .await
+            .err()
+            .unwrap();
+        assert!(said.contains("anteroom migrate up"), "{said}");
+    }
+    drop(Server::start(setup.folder(), &production("auto")).await);
+}
+
+async fn what_was_done_to_the_own_schema_is_in_the_audit_log(setup: &Setup) {
+    let own = |words: &str| {
+        output(
+            command(
+                setup.folder(),
+                &setup.variables(&[]),
+                &words.split(' ').collect::<Vec<_>>(),
+            ),
+            "",
+        )
+    };
+    assert!(own("migrate up").status.success());
+    let up = "SELECT count(*) AS n FROM audit_log WHERE act = 'migration.up' AND outcome = 'succeeded' AND actor_kind = 'operator'";
+    assert_eq!(setup.number(up).await, 1);
+    assert!(own("migrate down --steps 2").status.success());
+    assert_eq!(
+        setup
+            .number("SELECT count(*) AS n FROM audit_log WHERE act = 'migration.down'")
+            .await,
+        1
+    );
+    drop(Server::start(setup.folder(), &setup.variables(&[])).await);
+    let by_server = "SELECT count(*) AS n FROM audit_log WHERE act = 'migration.up' AND actor_kind = 'system'";
+    assert_eq!(setup.number(by_server).await, 1);
+}
+
+/// With a user of its own, who may change the schema; the server's may not.
+async fn a_direct_url_is_for_migrations_alone(setup: &Setup) {
+    if setup.kind() == Kind::Sqlite {
+        let mut variables = setup.variables(&[]);
+        variables.insert("MIGRATE_DATABASE_URL".into(), "postgres://nobody@localhost/x".into());
+        let refused = output(command(setup.folder(), &variables, &["migrate", "status"]), "");
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("MIGRATE_DATABASE_URL"));
+        return;
+    }
+    let role = format!("migrator_{}", std::process::id());
+    setup
+        .execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'of-a-test'"))
+        .await;
+    let mut variables = setup.variables(&[]);
+    let url = variables["ANTEROOM__DATABASE__URL"].clone();
+    let (_, place) = url.split_once('@').unwrap();
+    variables.insert(
+        "MIGRATE_DATABASE_URL".into(),
+        format!("postgres://{role}:of-a-test@{place}"),
+    );
+    let up = output(command(setup.folder(), &variables, &["migrate", "up", "--json"]), "");
+    let said = text(&up.stdout);
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let runs: Value = serde_json::from_str(&said).unwrap();
+    assert!(
+        runs["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|run| run["database_role"] == role.as_str()),
+        "{said}"
+    );
+    drop(Server::start(setup.folder(), &variables).await);
+    assert!(!text(&up.stderr).contains("of-a-test"));
+    setup
+        .execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
+        .await;
+}
