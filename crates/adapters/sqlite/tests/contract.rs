@@ -173,6 +173,40 @@ mod application {
     }
 
     anteroom_contract::migrations_contract!(Application::new());
+
+    /// Its harness has run half of a folder, and Anteroom goes on with the same folder.
+    #[tokio::test]
+    async fn what_diesels_own_harness_has_run_is_taken_over() {
+        use anteroom_contract::migrations::{Files, on};
+        use anteroom_services::migrations::{Baseline, UpOptions};
+        use diesel_migrations::{FileBasedMigrations, MigrationHarness as _};
+
+        let app = Application::new().await.unwrap();
+        let list: Files<'_> = &[
+            (
+                "2026-11-28-000001_a/up.sql",
+                "CREATE TABLE a (id INTEGER); CREATE TABLE b (id INTEGER);",
+            ),
+            ("2026-11-28-000001_a/down.sql", "DROP TABLE b; DROP TABLE a;"),
+            ("2026-11-28-000002_c/up.sql", "CREATE TABLE c (id INTEGER);"),
+            ("2026-11-28-000002_c/down.sql", "DROP TABLE c;"),
+            ("2026-11-28-000002_c/metadata.toml", "run_in_transaction = false"),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in list {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let diesel = FileBasedMigrations::from_path(folder.path()).unwrap();
+        let mut harness = app.0.connect();
+        harness.run_next_migration(diesel.clone()).unwrap();
+        let taken = on(app.open(), list).baseline(&Baseline::Diesel).await.unwrap();
+        assert_eq!(taken[0].version.as_str(), "20261128000001");
+        let applied = on(app.open(), list).up(&UpOptions::default()).await.unwrap();
+        assert_eq!(applied[0].version.as_str(), "20261128000002");
+        assert_eq!(app.number("SELECT count(*) FROM c").await, 0);
+    }
 }
 
 /// What a store on a file has and one on a server has not.
