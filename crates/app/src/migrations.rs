@@ -6,8 +6,8 @@ use anteroom_domain::audit::Actor;
 use anteroom_domain::migrations::{Run, Runner, Scope, Version};
 use anteroom_ports::{Clock, MigrationDatabase, Store};
 use anteroom_postgres::PostgresMigrations;
-use anteroom_services::migrations::{Ended, SchemaStatus, UpOptions, record_runs, schema_status};
-use anteroom_services::{Client, Migrations};
+use anteroom_services::migrations::{Ended, OwnMigrations, SchemaStatus, UpOptions, record_runs, schema_status};
+use anteroom_services::{Audit, Client, Migrations};
 use anyhow::{Context as _, bail};
 
 use crate::config::{DatabaseTarget, Settings};
@@ -83,6 +83,18 @@ pub(crate) fn own_migrations(settings: &Settings, store: &Arc<dyn Store>) -> any
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let migrations = Migrations::new(database, &store.own_migrations(), Scope::Own, clock, runner());
     Ok(migrations?)
+}
+
+/// What admins may do with the schema over the API.
+pub(crate) fn administered(settings: &Settings, a: &Adapters, audit: &Arc<Audit>) -> anyhow::Result<OwnMigrations> {
+    Ok(OwnMigrations::new(
+        own_migrations(settings, &a.store)?,
+        Arc::clone(audit),
+        Arc::clone(&a.store),
+        Arc::clone(&a.clock),
+        Arc::clone(&a.ids),
+        settings.migrates_over_api(),
+    ))
 }
 
 /// Writes into the audit log what was done to the schema.

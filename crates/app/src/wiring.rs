@@ -36,7 +36,7 @@ use crate::config::{
     AliasSettings, DatabaseTarget, MailTransport, OnFailure, ProviderKind, Settings, SigningAlgorithmName, Signup,
     WhenFullName,
 };
-use crate::migrations::{check, own_migrations};
+use crate::migrations::{administered, check};
 use crate::payments::{payments, stub};
 use crate::plans::{catalogue, packs, requirements, rule};
 use crate::providers::{moderator, providers};
@@ -311,6 +311,7 @@ impl Services {
             chat_options(settings, a),
         );
         Ok(Self {
+            migrations: Arc::new(administered(settings, a, &audit)?),
             access,
             accounts,
             audit,
@@ -326,13 +327,6 @@ impl Services {
             )),
             webhooks,
             protection,
-            migrations: Arc::new(OwnMigrations::new(
-                own_migrations(settings, &a.store)?,
-                store(),
-                clock(),
-                ids(),
-                settings.migrates_over_api(),
-            )),
         })
     }
 }

@@ -299,7 +299,16 @@ async fn what_changed_is_4_and_what_is_locked_is_5(setup: &Setup) {
         text(&output.stderr)
     );
     drop((client, file));
-    app.said("up", 0);
+    let up = app.run("up");
+    assert_eq!(up.status.code(), Some(0));
+    let warned = text(&up.stderr);
+    assert!(
+        warned.contains("changed past all migrations") && warned.contains("extra"),
+        "{warned}"
+    );
+    app.said("drift", 0);
+    std::fs::remove_dir_all(app.folder().join("2_late")).unwrap();
+    assert!(app.said("verify", 4).contains("applied, and unknown here: 2"));
     app.remove().await;
 }
 
@@ -431,18 +440,15 @@ async fn a_killed_backend_is_gone_on_with(setup: &Setup) {
     app.remove().await;
 }
 
+/// Runs a command of the operator's.
+fn own(setup: &Setup, words: &str) -> Output {
+    let words: Vec<&str> = words.split(' ').collect();
+    output(command(setup.folder(), &setup.variables(&[]), &words), "")
+}
+
 /// With files, a history and a lock of its own.
 async fn anteroom_own_schema_is_another_matter(setup: &Setup) {
-    let own = |words: &str| {
-        output(
-            command(
-                setup.folder(),
-                &setup.variables(&[]),
-                &words.split(' ').collect::<Vec<_>>(),
-            ),
-            "",
-        )
-    };
+    let own = |words: &str| own(setup, words);
     let done = own("migrate up --json");
     assert!(done.status.success(), "{}", text(&done.stderr));
     let done: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
@@ -513,16 +519,7 @@ async fn production_on_postgresql_only_looks(setup: &Setup) {
 }
 
 async fn what_was_done_to_the_own_schema_is_in_the_audit_log(setup: &Setup) {
-    let own = |words: &str| {
-        output(
-            command(
-                setup.folder(),
-                &setup.variables(&[]),
-                &words.split(' ').collect::<Vec<_>>(),
-            ),
-            "",
-        )
-    };
+    let own = |words: &str| own(setup, words);
     assert!(own("migrate up").status.success());
     let up = "SELECT count(*) AS n FROM audit_log WHERE act = 'migration.up' AND outcome = 'succeeded' AND actor_kind = 'operator'";
     assert_eq!(setup.number(up).await, 1);

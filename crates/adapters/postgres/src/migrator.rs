@@ -98,8 +98,8 @@ impl PostgresMigrations {
         })
     }
 
-    /// A connection, and where on it the tables of this scope lie.
-    async fn connect(&self, connector: &Connector) -> MigrationResult<Link> {
+    /// A connection, and the schema that the tables of this scope lie in, quoted.
+    async fn connect(&self, connector: &Connector) -> MigrationResult<(Link, String)> {
         let away = |e: anteroom_ports::StoreError| MigrationFault::Away { reason: e.to_string() };
         let (client, _driver) = connector.connect_client().await.map_err(away)?;
         let link = Link { client };
@@ -116,16 +116,12 @@ impl PostgresMigrations {
         let way_out = "give it a schema or a database of its own, and name the schema in the URL \
                        (?options=-csearch_path%3Dapp)";
         tables.refuse_own(&diesel, way_out)?;
-        Ok(link)
+        Ok((link, schema))
     }
 
     async fn looking(&self) -> MigrationResult<Looking> {
         let connecting = timeout(self.connector.patience, self.connect(&self.connector));
-        let link = connecting.await.map_err(|_| slow())??;
-        let schema = link
-            .first("SELECT quote_ident(current_schema())")
-            .await?
-            .unwrap_or_default();
+        let (link, schema) = connecting.await.map_err(|_| slow())??;
         Ok(Looking {
             tables: Tables::new(self.scope, Some(&schema)),
             schema,
@@ -330,11 +326,7 @@ impl MigrationDatabase for PostgresMigrations {
         let mut connector = self.connector.clone();
         let name = format!("anteroom migrate {}@{} {}", runner.user, runner.host, runner.pid);
         connector.config.application_name(name);
-        let lock = self.connect(&connector).await?;
-        let schema = lock
-            .first("SELECT quote_ident(current_schema())")
-            .await?
-            .unwrap_or_default();
+        let (lock, schema) = self.connect(&connector).await?;
         let bare = lock
             .first("SELECT coalesce(current_schema(), '')")
             .await?
@@ -373,7 +365,7 @@ impl MigrationDatabase for PostgresMigrations {
         )
         .await?;
 
-        let work = self.connect(&connector).await?;
+        let (work, _) = self.connect(&connector).await?;
         work.run(&format!("{SETTINGS}; SET lock_timeout = 0")).await?;
         if has_transaction_timeout {
             work.run("SET transaction_timeout = 0").await?;

@@ -1,6 +1,6 @@
 //! Files that change, come late or are wrong; and schemas that somebody else changes.
 
-use anteroom_domain::migrations::{Change, Leniency, Refusal};
+use anteroom_domain::migrations::{Change, Refusal};
 use anteroom_services::migrations::{DriftError, MigrateError, Repair, RepairError, UpOptions};
 
 use super::{Files, TestApplication, on, states, try_on, up, versions};
@@ -101,9 +101,8 @@ pub async fn what_came_late_is_refused_unless_asked_for(app: &dyn TestApplicatio
         "{error:?}"
     );
     assert_eq!(states(app, &[one, two]).await, ["1 out_of_order", "2 applied"]);
-    let Leniency { out_of_order } = Leniency { out_of_order: true };
     let options = UpOptions {
-        out_of_order,
+        out_of_order: true,
         ..UpOptions::default()
     };
     let runs = on(app.open(), &[one, two]).up(&options).await.unwrap();

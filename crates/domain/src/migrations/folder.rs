@@ -1,7 +1,7 @@
 //! A folder of migrations: `<version>_<name>/up.sql`, `down.sql`, and `migration.toml` or Diesel's `metadata.toml`.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -209,6 +209,21 @@ pub fn read_folder(files: &[SourceFile], dialect: Dialect) -> Result<Vec<Migrati
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
+/// The version and the name of a folder, if it is called as one of a migration is.
+fn named(folder: &str) -> Option<(Version, String)> {
+    let (version, name) = folder.split_once('_')?;
+    let simple = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let version = version.parse().ok()?;
+    (!name.is_empty() && name.chars().all(simple)).then(|| (version, name.to_owned()))
+}
+
+/// The versions of a folder that is known to be right, oldest first, without a look into its files.
+pub fn folder_versions(files: &[SourceFile]) -> Vec<Version> {
+    let folders = files.iter().filter_map(|file| file.path.split_once('/'));
+    let found: BTreeSet<Version> = folders.filter_map(|(folder, _)| Some(named(folder)?.0)).collect();
+    found.into_iter().collect()
+}
+
 fn read_migration(
     folder: &str,
     files: &BTreeMap<&str, &[u8]>,
@@ -223,11 +238,7 @@ fn read_migration(
         };
         errors.push(FolderError { path, reason });
     };
-    let named = folder.split_once('_').and_then(|(version, name)| {
-        let simple = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let version = version.parse().ok()?;
-        (!name.is_empty() && name.chars().all(simple)).then(|| (version, name.to_owned()))
-    });
+    let named = named(folder);
     if named.is_none() {
         wrong(
             "",
@@ -450,6 +461,16 @@ mod tests {
         .unwrap();
         let versions: Vec<&str> = found.iter().map(|m| m.version.as_str()).collect();
         assert_eq!(versions, ["001", "9", "10", "20261128000001"]);
+        let names = [
+            ("9_b/up.sql", ""),
+            ("9_b/down.sql", ""),
+            ("2026-11-28-000001_d/up.sql", ""),
+        ];
+        let alone = folder_versions(&files(&names));
+        assert_eq!(
+            alone.iter().map(Version::as_str).collect::<Vec<_>>(),
+            ["9", "20261128000001"]
+        );
         assert_eq!((&*found[3].name, &*found[3].folder), ("d", "2026-11-28-000001_d"));
     }
 

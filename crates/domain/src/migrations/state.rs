@@ -233,22 +233,23 @@ fn in_state(entries: &[Entry], state: State) -> Vec<Version> {
     found.map(|entry| entry.version.clone()).collect()
 }
 
-/// What may be done to files that changed or came late.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Leniency {
-    /// Apply what is older than the newest that is applied.
+/// What is to be applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpOptions {
+    /// Up to and including this one; all if absent.
+    pub to: Option<Version>,
+    /// Also what is older than the newest that is applied.
     pub out_of_order: bool,
 }
 
-/// The migrations that are to be applied, oldest first; with `to`, up to and including that one.
+/// The migrations that are to be applied, oldest first.
 ///
 /// # Errors
 /// Whatever stands against applying any: nothing is done then.
 pub fn to_apply<'a>(
     files: &'a [Migration],
     entries: &[Entry],
-    to: Option<&Version>,
-    leniency: Leniency,
+    options: &UpOptions,
 ) -> Result<Vec<&'a Migration>, Refusal> {
     let unknown = in_state(entries, State::Unknown);
     if !unknown.is_empty() {
@@ -264,6 +265,7 @@ pub fn to_apply<'a>(
     {
         return Err(Refusal::PartlyDown(entry.version.clone()));
     }
+    let to = options.to.as_ref();
     if let Some(to) = to
         && !files.iter().any(|file| file.version == *to)
     {
@@ -271,7 +273,7 @@ pub fn to_apply<'a>(
     }
     let late = in_state(entries, State::OutOfOrder);
     let newest = entries.iter().rev().find(|entry| !entry.state.pending());
-    if let (false, false, Some(newest)) = (late.is_empty(), leniency.out_of_order, newest) {
+    if let (false, false, Some(newest)) = (late.is_empty(), options.out_of_order, newest) {
         return Err(Refusal::OutOfOrder {
             versions: late,
             newest: newest.version.clone(),
@@ -418,6 +420,13 @@ mod tests {
         }
     }
 
+    fn up_to(version: &Version) -> UpOptions {
+        UpOptions {
+            to: Some(version.clone()),
+            ..UpOptions::default()
+        }
+    }
+
     fn past(files: &[Migration], applied: &[usize]) -> Past {
         Past {
             applied: applied.iter().map(|place| files[*place].version.clone()).collect(),
@@ -440,17 +449,11 @@ mod tests {
     fn what_is_missing_is_applied_in_order() {
         let files = files_with(&TEXTS);
         let entries = compare(&files, &past(&files, &[0]));
-        assert_eq!(
-            versions(to_apply(&files, &entries, None, Leniency::default())),
-            ["2", "3"]
-        );
+        assert_eq!(versions(to_apply(&files, &entries, &UpOptions::default())), ["2", "3"]);
         let two = "2".parse().unwrap();
-        assert_eq!(
-            versions(to_apply(&files, &entries, Some(&two), Leniency::default())),
-            ["2"]
-        );
+        assert_eq!(versions(to_apply(&files, &entries, &up_to(&two))), ["2"]);
         let nine = "9".parse().unwrap();
-        let refused = to_apply(&files, &entries, Some(&nine), Leniency::default());
+        let refused = to_apply(&files, &entries, &up_to(&nine));
         assert_eq!(refused, Err(Refusal::NoSuchVersion(nine)));
     }
 
@@ -464,14 +467,11 @@ mod tests {
             [State::Applied, State::Reformatted, State::Pending]
         );
         let entries = compare(&reformatted, &past);
-        assert_eq!(
-            versions(to_apply(&reformatted, &entries, None, Leniency::default())),
-            ["3"]
-        );
+        assert_eq!(versions(to_apply(&reformatted, &entries, &UpOptions::default())), ["3"]);
 
         let changed = files_with(&[TEXTS[0], ("2_b", "SELECT 4"), TEXTS[2]]);
         let entries = compare(&changed, &past);
-        let refused = to_apply(&changed, &entries, None, Leniency::default());
+        let refused = to_apply(&changed, &entries, &UpOptions::default());
         assert_eq!(refused, Err(Refusal::Changed(vec!["2".parse().unwrap()])));
     }
 
@@ -480,20 +480,23 @@ mod tests {
         let files = files_with(&TEXTS);
         let late = past(&files, &[0, 2]);
         let entries = compare(&files, &late);
-        let error = to_apply(&files, &entries, None, Leniency::default())
+        let error = to_apply(&files, &entries, &UpOptions::default())
             .unwrap_err()
             .to_string();
         assert!(
             error.contains("older than 3, which is applied") && error.contains("--out-of-order"),
             "{error}"
         );
-        let allowed = Leniency { out_of_order: true };
-        assert_eq!(versions(to_apply(&files, &entries, None, allowed)), ["2"]);
+        let allowed = UpOptions {
+            out_of_order: true,
+            ..UpOptions::default()
+        };
+        assert_eq!(versions(to_apply(&files, &entries, &allowed)), ["2"]);
 
         let entries = compare(&files[..1], &past(&files, &[0, 1]));
         assert_eq!(entries[1].state, State::Unknown);
         assert_eq!(entries[1].name, "b");
-        let refused = to_apply(&files[..1], &entries, None, allowed).unwrap_err();
+        let refused = to_apply(&files[..1], &entries, &allowed).unwrap_err();
         assert_eq!(refused, Refusal::Unknown(vec!["2".parse().unwrap()]));
         let refused = to_take_back(&files[..1], &entries, &Back::Steps(1)).unwrap_err();
         assert_eq!(refused, Refusal::Unknown(vec!["2".parse().unwrap()]));
@@ -531,7 +534,7 @@ mod tests {
         assert_eq!(states(&files, &past), [part, State::Pending, State::Pending]);
         let entries = compare(&files, &past);
         assert_eq!(
-            versions(to_apply(&files, &entries, None, Leniency::default())),
+            versions(to_apply(&files, &entries, &UpOptions::default())),
             ["1", "2", "3"]
         );
         let refused = to_take_back(&files, &entries, &Back::Steps(1)).unwrap_err();
@@ -557,7 +560,7 @@ mod tests {
         past.runs.push(run(&files[1], Direction::Down, Outcome::Running, 0));
         let entries = compare(&files, &past);
         assert_eq!(entries[1].state, State::PartlyDown { done: 0, total: 1 });
-        let refused = to_apply(&files, &entries, None, Leniency::default()).unwrap_err();
+        let refused = to_apply(&files, &entries, &UpOptions::default()).unwrap_err();
         assert_eq!(refused, Refusal::PartlyDown("2".parse().unwrap()));
         assert_eq!(versions(to_take_back(&files, &entries, &Back::Steps(1))), ["2"]);
     }

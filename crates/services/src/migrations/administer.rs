@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anteroom_domain::AuditId;
 use anteroom_domain::audit::Actor;
 use anteroom_domain::migrations::{Back, Entry, Run, Version};
-use anteroom_ports::{Clock, Durability, Ids, Store, StoreResult};
+use anteroom_ports::{Clock, Ids, Store};
 
 use super::{Ended, MigrateError, Migrations, PlannedMigration, UpOptions, record_runs};
+use crate::Audit;
 use crate::Client;
 use crate::accounts::{RECENT, TooLongAgo};
 use crate::audit::Act;
@@ -16,6 +16,7 @@ use crate::sessions::LiveSession;
 /// The use cases of migrations over the API.
 pub struct OwnMigrations {
     migrations: Migrations,
+    audit: Arc<Audit>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -52,6 +53,7 @@ impl OwnMigrations {
     /// Puts the context together. With `allowed` the schema may be changed, not only looked at.
     pub fn new(
         migrations: Migrations,
+        audit: Arc<Audit>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
@@ -59,6 +61,7 @@ impl OwnMigrations {
     ) -> Self {
         Self {
             migrations,
+            audit,
             store,
             clock,
             ids,
@@ -127,14 +130,7 @@ impl OwnMigrations {
         };
         if let Some(refusal) = refusal {
             let act = Act::failed(act, Actor::User(live.user.id), client, reason).session(live.session.id);
-            let entry = act.entry(AuditId(self.ids.uuid()), self.clock.now());
-            let recorded = async {
-                let mut unit = self.store.begin(Durability::Full).await?;
-                unit.insert_audit(&entry).await?;
-                unit.commit().await
-            };
-            let recorded: StoreResult<()> = recorded.await;
-            if let Err(error) = recorded {
+            if let Err(error) = self.audit.record_alone(act).await {
                 tracing::warn!(event = "migration.audit.unwritten", %error);
             }
             return Err(refusal);

@@ -20,15 +20,16 @@ pub use own::{SchemaStatus, bring_up, own, schema_status, take_back_newest};
 pub use plan::{PlannedLock, PlannedMigration, PlannedStatement, stops};
 pub use record::record_runs;
 pub use repair::{Repair, RepairError, Repaired};
-pub use up::UpOptions;
+
+pub use anteroom_domain::migrations::UpOptions;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anteroom_domain::migrations::{
-    Catalogue, Direction, Entry, FolderError, Migration, Outcome, Past, Refusal, Run, Runner, Scope, Script,
-    SourceFile, Version, compare, read_folder,
+    Catalogue, Difference, Direction, Entry, FolderError, Migration, Outcome, Past, Refusal, Run, Runner, Scope,
+    Script, SourceFile, Version, compare, read_folder,
 };
 use anteroom_ports::Clock;
 use anteroom_ports::migrations::{Holder, MigrationDatabase, MigrationFault, MigrationSession, Waiting};
@@ -62,6 +63,8 @@ impl Default for Patience {
 pub enum Progress<'a> {
     /// Somebody else migrates, and is waited for.
     Waiting(Option<&'a Holder>),
+    /// The schema is not as the last migration left it. The next one takes it for right as it is.
+    Drifted(&'a [Difference]),
     /// A migration begins, or goes on.
     Begins {
         /// Which.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anteroom_domain::migrations::{Back, Runner, Scope, Version, read_folder};
+use anteroom_domain::migrations::{Back, Runner, Scope, Version, folder_versions};
 use anteroom_ports::migrations::MigrationFault;
 use anteroom_ports::{Clock, Store, StoreError, StoreResult};
 
@@ -36,9 +36,7 @@ pub async fn schema_status(store: &dyn Store) -> StoreResult<SchemaStatus> {
     let schema = store.schema();
     let mut applied = schema.applied_versions().await.map_err(|e| store_error(&e))?;
     applied.sort_unstable();
-    let files = read_folder(&store.own_migrations(), schema.dialect())
-        .map_err(|errors| store_error(&MigrateError::Files(errors)))?;
-    let known: Vec<Version> = files.into_iter().map(|file| file.version).collect();
+    let known = folder_versions(&store.own_migrations());
     Ok(SchemaStatus {
         pending: known
             .iter()

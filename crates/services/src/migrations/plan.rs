@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anteroom_domain::migrations::{
-    Finding, Leniency, Level, LockMode, Migration, Past, Run, Scope, Version, compare, effect, lint_folder, lint_own,
-    resume_at, runs_in_transaction, to_apply,
+    Finding, Level, LockMode, Migration, Past, Run, Scope, Version, compare, effect, lint_folder, lint_own, resume_at,
+    runs_in_transaction, to_apply,
 };
 
 use super::{MigrateError, Migrations, UpOptions};
@@ -58,13 +58,10 @@ impl Migrations {
     /// What [`up`](Self::up) would run, statement by statement.
     pub async fn plan(&self, options: &UpOptions) -> Result<Vec<PlannedMigration>, MigrateError> {
         let past = self.database.past().await?;
-        let leniency = Leniency {
-            out_of_order: options.out_of_order,
-        };
         let entries = compare(&self.files, &past);
         let mut rows = HashMap::new();
         let mut planned = Vec::new();
-        for migration in to_apply(&self.files, &entries, options.to.as_ref(), leniency)? {
+        for migration in to_apply(&self.files, &entries, options)? {
             planned.push(self.planned(migration, &past, &mut rows).await?);
         }
         Ok(planned)

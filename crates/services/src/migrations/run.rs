@@ -220,8 +220,8 @@ impl Migrations {
                 };
                 let stumble = match done {
                     Ok(()) => break None,
-                    Err(MigrateErrorOr::Error(error)) => return Err(*error),
-                    Err(MigrateErrorOr::Stumble(stumble)) => stumble,
+                    Err(Halt::ForGood(error)) => return Err(*error),
+                    Err(Halt::Stumble(stumble)) => stumble,
                 };
                 let _ = session.rollback().await;
                 run.statements.truncate(place);
@@ -261,7 +261,7 @@ impl Migrations {
         step: &Step<'_>,
         run: &mut Run,
         statement: &Statement,
-    ) -> Result<(), MigrateErrorOr> {
+    ) -> Result<(), Halt> {
         let place = run.statements.len();
         session.still_locked().await?;
         session.begin(self.lock_timeout(step), false).await?;
@@ -287,13 +287,13 @@ impl Migrations {
         step: &Step<'_>,
         run: &mut Run,
         statement: &Statement,
-    ) -> Result<(), MigrateErrorOr> {
+    ) -> Result<(), Halt> {
         let place = run.statements.len();
         session.still_locked().await?;
         let begun = run.begun == Some(place + 1);
         match session.settle(&statement.sql, begun).await? {
             Settled::Unknown => {
-                return Err(MigrateErrorOr::Error(Box::new(MigrateError::Begun {
+                return Err(Halt::ForGood(Box::new(MigrateError::Begun {
                     version: run.version.clone(),
                     name: run.name.clone(),
                     statement: place + 1,
@@ -477,19 +477,19 @@ impl Migrations {
     }
 }
 
-/// Either what ends everything, or what may be tried again.
-enum MigrateErrorOr {
-    Error(Box<MigrateError>),
+/// Why a statement did not get done: for good, or so that it may be tried again.
+enum Halt {
+    ForGood(Box<MigrateError>),
     Stumble(Stumble),
 }
 
-impl From<Stumble> for MigrateErrorOr {
+impl From<Stumble> for Halt {
     fn from(stumble: Stumble) -> Self {
         Self::Stumble(stumble)
     }
 }
 
-impl From<MigrationFault> for MigrateErrorOr {
+impl From<MigrationFault> for Halt {
     fn from(fault: MigrationFault) -> Self {
         Self::Stumble(fault.into())
     }

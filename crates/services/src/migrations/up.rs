@@ -1,53 +1,62 @@
 //! Applies what is pending.
 
-use anteroom_domain::migrations::{Direction, Leniency, Run, Version, compare, to_apply};
+use anteroom_domain::migrations::{Direction, Migration, Past, Run, State, UpOptions, compare, to_apply};
+use anteroom_ports::MigrationSession;
 
-use super::{MigrateError, Migrations};
-
-/// What is to be applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UpOptions {
-    /// Up to and including this one; all if absent.
-    pub to: Option<Version>,
-    /// Also what is older than the newest that is applied.
-    pub out_of_order: bool,
-}
+use super::{MigrateError, Migrations, Progress};
 
 impl Migrations {
     /// Applies what is pending, oldest first, under the lock. Answers the runs. Several may do so at once: each migration is
     /// applied by one of them, and all succeed.
     pub async fn up(&self, options: &UpOptions) -> Result<Vec<Run>, MigrateError> {
-        let leniency = Leniency {
-            out_of_order: options.out_of_order,
-        };
-        let to = options.to.as_ref();
         let past = self.database.past().await?;
         let entries = compare(&self.files, &past);
         let unwatched = past
             .applied
             .iter()
             .any(|version| !past.runs.iter().any(|run| run.version == *version));
-        if to_apply(&self.files, &entries, to, leniency)?.is_empty() && !unwatched {
+        if to_apply(&self.files, &entries, options)?.is_empty() && !unwatched {
             return Ok(Vec::new());
         }
         let mut session = self.lock().await?;
         let mut past = session.past().await?;
         self.adopt(&mut *session, &mut past).await?;
-        let pending = to_apply(&self.files, &compare(&self.files, &past), to, leniency)?;
+        let entries = compare(&self.files, &past);
+        let pending = to_apply(&self.files, &entries, options)?;
+        // What was run in part has changed the schema, and is gone on with.
+        let in_part = entries
+            .iter()
+            .any(|entry| matches!(entry.state, State::PartlyUp { .. }));
+        if !pending.is_empty() && !in_part {
+            self.look_for_drift(&mut *session).await?;
+        }
         self.run_all(&mut *session, &past, &pending, Direction::Up).await
+    }
+
+    /// Says what was changed past all migrations, before they make it part of what is right.
+    async fn look_for_drift(&self, session: &mut dyn MigrationSession) -> Result<(), MigrateError> {
+        let Some(recorded) = self.database.recorded_catalogue().await? else {
+            return Ok(());
+        };
+        let differences = recorded.differences(&session.catalogue().await?);
+        if !differences.is_empty() {
+            tracing::warn!(event = "migration.drift.found", objects = differences.len());
+            self.watch.see(&Progress::Drifted(&differences));
+        }
+        Ok(())
     }
 
     /// Runs migrations in order.
     pub(super) async fn run_all(
         &self,
-        session: &mut dyn anteroom_ports::MigrationSession,
-        past: &anteroom_domain::migrations::Past,
-        migrations: &[&anteroom_domain::migrations::Migration],
+        session: &mut dyn MigrationSession,
+        past: &Past,
+        migrations: &[&Migration],
         direction: Direction,
     ) -> Result<Vec<Run>, MigrateError> {
         let mut runs = Vec::new();
         for (place, migration) in migrations.iter().enumerate() {
-            self.watch.see(&super::Progress::Begins {
+            self.watch.see(&Progress::Begins {
                 migration,
                 direction,
                 place,

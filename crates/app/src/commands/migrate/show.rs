@@ -116,15 +116,20 @@ impl Shown {
                 let odd = |entry: &&Entry| matches!(entry.state, State::Changed | State::Reformatted | State::Unknown);
                 let mut lines: Vec<String> = entries.iter().filter(odd).map(entry_line).collect();
                 let applied = entries.iter().filter(|entry| !entry.state.pending()).count();
-                let bad = entries.iter().any(|entry| matches!(entry.state, State::Changed | State::Unknown));
-                lines.push(if bad {
-                    Refusal::Changed(
-                        entries.iter().filter(|entry| entry.state == State::Changed).map(|e| e.version.clone()).collect(),
-                    )
-                    .to_string()
-                } else {
-                    format!("{applied} applied migrations are what their files say")
-                });
+                let in_state = |state: State| {
+                    let found = entries.iter().filter(move |entry| entry.state == state);
+                    found.map(|entry| entry.version.clone()).collect::<Vec<Version>>()
+                };
+                let (changed, unknown) = (in_state(State::Changed), in_state(State::Unknown));
+                if changed.is_empty() && unknown.is_empty() {
+                    lines.push(format!("{applied} applied migrations are what their files say"));
+                }
+                if !changed.is_empty() {
+                    lines.push(Refusal::Changed(changed).to_string());
+                }
+                if !unknown.is_empty() {
+                    lines.push(Refusal::Unknown(unknown).to_string());
+                }
                 lines
             }
             Self::Runs(runs) if runs.is_empty() => vec!["nothing to do".into()],

@@ -9,7 +9,7 @@ use anteroom_services::migrations::{Progress, Watch};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::say_error;
-use super::show::colour;
+use super::show::{colour, differences};
 
 /// Says on standard error what happens, with a bar where that is a terminal; and remembers what was done.
 pub(super) struct Terminal {
@@ -67,6 +67,12 @@ impl Watch for Terminal {
                 }
                 None => self.say("waiting for somebody else who migrates"),
             },
+            Progress::Drifted(found) => {
+                self.say("the schema was changed past all migrations; from now on it is taken for right as it is:");
+                for line in differences(found) {
+                    self.say(&line);
+                }
+            }
             Progress::Begins {
                 migration,
                 direction,
