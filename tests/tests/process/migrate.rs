@@ -17,6 +17,7 @@ on_every_store![
     what_changed_is_4_and_what_is_locked_is_5,
     a_killed_runner_is_gone_on_with,
     a_killed_backend_is_gone_on_with,
+    many_at_once_through_a_pooler,
     anteroom_own_schema_is_another_matter,
     production_on_postgresql_only_looks,
     what_was_done_to_the_own_schema_is_in_the_audit_log,
@@ -437,6 +438,126 @@ async fn a_killed_backend_is_gone_on_with(setup: &Setup) {
         tokio::task::block_in_place(|| handle.block_on(postgres(&server, &kill)));
     })
     .await;
+    app.remove().await;
+}
+
+/// PgBouncer in transaction mode before a server, which ends when it is dropped.
+struct Pooler {
+    child: std::process::Child,
+    file: PathBuf,
+    url: String,
+}
+
+impl Pooler {
+    /// `None` where it is not installed.
+    fn start(server: &str) -> Option<Self> {
+        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
+            .into_iter()
+            .find(|path| std::path::Path::new(path).exists())?;
+        let server: tokio_postgres::Config = server.parse().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let user = server.get_user().unwrap();
+        let password = server.get_password().map_or(String::new(), |password| {
+            format!("password={}", String::from_utf8_lossy(password))
+        });
+        // Fewer connections than runners: who waits keeps none of them.
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user={user} {password}\n[pgbouncer]\nlisten_addr = \
+             127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = \
+             transaction\nmax_client_conn = 200\ndefault_pool_size = 5\n",
+            server.get_ports().first().copied().unwrap_or(5432)
+        );
+        let file = std::env::temp_dir().join(format!("anteroom-pgbouncer-{}-{port}.ini", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        // It refuses to run as root.
+        let mut command = if rustix::process::geteuid().is_root() {
+            let mut command = std::process::Command::new("setpriv");
+            command.args(["--reuid", "nobody", "--clear-groups", program]);
+            command
+        } else {
+            std::process::Command::new(program)
+        };
+        let child = command.arg("--quiet").arg(&file).spawn().unwrap();
+        let pooler = Self {
+            child,
+            file,
+            url: format!("postgres://{user}@127.0.0.1:{port}"),
+        };
+        for _ in 0..200 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(pooler);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("PgBouncer does not listen");
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// As if nobody had told them that it is there.
+async fn many_at_once_through_a_pooler(setup: &Setup) {
+    if setup.kind() == Kind::Sqlite {
+        return;
+    }
+    let mut app = Application::new(setup).await;
+    let (server, name) = app.server.clone().unwrap();
+    let Some(pooler) = Pooler::start(&server) else {
+        eprintln!("skipped: there is no pgbouncer");
+        return app.remove().await;
+    };
+    let direct = std::mem::replace(&mut app.url, format!("{}/{name}", pooler.url));
+    write_many(&app);
+    app.write(
+        "4_setting/up.sql",
+        "SET statement_timeout = '7s';\nSET search_path = pg_catalog;\nCREATE TABLE public.later (id bigint PRIMARY KEY);\n",
+    );
+    app.write("4_setting/down.sql", "DROP TABLE later;\n");
+    for round in 0..2 {
+        let runners: Vec<_> = (0..16)
+            .map(|_| {
+                let mut command = app.command("up");
+                std::thread::spawn(move || command.output().unwrap())
+            })
+            .collect();
+        for runner in runners {
+            let output = runner.join().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        }
+        let runs = app.json("history", 0);
+        let (up, down): (Vec<_>, Vec<_>) = runs["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .partition(|run| run["direction"] == "up");
+        assert_eq!((up.len(), down.len()), (4 * (round + 1), 4 * round), "{runs:#}");
+        app.said("drift", 0);
+        // Nothing that was set or locked is left to whoever has the server's connections next.
+        for _ in 0..5 {
+            let left = postgres(
+                &app.url,
+                "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') || ' ' || \
+                 current_setting('search_path') || ' ' || current_setting('jit') || ' ' || (SELECT count(*) FROM pg_locks \
+                 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = \
+                 current_database()))",
+            );
+            assert_eq!(left.await.unwrap(), "0 0 \"$user\", public on 0");
+        }
+        app.said(if round == 0 { "down --to 0" } else { "verify" }, 0);
+    }
+    drop(pooler);
+    app.url = direct;
+    app.said("drift", 0);
     app.remove().await;
 }
 

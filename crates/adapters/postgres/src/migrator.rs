@@ -25,6 +25,7 @@ use crate::connector::{Connector, chain};
 use crate::migrations::{Tables, catalogue, files, literal, parsed, past, pause};
 use crate::store::{PostgresOptions, PostgresStore};
 
+mod pooler;
 mod session;
 
 static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../../migrations/postgres");
@@ -38,11 +39,24 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const SMALL_THINGS: Duration = Duration::from_secs(5);
 
 /// What connections are set to: nothing ends a statement but its lock timeout.
-const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET client_min_messages \
-                        = warning; SET jit = off";
+const SETTINGS: [&str; 4] = [
+    "statement_timeout = 0",
+    "idle_in_transaction_session_timeout = 0",
+    "client_min_messages = warning",
+    "jit = off",
+];
 
 /// Ends what a client that is gone had begun, where the server knows how (PostgreSQL 14 and later).
-const NOTICE_GONE_CLIENTS: &str = "SET client_connection_check_interval = '1s'";
+const NOTICE_GONE_CLIENTS: &str = "client_connection_check_interval = '1s'";
+
+/// Statements that set all of these; `how` is `SET` or `SET LOCAL`.
+fn set(how: &str, settings: &[&str], lock_timeout: Duration) -> String {
+    let mut sql = format!("{how} lock_timeout = {}", lock_timeout.as_millis());
+    for setting in settings {
+        sql = format!("{sql}; {how} {setting}");
+    }
+    sql
+}
 
 /// An identifier, as the shared statements answer it.
 pub(crate) const ID_AS_TEXT: &str = "id::text";
@@ -349,41 +363,34 @@ impl MigrationDatabase for PostgresMigrations {
         let has_transaction_timeout = version
             .and_then(|version| version.parse().ok())
             .is_some_and(|v: u32| v >= 170_000);
+        let mut no_timeouts = vec!["idle_in_transaction_session_timeout = 0"];
         if has_transaction_timeout {
-            lock.run("SET transaction_timeout = 0").await?;
+            no_timeouts.push("transaction_timeout = 0");
         }
-        lock.run("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 0")
-            .await?;
         let key = format!("hashtextextended({}, 0)", literal(&key));
-        acquire(
-            &lock,
-            &lock,
-            &format!("pg_try_advisory_xact_lock({key})"),
-            &key,
-            deadline,
-            waiting,
-        )
-        .await?;
+        let no_timeouts = set("SET LOCAL", &no_timeouts, Duration::ZERO);
+        let ask =
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED; {no_timeouts}; SELECT pg_try_advisory_xact_lock({key})");
+        acquire(&lock, &lock, &ask, &key, deadline, waiting).await?;
 
         let (work, _) = self.connect(&connector).await?;
-        work.run(&format!("{SETTINGS}; SET lock_timeout = 0")).await?;
+        let pooled = connector.pooler || pooler::stands_between(&work).await?;
+        let mut settings = SETTINGS.to_vec();
         if has_transaction_timeout {
-            work.run("SET transaction_timeout = 0").await?;
+            settings.push("transaction_timeout = 0");
         }
-        // Older servers know no such setting.
-        let checks = work.run(NOTICE_GONE_CLIENTS).await.is_ok();
-        if !connector.pooler {
+        if pooled {
+            tracing::warn!(event = "migration.pooler.found");
+        } else {
+            // Older servers know no such setting.
+            if work.run(&format!("SET {NOTICE_GONE_CLIENTS}")).await.is_ok() {
+                settings.push(NOTICE_GONE_CLIENTS);
+            }
+            work.run(&set("SET", &settings, Duration::ZERO)).await?;
             // A runner that was killed lets go of the first lock at once; what it had begun may still run.
             let key = format!("hashtextextended({}, 0)", literal(&running));
-            acquire(
-                &work,
-                &lock,
-                &format!("pg_try_advisory_lock({key})"),
-                &key,
-                deadline,
-                waiting,
-            )
-            .await?;
+            let ask = format!("SELECT pg_try_advisory_lock({key})");
+            acquire(&work, &lock, &ask, &key, deadline, waiting).await?;
         }
         let tables = Tables::new(self.scope, Some(&schema));
         let there = format!("SELECT to_regclass({})::text", literal(&tables.history));
@@ -395,7 +402,7 @@ impl MigrationDatabase for PostgresMigrations {
         }
         let role = work.first("SELECT current_user").await?.unwrap_or_default();
         let query = self.catalogue_query();
-        let catalogue = if connector.pooler {
+        let catalogue = if pooled {
             CatalogueQuery::Each(query)
         } else {
             CatalogueQuery::ToPlan(query)
@@ -405,8 +412,8 @@ impl MigrationDatabase for PostgresMigrations {
             work,
             tables,
             role,
-            checks,
-            has_transaction_timeout,
+            pooled,
+            settings,
             in_transaction: false,
             catalogue,
         }))
@@ -456,11 +463,12 @@ impl MigrationDatabase for PostgresMigrations {
     }
 }
 
-/// Asks for a lock until it is given. `asking` is the connection that is to hold it; `looking` says who holds it.
+/// Asks for a lock until it is given. `asking` is the connection that is to hold it; `looking` says who holds it. `ask` may
+/// begin a transaction, which is ended between two tries: of a pooler's connections, who waits keeps none.
 async fn acquire(
     asking: &Link,
     looking: &Link,
-    call: &str,
+    ask: &str,
     key: &str,
     deadline: Instant,
     waiting: &Waiting<'_>,
@@ -468,9 +476,12 @@ async fn acquire(
     let mut told: Option<Instant> = None;
     let mut tries = 0;
     loop {
-        let asked = timeout(SMALL_THINGS, asking.yes(&format!("SELECT {call}"))).await;
+        let asked = timeout(SMALL_THINGS, asking.yes(ask)).await;
         if asked.map_err(|_| slow())?? {
             return Ok(());
+        }
+        if ask.starts_with("BEGIN") {
+            asking.run("ROLLBACK").await?;
         }
         let over = Instant::now() > deadline;
         if over || told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {

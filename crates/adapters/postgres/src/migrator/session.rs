@@ -1,6 +1,5 @@
 //! The connection that runs migrations' statements.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anteroom_domain::migrations::{Catalogue, Dialect, Past, Run, Token, TokenKind, Version, Walk, tokens};
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 use tokio_postgres::Statement;
 
-use super::{Link, NOTICE_GONE_CLIENTS, SETTINGS, SMALL_THINGS, fault};
+use super::{Link, SMALL_THINGS, fault, set};
 use crate::migrations::{Tables, literal, past, range, walk_query};
 
 /// What a statement says of an index: its name, and after `ON` its table, both as it writes them.
@@ -76,17 +75,6 @@ impl PostgresSession {
         }
         Ok(left.len())
     }
-
-    fn settings(&self, lock_timeout: Duration) -> String {
-        let mut sql = format!("{SETTINGS}; SET lock_timeout = {}", lock_timeout.as_millis());
-        if self.checks {
-            let _ = write!(sql, "; {NOTICE_GONE_CLIENTS}");
-        }
-        if self.has_transaction_timeout {
-            sql.push_str("; SET transaction_timeout = 0");
-        }
-        sql
-    }
 }
 
 pub(super) struct PostgresSession {
@@ -94,9 +82,10 @@ pub(super) struct PostgresSession {
     pub(super) work: Link,
     pub(super) tables: Tables,
     pub(super) role: String,
-    pub(super) checks: bool,
-    /// PostgreSQL 17 and later.
-    pub(super) has_transaction_timeout: bool,
+    /// Whether what is set on this session, past a transaction, would be set on somebody else's.
+    pub(super) pooled: bool,
+    /// What statements run with, such as `jit = off`.
+    pub(super) settings: Vec<&'static str>,
     pub(super) in_transaction: bool,
     pub(super) catalogue: CatalogueQuery,
 }
@@ -136,7 +125,11 @@ impl MigrationSession for PostgresSession {
     }
 
     async fn begin(&mut self, lock_timeout: Duration, _rebuilds: bool) -> MigrationResult<()> {
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", lock_timeout.as_millis());
+        let begin = if self.pooled {
+            format!("BEGIN; {}", set("SET LOCAL", &self.settings, lock_timeout))
+        } else {
+            format!("BEGIN; SET LOCAL lock_timeout = {}", lock_timeout.as_millis())
+        };
         self.work.run(&begin).await?;
         self.in_transaction = true;
         Ok(())
@@ -147,17 +140,27 @@ impl MigrationSession for PostgresSession {
     }
 
     async fn restore_settings(&mut self, lock_timeout: Duration) -> MigrationResult<()> {
-        let settings = self.settings(lock_timeout);
+        let how = if self.pooled { "SET LOCAL" } else { "SET" };
+        if self.pooled && !self.in_transaction {
+            return Ok(());
+        }
+        let settings = set(how, &self.settings, lock_timeout);
         let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {settings}");
         self.work.run(&sql).await.map(|_| ())
     }
 
     async fn renew(&mut self) -> MigrationResult<()> {
+        if self.pooled {
+            return Ok(());
+        }
         self.restore_settings(Duration::ZERO).await?;
         self.work.run("DISCARD TEMP").await.map(|_| ())
     }
 
     async fn limit_locks(&mut self, sql: &str, lock_timeout: Duration) -> MigrationResult<()> {
+        if self.pooled {
+            return Ok(());
+        }
         let found = tokens(sql, Dialect::Postgres).unwrap_or_default();
         // It waits for older transactions, and would leave an invalid index behind.
         let forever = found.iter().any(|token| token.is("CONCURRENTLY"));
