@@ -32,6 +32,7 @@ pub mod ops;
 pub mod overage;
 pub mod protection;
 pub mod quotas;
+pub mod releases;
 pub mod revenue;
 mod samples;
 pub mod sessions;
@@ -51,6 +52,9 @@ pub trait TestDatabase: Send + Sync {
 
     /// Runs SQL in the same way; whether the database refused it.
     async fn refuses(&self, sql: &str) -> bool;
+
+    /// What a query answers in its first column, called `text`.
+    async fn texts(&self, sql: &str) -> Vec<String>;
 
     /// Every table's columns, indexes and foreign keys, sorted, in words that are the same for every database:
     /// [`migrations::column_line`], [`migrations::index_line`] and [`migrations::reference_line`].
@@ -167,6 +171,9 @@ macro_rules! store_contract {
                 renewing_and_settling_do_not_wait_for_each_other, many_calls_are_settled_together,
                 settling_and_reserving_do_not_wait_in_a_circle, expired_reservations_are_found_oldest_first,
                 a_limit_holds_exactly_under_parallel_calls, open_holds_are_what_is_reserved,
+            }
+            releases {
+                what_every_earlier_release_wrote_stays,
             }
             revenue {
                 changes_survive_a_round_trip, subscriptions_are_listed_newest_first, standings_are_those_of_the_moment,

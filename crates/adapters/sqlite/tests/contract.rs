@@ -55,6 +55,12 @@ const SHAPE: &str = r#"
         FROM tables t JOIN pragma_foreign_key_list(t.name) f"#;
 
 #[derive(QueryableByName)]
+struct One {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+#[derive(QueryableByName)]
 struct Fact {
     #[diesel(sql_type = Text)]
     what: String,
@@ -110,6 +116,11 @@ impl TestDatabase for File {
 
     async fn refuses(&self, sql: &str) -> bool {
         self.connect().batch_execute(sql).is_err()
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let found: Vec<One> = diesel::sql_query(sql).load(&mut self.connect()).unwrap();
+        found.into_iter().map(|one| one.text).collect()
     }
 
     async fn shape(&self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The suite every store must pass, and what only a server can do to one: go away and come back.
 //!
-//! Needs a server: `TEST_DATABASE_URL`, whose user may make schemas and end its own connections. Without it, the tests
-//! are skipped.
+//! Needs a server: `TEST_DATABASE_URL`, whose user may make databases and schemas, and end its own connections. Without
+//! it, the tests are skipped.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -84,6 +84,14 @@ impl TestDatabase for Schema {
 
     async fn refuses(&self, sql: &str) -> bool {
         self.client().await.batch_execute(sql).await.is_err()
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let client = self.client().await;
+        // Compiling what is asked once takes longer than answering it.
+        client.batch_execute("SET jit = off").await.unwrap();
+        let rows = client.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     async fn shape(&self) -> Vec<String> {
