@@ -118,7 +118,8 @@ macro_rules! migrations_contract {
                 what_is_taken_back_can_be_applied_again, what_is_undone_in_part_goes_on,
                 settings_of_a_file_do_not_reach_the_history, irreversible_means_irreversible,
                 the_newest_is_done_anew, the_operator_ends_what_was_left_in_part, what_is_run_is_what_was_planned, a_corpus_goes_up_down_and_up, what_fails_at_the_end_is_written_down,
-                what_was_left_in_part_is_seen_without_its_folder,
+                what_was_left_in_part_is_seen_without_its_folder, what_a_refused_build_leaves_is_said,
+                a_plan_says_what_others_feel, what_a_file_takes_from_the_connection_is_made_anew,
                 what_one_leaves_on_the_connection_is_gone_for_the_next,
             }
             files {

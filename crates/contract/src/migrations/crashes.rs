@@ -1,5 +1,6 @@
 //! Runs that are cut off.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anteroom_domain::migrations::{Back, Catalogue, Dialect, Migration, Runner, Scope, SourceFile, Version};
@@ -64,19 +65,27 @@ pub async fn a_cut_at_any_moment_up_and_down_ends_in_the_same_schema(app: &dyn T
         Dialect::Postgres => POSTGRES,
         Dialect::Sqlite => SQLITE,
     };
-    let after_each = converges(&|| app.open(), &files(list), Scope::Application, &[false, true]).await;
+    let after_each = converges(
+        &|| app.open(),
+        &files(list),
+        Scope::Application,
+        &[false, true],
+        0..usize::MAX,
+    )
+    .await;
     assert!(after_each > 60, "only {after_each} cuts");
     assert!(app.open().catalogue().await.unwrap().is_empty());
 }
 
 /// Cuts a runner off after each of its calls, for each migration up and then down, and has another go on. Every time the
-/// schema is what it is without a cut. With `after` the last call is carried out, and only its answer is lost. Ends with
-/// an empty schema. Answers how many cuts there were.
+/// schema is what it is without a cut. With `after` the last call is carried out, and only its answer is lost. Only
+/// migrations in these places are tried. Ends with the schema before the first of them. Answers how many cuts there were.
 pub async fn converges(
     open: &(dyn Fn() -> Arc<dyn MigrationDatabase> + Send + Sync),
     list: &[SourceFile],
     scope: Scope,
     after: &[bool],
+    places: Range<usize>,
 ) -> usize {
     let whole = migrations(open(), list, scope);
     let versions: Vec<Version> = whole
@@ -86,7 +95,7 @@ pub async fn converges(
         .collect();
     let mut cuts = 0;
     let mut expected: Vec<Catalogue> = Vec::new();
-    for version in &versions {
+    for version in versions.iter().take(places.end) {
         let options = UpOptions {
             to: Some(version.clone()),
             ..UpOptions::default()
@@ -94,7 +103,7 @@ pub async fn converges(
         whole.up(&options).await.unwrap();
         expected.push(open().catalogue().await.unwrap());
     }
-    for (place, version) in versions.iter().enumerate().rev() {
+    for (place, version) in versions.iter().enumerate().take(places.end).skip(places.start).rev() {
         let before = place.checked_sub(1);
         let back = before.map_or(Back::All, |before| Back::To(versions[before].clone()));
         let options = UpOptions {

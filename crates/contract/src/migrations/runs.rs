@@ -88,6 +88,66 @@ pub async fn a_failure_leaves_nothing_and_says_where(app: &dyn TestApplication) 
     assert_eq!(versions(&up(app, mended).await.unwrap()), ["2", "3"]);
 }
 
+/// A concurrent build that is refused leaves its index behind as an invalid one, and `status` is not told that nothing is
+/// there. The next run builds it anew.
+pub async fn what_a_refused_build_leaves_is_said(app: &dyn TestApplication) {
+    if app.open().dialect() == Dialect::Sqlite {
+        return;
+    }
+    let list: Files<'_> = &[
+        (
+            "1_a/up.sql",
+            "CREATE TABLE a (id INTEGER); INSERT INTO a VALUES (1), (1)",
+        ),
+        ("2_u/migration.toml", "transaction = false"),
+        ("2_u/up.sql", "CREATE UNIQUE INDEX CONCURRENTLY a_once ON a (id)"),
+    ];
+    let error = up(app, list).await.unwrap_err().to_string();
+    assert!(error.contains("What it has done stays"), "{error}");
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(app.number(invalid).await, 1);
+    app.execute("UPDATE a SET id = 2 WHERE ctid = (SELECT max(ctid) FROM a)")
+        .await;
+    assert_eq!(versions(&up(app, list).await.unwrap()), ["2"]);
+    assert_eq!(app.number(invalid).await, 0);
+}
+
+/// Not even what the engine had planned on it.
+pub async fn what_a_file_takes_from_the_connection_is_made_anew(app: &dyn TestApplication) {
+    if app.open().dialect() == Dialect::Sqlite {
+        return;
+    }
+    let list: Files<'_> = &[
+        ("1_a/up.sql", "CREATE TABLE a (id INTEGER)"),
+        ("2_b/up.sql", "DEALLOCATE ALL; CREATE TABLE b (id INTEGER)"),
+        ("3_c/up.sql", "CREATE TABLE c (id INTEGER); DEALLOCATE ALL"),
+    ];
+    assert_eq!(versions(&up(app, list).await.unwrap()), ["1", "2", "3"]);
+}
+
+/// What others cannot see yet keeps nobody waiting; of what only the server knows nothing is claimed.
+pub async fn a_plan_says_what_others_feel(app: &dyn TestApplication) {
+    let list: Files<'_> = &[
+        (
+            "1_a/up.sql",
+            "CREATE TABLE a (id INTEGER); CREATE INDEX a_id ON a (id); SELECT lower('A')",
+        ),
+        ("2_b/up.sql", "CREATE INDEX a_ids ON a (id)"),
+    ];
+    let planned = on(app.open(), list).plan(&UpOptions::default()).await.unwrap();
+    let blocks: Vec<&str> = planned
+        .iter()
+        .flat_map(|migration| &migration.statements)
+        .map(|statement| statement.blocks)
+        .collect();
+    let expected = match app.open().dialect() {
+        Dialect::Postgres => ["nobody", "nobody", "unknown", "writers"],
+        Dialect::Sqlite => ["writers", "writers", "unknown", "writers"],
+    };
+    assert_eq!(blocks, expected);
+    assert!(planned[0].statements[1].locks.is_empty(), "{planned:?}");
+}
+
 const PIECES: Files<'_> = &[
     SHOP[0],
     ("2_pieces/migration.toml", "transaction = false"),

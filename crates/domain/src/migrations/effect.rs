@@ -9,7 +9,7 @@ use super::action::{
 };
 use super::name::Name;
 use super::statement::Statement;
-use super::token::Dialect;
+use super::token::{Dialect, Token};
 
 /// PostgreSQL's locks of tables, the weakest first (chapter 13.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,6 +192,19 @@ pub fn runs_in_transaction(statement: &Statement, dialect: Dialect) -> bool {
             .first()
             .is_some_and(|first| first.is("PRAGMA"));
     !pragma && effect(statement, dialect).transaction == Transaction::Either
+}
+
+/// Whether only the server knows what a statement does: it calls something, or is a block that is not read here.
+pub fn is_opaque(statement: &Statement, dialect: Dialect) -> bool {
+    let found: Vec<Token<'_>> = statement.tokens(dialect).into_iter().filter(Token::counts).collect();
+    let first = |words: &[&str]| {
+        found
+            .first()
+            .is_some_and(|token| words.iter().any(|word| token.is(word)))
+    };
+    let calls = found.iter().any(|token| token.text == "(");
+    let may = first(&["CALL", "DO", "EXECUTE"]) || (first(&["SELECT", "WITH"]) && calls);
+    may && actions(statement, dialect).contains(&Action::Other)
 }
 
 /// What actions do to others.

@@ -20,7 +20,7 @@ pub use action::{
     ObjectKind, TableChange, Write, WriteKind, actions,
 };
 pub use catalogue::{Catalogue, Change, Difference};
-pub use effect::{Blocks, Effect, LockMode, Rewrites, Transaction, effect, effect_of, runs_in_transaction};
+pub use effect::{Blocks, Effect, LockMode, Rewrites, Transaction, effect, effect_of, is_opaque, runs_in_transaction};
 pub use folder::{
     FolderError, InvalidVersion, Migration, Options, Script, SourceFile, Version, Walk, backfill, folder_versions,
     read_folder,

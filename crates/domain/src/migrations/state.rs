@@ -98,7 +98,13 @@ pub fn compare(files: &[Migration], past: &Past) -> Vec<Entry> {
             let applied = past.applied.contains(version);
             let state = match last {
                 Some(run) if run.partial() && applied == (run.direction == Direction::Down) => {
-                    let (done, total) = (run.statements.len(), run.total);
+                    // A backfill's one statement is noted when it begins.
+                    let done = if run.walked_to.is_some() {
+                        0
+                    } else {
+                        run.statements.len()
+                    };
+                    let total = run.total;
                     match run.direction {
                         Direction::Up => State::PartlyUp { done, total },
                         Direction::Down => State::PartlyDown { done, total },

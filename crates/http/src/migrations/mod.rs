@@ -157,9 +157,9 @@ pub struct PlannedStatementResponse {
     in_transaction: bool,
     /// What it locks.
     locks: Vec<PlannedLockResponse>,
-    /// Whom it keeps waiting: `nobody`, `writers` or `everybody`.
+    /// Whom it keeps waiting: `nobody`, `writers`, `everybody`, or `unknown` of what it calls.
     blocks: &'static str,
-    /// What it costs: `no`, `rows`, `index`, `scan`, `perhaps` or `rewrite`.
+    /// What it costs: `no`, `rows`, `index`, `scan`, `perhaps`, `rewrite`, or `unknown`.
     rewrites: &'static str,
 }
 

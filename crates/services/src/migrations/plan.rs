@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anteroom_domain::migrations::{
-    Finding, Level, LockMode, Migration, Past, Run, Scope, Version, compare, effect, lint_folder, lint_own, resume_at,
-    runs_in_transaction, to_apply,
+    Action, Blocks, Finding, Level, LockMode, Migration, Name, Past, Run, Scope, Version, actions, compare, effect,
+    is_opaque, lint_folder, lint_own, resume_at, runs_in_transaction, to_apply,
 };
 
 use super::{MigrateError, Migrations, UpOptions};
@@ -18,13 +18,16 @@ pub struct PlannedStatement {
     pub line: usize,
     /// Whether it is run in a transaction.
     pub in_transaction: bool,
-    /// What it locks.
+    /// What it locks, but for the tables that its own migration has made.
     pub locks: Vec<PlannedLock>,
-    /// Whom it keeps waiting: `nobody`, `writers` or `everybody`.
+    /// Whom it keeps waiting: `nobody`, `writers`, `everybody`, or `unknown` of what it calls.
     pub blocks: &'static str,
-    /// Whether it rewrites, or reads, the table: `no`, `rows`, `index`, `scan`, `perhaps` or `rewrite`.
+    /// Whether it rewrites, or reads, the table: `no`, `rows`, `index`, `scan`, `perhaps`, `rewrite`, or `unknown`.
     pub rewrites: &'static str,
 }
+
+/// Of what a statement calls.
+const UNKNOWN: &str = "unknown";
 
 /// A lock that a statement takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,10 +81,27 @@ impl Migrations {
         let part = last.filter(|run| run.partial() && migration.options.batch.is_none());
         let done = part.map_or(Ok(0), |run: &Run| resume_at(&migration.up, run, dialect))?;
         let mut statements = Vec::new();
+        let mut made: Vec<Name> = Vec::new();
         for statement in migration.up.statements.iter().skip(done) {
             let effect = effect(statement, dialect);
             let mut locks = Vec::new();
-            for (name, mode) in &effect.locks {
+            let mut blocks = effect.blocks;
+            if effect.locks.iter().any(|(name, _)| made.contains(name)) {
+                // Nobody else sees yet what this migration has made.
+                let others = effect.locks.iter().filter(|(name, _)| !made.contains(name));
+                blocks = others.map(|(_, mode)| mode.blocks()).max().unwrap_or(Blocks::Nothing);
+            }
+            made.extend(
+                actions(statement, dialect)
+                    .into_iter()
+                    .filter_map(|action| match action {
+                        Action::CreateTable(table) if !table.if_not_exists && migration.options.transaction => {
+                            Some(table.name)
+                        }
+                        _ => None,
+                    }),
+            );
+            for (name, mode) in effect.locks.iter().filter(|(name, _)| !made.contains(name)) {
                 let table = name.to_string();
                 let rows = match known.get(&table) {
                     Some(rows) => *rows,
@@ -94,13 +114,14 @@ impl Migrations {
                     rows,
                 });
             }
+            let opaque = is_opaque(statement, dialect);
             statements.push(PlannedStatement {
                 sql: statement.sql.clone(),
                 line: statement.line,
                 in_transaction: migration.options.transaction || runs_in_transaction(statement, dialect),
                 locks,
-                blocks: effect.blocks.word(),
-                rewrites: effect.rewrites.word(),
+                blocks: if opaque { UNKNOWN } else { blocks.word() },
+                rewrites: if opaque { UNKNOWN } else { effect.rewrites.word() },
             });
         }
         Ok(PlannedMigration {

@@ -19,11 +19,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 struct Stumble {
     at: Option<usize>,
     fault: MigrationFault,
+    /// Whether it was outside of any transaction, so that something of it may be there.
+    outside: bool,
 }
 
 impl From<MigrationFault> for Stumble {
     fn from(fault: MigrationFault) -> Self {
-        Self { at: None, fault }
+        Self {
+            at: None,
+            fault,
+            outside: false,
+        }
     }
 }
 
@@ -166,7 +172,11 @@ impl Migrations {
         session.announce(sql).await?;
         let started = Instant::now();
         let touched = session.execute(sql).await;
-        let rows = touched.map_err(|fault| Stumble { at: Some(place), fault })?;
+        let rows = touched.map_err(|fault| Stumble {
+            at: Some(place),
+            fault,
+            outside: false,
+        })?;
         run.statements.push(self.statement_run(statement, started, rows));
         Ok(())
     }
@@ -311,7 +321,10 @@ impl Migrations {
                     if !matches!(stumble.fault, MigrationFault::Away { .. }) {
                         run.begun = None;
                     }
-                    return Err(stumble.into());
+                    return Err(Halt::Stumble(Stumble {
+                        outside: true,
+                        ..stumble
+                    }));
                 }
             }
         }
@@ -389,7 +402,11 @@ impl Migrations {
         let started = Instant::now();
         let sql = self.in_range(statement, &range);
         let touched = session.execute(&sql).await;
-        let rows = touched.map_err(|fault| Stumble { at: Some(0), fault })?;
+        let rows = touched.map_err(|fault| Stumble {
+            at: Some(0),
+            fault,
+            outside: false,
+        })?;
         let this = self.statement_run(statement, started, rows);
         if let Some(sum) = run.statements.first_mut() {
             sum.ms += this.ms;
@@ -468,7 +485,8 @@ impl Migrations {
         self.note_failure(session, run, &stumble.fault).await;
         let done = if step.backfills() { 0 } else { run.statements.len() };
         let total = run.total;
-        let left = if done == 0 && run.walked_to.is_none() && run.begun.is_none() {
+        // A concurrent build that the server refuses leaves its index behind, as an invalid one.
+        let left = if done == 0 && run.walked_to.is_none() && run.begun.is_none() && !stumble.outside {
             Left::AsBefore
         } else {
             Left::Partly { done, total }

@@ -1,6 +1,6 @@
 //! Applies what is pending.
 
-use anteroom_domain::migrations::{Direction, Migration, Past, Run, State, UpOptions, compare, to_apply};
+use anteroom_domain::migrations::{Direction, Migration, Outcome, Past, Run, State, UpOptions, compare, to_apply};
 use anteroom_ports::MigrationSession;
 
 use super::{MigrateError, Migrations, Progress};
@@ -27,7 +27,13 @@ impl Migrations {
         let in_part = entries
             .iter()
             .any(|entry| matches!(entry.state, State::PartlyUp { .. }));
-        if !pending.is_empty() && !in_part {
+        // So has a concurrent build that the server refused: its index is there, invalid, and is built anew.
+        let refused = entries.iter().any(|entry| {
+            let failed = entry.run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
+            let file = self.files.iter().find(|file| file.version == entry.version);
+            entry.state.pending() && failed && file.is_some_and(|file| !file.options.transaction)
+        });
+        if !pending.is_empty() && !in_part && !refused {
             self.look_for_drift(&mut *session).await?;
         }
         self.run_all(&mut *session, &past, &pending, Direction::Up).await

@@ -1,5 +1,6 @@
 //! The connection that runs migrations' statements.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anteroom_domain::migrations::{Catalogue, Dialect, Past, Run, Token, TokenKind, Version, Walk, tokens};
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::Statement;
 
 use super::{Link, SMALL_THINGS, fault, set};
+use crate::connector::Connector;
 use crate::migrations::{Tables, literal, past, range, walk_query};
 
 /// What a statement says of an index: its name, and after `ON` its table, both as it writes them.
@@ -60,6 +62,27 @@ impl PostgresSession {
         }))
     }
 
+    /// Whom the statement that runs waits for, in words; `None` if for nobody. Asked on a connection of its own: what is
+    /// asked on the one with the lock has a snapshot in a transaction that does not end, which a concurrent build would
+    /// wait for.
+    async fn holders(&self, looking: &mut Option<Link>) -> Option<String> {
+        let process = self.process.as_ref()?;
+        let sql = format!(
+            "SELECT 'held by ' || string_agg('server process ' || a.pid || coalesce(' of ' || a.usename, '') || coalesce(' (' \
+             || nullif(a.application_name, '') || ')', '') || coalesce(', ' || a.state, '') || coalesce(', in a transaction \
+             since ' || date_trunc('second', a.xact_start), ''), '; ') FROM pg_stat_activity a WHERE a.pid = ANY \
+             (pg_blocking_pids({process}))"
+        );
+        let asking = async {
+            if looking.is_none() {
+                let (client, _driver) = self.connector.connect_client().await.ok()?;
+                *looking = Some(Link { client });
+            }
+            looking.as_ref()?.first(&sql).await.ok()?
+        };
+        timeout(SMALL_THINGS, asking).await.ok()?
+    }
+
     /// Indexes that were left invalid: of a table, or by a `REINDEX` wherever it was.
     async fn drop_invalid(&self, of: &str) -> MigrationResult<usize> {
         let sql = format!(
@@ -77,11 +100,20 @@ impl PostgresSession {
     }
 }
 
+/// When it is first asked what a statement waits for: lock timeouts are hardly shorter.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// How long until it is asked again.
+const NEXT_LOOKS: Duration = Duration::from_millis(500);
+
 pub(super) struct PostgresSession {
+    pub(super) connector: Connector,
     pub(super) lock: Link,
     pub(super) work: Link,
     pub(super) tables: Tables,
     pub(super) role: String,
+    /// The server's process that runs the statements; unknown behind a pooler, where it is another one each time.
+    pub(super) process: Option<String>,
     /// Whether what is set on this session, past a transaction, would be set on somebody else's.
     pub(super) pooled: bool,
     /// What statements run with, such as `jit = off`.
@@ -93,9 +125,21 @@ pub(super) struct PostgresSession {
 /// The question what a schema consists of. It takes longer to plan than to answer, and is asked after each migration.
 pub(super) enum CatalogueQuery {
     ToPlan(String),
-    Planned(Statement),
+    Planned {
+        query: String,
+        statement: Statement,
+    },
     /// Behind a pooler nothing stays planned.
     Each(String),
+}
+
+impl CatalogueQuery {
+    /// What was planned is planned no more.
+    fn forget(&mut self) {
+        if let Self::Planned { query, .. } = self {
+            *self = Self::ToPlan(std::mem::take(query));
+        }
+    }
 }
 
 #[async_trait]
@@ -136,7 +180,28 @@ impl MigrationSession for PostgresSession {
     }
 
     async fn execute(&mut self, sql: &str) -> MigrationResult<u64> {
-        self.work.run(sql).await
+        let words = tokens(sql, Dialect::Postgres).unwrap_or_default();
+        let first = words.iter().find(|token| token.counts());
+        if first.is_some_and(|first| ["DEALLOCATE", "DISCARD"].iter().any(|word| first.is(word))) {
+            self.catalogue.forget();
+        }
+        let mut running = pin!(self.work.run(sql));
+        // A concurrent build waits without a limit, and for whoever looks as well.
+        let looks = !words.iter().any(|token| token.is("CONCURRENTLY"));
+        let (mut held_by, mut looking) = (None, None);
+        let mut pause = FIRST_LOOK;
+        loop {
+            match timeout(pause, &mut running).await {
+                Ok(Err(MigrationFault::LockTimeout(mut said))) => {
+                    said.detail = said.detail.or(held_by);
+                    return Err(MigrationFault::LockTimeout(said));
+                }
+                Ok(done) => return done,
+                Err(_) if looks => held_by = self.holders(&mut looking).await.or(held_by),
+                Err(_) => {}
+            }
+            pause = NEXT_LOOKS;
+        }
     }
 
     async fn restore_settings(&mut self, lock_timeout: Duration) -> MigrationResult<()> {
@@ -145,7 +210,9 @@ impl MigrationSession for PostgresSession {
             return Ok(());
         }
         let settings = set(how, &self.settings, lock_timeout);
-        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {settings}");
+        // Behind a pooler, temporary tables would be there for whoever has the connection next.
+        let temporary = if self.pooled { "; DISCARD TEMP" } else { "" };
+        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {settings}{temporary}");
         self.work.run(&sql).await.map(|_| ())
     }
 
@@ -208,13 +275,14 @@ impl MigrationSession for PostgresSession {
     }
 
     async fn catalogue(&mut self) -> MigrationResult<Catalogue> {
-        if let CatalogueQuery::ToPlan(query) = &self.catalogue {
-            let planned = self.work.client.prepare(query).await.map_err(|e| fault(&e))?;
-            self.catalogue = CatalogueQuery::Planned(planned);
+        if let CatalogueQuery::ToPlan(query) = &mut self.catalogue {
+            let statement = self.work.client.prepare(query).await.map_err(|e| fault(&e))?;
+            let query = std::mem::take(query);
+            self.catalogue = CatalogueQuery::Planned { query, statement };
         }
         match &self.catalogue {
             CatalogueQuery::Each(query) | CatalogueQuery::ToPlan(query) => self.work.catalogue(query).await,
-            CatalogueQuery::Planned(statement) => {
+            CatalogueQuery::Planned { statement, .. } => {
                 let rows = self.work.client.query(statement, &[]).await.map_err(|e| fault(&e))?;
                 let lines = rows.iter().map(|row| {
                     Ok((

@@ -110,7 +110,7 @@ fn read_files(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     read_into(folder, "", &mut files).with_context(|| {
         format!(
-            "the folder of migrations {} cannot be read (--dir names it, `anteroom migrate new` makes it)",
+            "the folder {} cannot be read: migrations are expected in it (--dir names it, `anteroom migrate new` makes it)",
             folder.display()
         )
     })?;

@@ -231,7 +231,9 @@ fn named(run: &Run) -> String {
 }
 
 fn entry_line(entry: &Entry) -> String {
+    let walking = entry.run.as_ref().filter(|run| run.walked_to.is_some());
     let (word, sign) = match entry.state {
+        State::PartlyUp { .. } if walking.is_some() => ("under way".to_owned(), YELLOW),
         State::Applied => ("applied".to_owned(), GREEN),
         State::Reformatted => ("reformatted".into(), YELLOW),
         State::Pending => ("pending".into(), YELLOW),
@@ -246,7 +248,11 @@ fn entry_line(entry: &Entry) -> String {
         .as_ref()
         .filter(|_| !entry.state.pending())
         .and_then(|run| run.finished_at);
-    let at = applied.map_or_else(String::new, |at| colour(&format!("  {at:.0}"), DIM));
+    let at = match (applied, entry.state, walking) {
+        (Some(at), ..) => colour(&format!("  {at:.0}"), DIM),
+        (None, State::PartlyUp { .. }, Some(run)) => colour(&format!("  {} rows so far", run.rows()), DIM),
+        _ => String::new(),
+    };
     format!(
         "{}  {}_{}{at}",
         colour(&format!("{word:<12}"), sign),
