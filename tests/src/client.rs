@@ -166,7 +166,12 @@ impl Answer {
             headers,
             body,
         };
-        assert_ne!(answer.status, 500, "{answer:?}");
+        assert_ne!(
+            answer.status,
+            500,
+            "{answer:?}\n{:#?}",
+            crate::logs::of_request(&answer.request_id())
+        );
         assert!(!answer.request_id().is_empty(), "no X-Request-Id: {answer:?}");
         if judged && !matches!(method.as_str(), "OPTIONS" | "HEAD") {
             let kind = answer.header("content-type");

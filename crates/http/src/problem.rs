@@ -373,6 +373,12 @@ impl From<StoreError> for Problem {
             }
             StoreError::Stale => Self::unavailable("conflict", "something else was changed at the same moment", 1)
                 .logged(error.to_string()),
+            StoreError::SchemaNotCurrent { .. } => Self::unavailable(
+                "schema_not_current",
+                "the store's schema is not the one that this version is for",
+                5,
+            )
+            .logged(error.to_string()),
             StoreError::Conflict { .. } | StoreError::Corrupt { .. } => Self::internal(error.to_string()),
         }
     }

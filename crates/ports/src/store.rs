@@ -29,6 +29,13 @@ pub enum StoreError {
         /// For the log.
         reason: String,
     },
+    /// A table or column is not there: another version of Anteroom has taken it away, or is to bring it yet. Nothing was
+    /// done.
+    #[error("the store's schema is not this version's: {reason}")]
+    SchemaNotCurrent {
+        /// For the log.
+        reason: String,
+    },
     /// The store holds or answered something that no version of Anteroom writes.
     #[error("the store answered something unexpected: {reason}")]
     Corrupt {

@@ -438,6 +438,10 @@ pub(crate) fn store_error(error: Error) -> StoreError {
             // server's state: shutting down, out of connections or disk, a time limit.
             if reason.contains("deadlock detected") {
                 StoreError::Stale
+            } else if reason.contains("does not exist")
+                && ["column ", "relation "].iter().any(|what| reason.contains(what))
+            {
+                StoreError::SchemaNotCurrent { reason }
             } else if [
                 "does not exist",
                 "syntax error",

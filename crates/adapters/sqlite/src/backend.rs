@@ -438,7 +438,12 @@ pub(crate) fn store_error(error: Error) -> StoreError {
         },
         Error::DatabaseError(_, info) => {
             let reason = info.message().to_owned();
-            if ["malformed", "not a database", "no such"]
+            if ["no such column", "no such table"]
+                .iter()
+                .any(|sign| reason.contains(sign))
+            {
+                StoreError::SchemaNotCurrent { reason }
+            } else if ["malformed", "not a database", "no such"]
                 .iter()
                 .any(|sign| reason.contains(sign))
             {
@@ -505,12 +510,14 @@ mod tests {
         for message in ["database or disk is full", "disk I/O error", "database is locked"] {
             assert!(matches!(meant(message), StoreError::Unavailable { .. }), "{message}");
         }
-        for message in [
-            "database disk image is malformed",
-            "file is not a database",
-            "no such table: users",
-        ] {
+        for message in ["database disk image is malformed", "file is not a database"] {
             assert!(matches!(meant(message), StoreError::Corrupt { .. }), "{message}");
+        }
+        for message in ["no such table: users", "no such column: users.name"] {
+            assert!(
+                matches!(meant(message), StoreError::SchemaNotCurrent { .. }),
+                "{message}"
+            );
         }
     }
 }

@@ -81,7 +81,12 @@ impl Chat {
                     asks = rest;
                 }
                 // One that the store will never take must not stand in the others' way.
-                Err(StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Stale) if asks.len() > 1 => {
+                Err(
+                    StoreError::Conflict { .. }
+                    | StoreError::Corrupt { .. }
+                    | StoreError::SchemaNotCurrent { .. }
+                    | StoreError::Stale,
+                ) if asks.len() > 1 => {
                     alone.append(&mut asks);
                 }
                 held => {

@@ -184,7 +184,9 @@ impl Chat {
         match self.write_patiently(&records).await {
             Ok(()) => {}
             // One that the store will never take must not hold the others back.
-            Err(StoreError::Conflict { .. } | StoreError::Corrupt { .. }) if records.len() > 1 => {
+            Err(StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::SchemaNotCurrent { .. })
+                if records.len() > 1 =>
+            {
                 for record in records {
                     if let Err(e) = self.write_patiently(&[record]).await {
                         left_to_sweep(record, &e);
@@ -199,7 +201,9 @@ impl Chat {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
             match self.write_once(records).await {
-                Err(e @ (StoreError::Unavailable { .. } | StoreError::Stale)) if attempt < TRIES => {
+                Err(e @ (StoreError::Unavailable { .. } | StoreError::SchemaNotCurrent { .. } | StoreError::Stale))
+                    if attempt < TRIES =>
+                {
                     if attempt == 1 {
                         warn!(event = "chat.settle.deferred", calls = records.len(), reason = %e);
                     }

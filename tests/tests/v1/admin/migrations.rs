@@ -1,9 +1,9 @@
 //! `/v1/admin/migrations`: Anteroom's own schema.
 
-use anteroom_tests::{Kind, Setup, on_every_store};
+use anteroom_tests::{Kind, Setup, on_every_empty_store};
 use serde_json::{Value, json};
 
-on_every_store![
+on_every_empty_store![
     shows_what_was_done_and_by_whom,
     goes_down_and_up_with_a_fresh_login,
     changes_nothing_where_that_is_off,
@@ -62,6 +62,7 @@ async fn shows_what_was_done_and_by_whom(setup: &Setup) {
 async fn goes_down_and_up_with_a_fresh_login(setup: &Setup) {
     let [app, other] = setup.nodes().await;
     let admin = app.admin().await;
+    let user = app.user().await;
     let down = app
         .post("/v1/admin/migrations/down")
         .by(&admin)
@@ -78,17 +79,21 @@ async fn goes_down_and_up_with_a_fresh_login(setup: &Setup) {
         (&json!("down"), &json!(format!("user {}", admin.id)))
     );
     let version = run["version"].as_str().unwrap();
-    let plan = app.get("/v1/admin/migrations/plan").by(&admin).expect(200).await.json();
+    // A node that has not seen them lets nobody in but admins.
+    let refused = other.get("/v1/me").by(&user).expect(503);
+    refused.code("schema_not_current").events(&["request.failed"]).await;
+    let plan = other.get("/v1/admin/migrations/plan").by(&admin).expect(200);
+    let plan = plan.events(&["session.holdings.unread"]).await.json();
     assert_eq!(plan["data"][0]["version"], version);
     assert!(
         plan["data"][0]["statements"][0]["sql"]
             .as_str()
             .is_some_and(|sql| !sql.is_empty())
     );
-    let up = app.post("/v1/admin/migrations/up").by(&admin).json(&json!({}));
+    let up = other.post("/v1/admin/migrations/up").by(&admin).json(&json!({}));
     let up = up
         .expect(200)
-        .events(&["migration.applied"])
+        .events(&["session.holdings.unread", "migration.applied"])
         .audit(&["migration.up succeeded"])
         .await
         .json();
