@@ -12,6 +12,11 @@ use serde::Deserialize;
 
 use crate::migrator::{micros_of, row_of, time};
 
+#[path = "migrations/source.rs"]
+mod source;
+
+pub use source::DieselMigrations;
+
 /// The first migration of Anteroom's own, by which its schema is known.
 const FIRST_OWN: &str = "20261120000001";
 

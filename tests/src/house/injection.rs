@@ -22,7 +22,12 @@ const TAKES_SQL: [&str; 12] = [
 ];
 
 /// Texts that are no literals: file, how the argument begins, and why nothing of a caller's can be in it.
-const BUILT: [(&str, &str, &str); 32] = [
+const BUILT: [(&str, &str, &str); 33] = [
+    (
+        "sql/migrations/source.rs",
+        "&statement.sql",
+        "a statement of a migration's file, which is part of the program",
+    ),
     (
         "sql/sessions.rs",
         "query",

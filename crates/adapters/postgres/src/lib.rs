@@ -39,5 +39,6 @@ mod unit;
 #[path = "../../sql/webhooks.rs"]
 mod webhooks;
 
-pub use migrator::PostgresMigrations;
+pub use migrations::DieselMigrations;
+pub use migrator::{PostgresMigrations, diesel_migrations};
 pub use store::{PostgresOptions, PostgresStore};

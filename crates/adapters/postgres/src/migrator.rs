@@ -22,7 +22,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use self::session::{CatalogueQuery, PostgresSession};
 use crate::connector::{Connector, chain};
-use crate::migrations::{Tables, catalogue, files, literal, parsed, past, pause};
+use crate::migrations::{DieselMigrations, Tables, catalogue, files, literal, parsed, past, pause};
 use crate::store::{PostgresOptions, PostgresStore};
 
 mod pooler;
@@ -95,6 +95,15 @@ impl OwnSchema for PostgresStore {
 
     fn own_migrations(&self) -> Vec<SourceFile> {
         files(&MIGRATIONS)
+    }
+}
+
+/// The own schema's migrations for Diesel's harness: `connection.run_pending_migrations(diesel_migrations())`, on
+/// any connection of Diesel's to PostgreSQL. What it has applied, the engine takes over.
+pub fn diesel_migrations() -> DieselMigrations {
+    DieselMigrations {
+        files: files(&MIGRATIONS),
+        dialect: Dialect::Postgres,
     }
 }
 
@@ -400,6 +409,7 @@ impl MigrationDatabase for PostgresMigrations {
                 work.run(&sql).await?;
             }
         }
+        let process = work.first("SELECT pg_backend_pid()").await?;
         let role = work.first("SELECT current_user").await?.unwrap_or_default();
         let query = self.catalogue_query();
         let catalogue = if pooled {
@@ -408,10 +418,12 @@ impl MigrationDatabase for PostgresMigrations {
             CatalogueQuery::ToPlan(query)
         };
         Ok(Box::new(PostgresSession {
+            connector,
             lock,
             work,
             tables,
             role,
+            process: if pooled { None } else { process },
             pooled,
             settings,
             in_transaction: false,

@@ -39,5 +39,6 @@ mod unit;
 #[path = "../../sql/webhooks.rs"]
 mod webhooks;
 
-pub use migrator::SqliteMigrations;
+pub use migrations::DieselMigrations;
+pub use migrator::{SqliteMigrations, diesel_migrations};
 pub use store::{SqliteOptions, SqliteStore};

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 
 use self::session::{Keys, SqliteSession};
 use crate::backend::Connector;
-use crate::migrations::{Tables, catalogue, files, literal, parsed, past, pause};
+use crate::migrations::{DieselMigrations, Tables, catalogue, files, literal, parsed, past, pause};
 use crate::store::{SqliteStore, TemporaryDirectory};
 
 mod session;
@@ -73,6 +73,16 @@ impl OwnSchema for SqliteStore {
 
     fn own_migrations(&self) -> Vec<SourceFile> {
         files(&MIGRATIONS)
+    }
+}
+
+/// The own schema's migrations for Diesel's harness: `connection.run_pending_migrations(diesel_migrations())`, on
+/// a [`diesel::SqliteConnection`]. What it has applied, the engine takes over. `PRAGMA foreign_keys =
+/// OFF` first: this SQLite has them on, and a table that is made anew would take with it what refers to it.
+pub fn diesel_migrations() -> DieselMigrations {
+    DieselMigrations {
+        files: files(&MIGRATIONS),
+        dialect: Dialect::Sqlite,
     }
 }
 
