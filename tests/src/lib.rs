@@ -25,12 +25,13 @@ pub mod scenario;
 pub mod setup;
 pub mod stripe;
 pub mod surface;
+mod template;
 pub mod upstream;
 
 pub use app::{Browser, Mail, TestApp, User};
 pub use client::{Answer, Ask, Sse, Stream};
 pub use dice::Dice;
-pub use setup::{Kind, Setup, run};
+pub use setup::{Kind, Setup, run, run_on_empty};
 pub use stripe::StripeSubscription;
 pub use surface::Surface;
 pub use upstream::{Script, Step, Upstream};
@@ -52,23 +53,34 @@ pub const PASSWORD: &str = "quiet-lantern-over-the-canal";
 /// For what has to happen, but may take its time on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs each test on SQLite and, where `TEST_DATABASE_URL` names a server, on PostgreSQL. A test is an
-/// `async fn(setup: &Setup)`.
+/// Runs each test on SQLite and, where `TEST_DATABASE_URL` names a server, on PostgreSQL, with a schema that is up. A test
+/// is an `async fn(setup: &Setup)`.
 #[macro_export]
 macro_rules! on_every_store {
     ($($name:ident),+ $(,)?) => {
+        $crate::on_every_store!(@run $($name),+);
+    };
+    (@$run:ident $($name:ident),+) => {
         mod sqlite {
             $(#[test]
             fn $name() {
-                $crate::run($crate::Kind::Sqlite, super::$name);
+                $crate::$run($crate::Kind::Sqlite, super::$name);
             })+
         }
         mod postgres {
             $(#[test]
             fn $name() {
-                $crate::run($crate::Kind::Postgres, super::$name);
+                $crate::$run($crate::Kind::Postgres, super::$name);
             })+
         }
+    };
+}
+
+/// Does the same on databases with nothing in them, as somebody finds who begins.
+#[macro_export]
+macro_rules! on_every_empty_store {
+    ($($name:ident),+ $(,)?) => {
+        $crate::on_every_store!(@run_on_empty $($name),+);
     };
 }
 

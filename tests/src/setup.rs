@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anteroom_app::config::{LoadInput, load};
+use anteroom_testkit::postgres::{execute, url_of};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use futures_util::FutureExt as _;
@@ -15,14 +16,14 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::app::TestApp;
-use crate::{FRONTEND, STUB_KEY, WEBHOOK_SECRET, logs};
+use crate::{FRONTEND, STUB_KEY, WEBHOOK_SECRET, logs, template};
 
 /// Which store a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A file in the test's own folder.
     Sqlite,
-    /// A schema of the test's own on the server that `TEST_DATABASE_URL` names.
+    /// A database of the test's own on the server that `TEST_DATABASE_URL` names.
     Postgres,
 }
 
@@ -37,14 +38,23 @@ const ON_POSTGRES: usize = 4;
 pub struct Setup {
     kind: Kind,
     folder: TempDir,
-    schema: Option<Schema>,
+    database: Option<Database>,
     apps: Mutex<Vec<TestApp>>,
     /// To whom mails were to leave.
     mails: Arc<Mutex<Vec<String>>>,
 }
 
-/// Runs a test on a store, and takes away afterwards what was made for it.
+/// Runs a test on a store whose schema is up, and takes away afterwards what was made for it.
 pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
+    run_with(kind, true, test);
+}
+
+/// Runs a test on a store with nothing in it.
+pub fn run_on_empty(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
+    run_with(kind, false, test);
+}
+
+fn run_with(kind: Kind, prepared: bool, test: impl AsyncFnOnce(&Setup)) {
     let server = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
     if kind == Kind::Postgres && server.is_none() {
         return crate::skipped("TEST_DATABASE_URL names no PostgreSQL server");
@@ -60,13 +70,17 @@ pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
         let setup = Setup {
             kind,
             folder: TempDir::with_prefix("anteroom-test-").unwrap(),
-            schema: match server.filter(|_| kind == Kind::Postgres) {
-                Some(server) => Some(Schema::create(&server).await),
+            database: match server.filter(|_| kind == Kind::Postgres) {
+                Some(server) => Some(Database::create(&server, prepared).await),
                 None => None,
             },
             apps: Mutex::default(),
             mails: Arc::default(),
         };
+        if prepared && kind == Kind::Sqlite {
+            std::fs::create_dir(setup.data()).unwrap();
+            template::file(&setup.data().join("anteroom.db")).await;
+        }
         let longest = Duration::from_secs(crate::number_from("ANTEROOM_TEST_SECONDS", LONGEST));
         let outcome = tokio::time::timeout(longest, AssertUnwindSafe(test(&setup)).catch_unwind()).await;
         let apps = std::mem::take(&mut *setup.apps.lock().unwrap());
@@ -80,8 +94,8 @@ pub fn run(kind: Kind, test: impl AsyncFnOnce(&Setup)) {
         }
         futures_util::future::join_all(apps.iter().map(TestApp::stop)).await;
         drop(apps);
-        if let Some(schema) = &setup.schema {
-            schema.remove().await;
+        if let Some(database) = &setup.database {
+            database.remove().await;
         }
         match outcome {
             Ok(Ok(())) => {}
@@ -127,8 +141,8 @@ impl Setup {
             ("database.acquire_timeout_ms", "15000"),
             ("log.format", "json"),
         ];
-        if let Some(schema) = &self.schema {
-            keys.push(("database.url", &schema.url));
+        if let Some(database) = &self.database {
+            keys.push(("database.url", &database.url));
         }
         keys.extend_from_slice(set);
         keys.into_iter()
@@ -158,8 +172,8 @@ impl Setup {
 
     /// Runs SQL past the server, as somebody who has the database would.
     pub async fn execute(&self, sql: &str) {
-        if let Some(schema) = &self.schema {
-            return execute(&schema.url, sql).await;
+        if let Some(database) = &self.database {
+            return execute(&database.url, &[sql.to_owned()]).await;
         }
         execute_in(&self.data().join("anteroom.db"), sql);
     }
@@ -176,8 +190,8 @@ impl Setup {
 
     /// The number that SQL selects as `n`, a BIGINT, past the server.
     pub async fn number(&self, sql: &str) -> i64 {
-        if let Some(schema) = &self.schema {
-            let (client, connection) = tokio_postgres::connect(&schema.url, NoTls).await.unwrap();
+        if let Some(database) = &self.database {
+            let (client, connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
             let connection = tokio::spawn(connection);
             let row = client
                 .query_one(sql, &[])
@@ -246,30 +260,34 @@ impl Drop for Turn {
     }
 }
 
-/// A schema on a PostgreSQL server.
-struct Schema {
+/// A database on a PostgreSQL server.
+struct Database {
     server: String,
     name: String,
-    /// The server's URL with this schema as the only one that is looked into.
     url: String,
 }
 
-impl Schema {
-    async fn create(server: &str) -> Self {
+impl Database {
+    async fn create(server: &str, prepared: bool) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e_{}_{number}", std::process::id());
-        execute(server, &format!("CREATE SCHEMA {name}")).await;
-        let separator = if server.contains('?') { '&' } else { '?' };
+        let template = if prepared {
+            template::database(server).await
+        } else {
+            "template1"
+        };
+        execute(server, &[format!("CREATE DATABASE {name} TEMPLATE {template}")]).await;
         Self {
-            url: format!("{server}{separator}options=-c%20search_path%3D{name}"),
+            url: url_of(server, &name),
             server: server.to_owned(),
             name,
         }
     }
 
     async fn remove(&self) {
-        execute(&self.server, &format!("DROP SCHEMA {} CASCADE", self.name)).await;
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        execute(&self.server, &[drop]).await;
     }
 }
 
@@ -289,14 +307,4 @@ pub fn execute_in(file: &Path, sql: &str) {
 pub fn number_in(file: &Path, sql: &str) -> i64 {
     let row: diesel::QueryResult<Number> = diesel::sql_query(sql).get_result(&mut open(file));
     row.unwrap_or_else(|e| panic!("{sql}: {e}")).n
-}
-
-async fn execute(server: &str, statement: &str) {
-    let (client, connection) = tokio_postgres::connect(server, NoTls)
-        .await
-        .unwrap_or_else(|e| panic!("TEST_DATABASE_URL cannot be reached: {e}"));
-    let connection = tokio::spawn(connection);
-    client.batch_execute(statement).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
 }

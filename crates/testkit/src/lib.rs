@@ -11,6 +11,7 @@ pub mod chat;
 pub mod collector;
 pub mod embedder;
 pub mod ops;
+pub mod postgres;
 pub mod protection;
 pub mod sessions;
 pub mod smtp;

@@ -2,12 +2,12 @@
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
-use anteroom_tests::{Kind, PASSWORD, Setup, eventually_asking, on_every_store};
+use anteroom_tests::{Kind, PASSWORD, Setup, eventually_asking, on_every_empty_store};
 use serde_json::Value;
 
 use super::{log_in, sign_up};
 
-on_every_store![
+on_every_empty_store![
     accounts_are_listed_and_shown,
     accounts_are_closed_and_opened_beside_a_server,
     the_last_admin_stays_one,

@@ -6,13 +6,13 @@ use std::process::Output;
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::{Server, command, output};
-use anteroom_tests::{Kind, PASSWORD, Setup, Upstream, on_every_store};
+use anteroom_tests::{Kind, PASSWORD, Setup, Upstream, on_every_empty_store};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{log_in, sign_up};
 
-on_every_store![
+on_every_empty_store![
     makes_the_first_admin,
     promotes_somebody_beside_a_running_server,
     unlocks_somebody_beside_a_running_server,

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anteroom_tests::process::{Server, command, output};
 use anteroom_tests::setup::{execute_in, number_in};
-use anteroom_tests::{Kind, Setup, on_every_store};
+use anteroom_tests::{Kind, Setup, on_every_empty_store};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-on_every_store![
+on_every_empty_store![
     from_the_first_file_to_the_last,
     scripts_read_codes_and_json,
     what_changed_is_4_and_what_is_locked_is_5,
@@ -450,6 +450,7 @@ struct Pooler {
 
 impl Pooler {
     /// `None` where it is not installed.
+    #[expect(clippy::disallowed_methods, reason = "tests start programs")]
     fn start(server: &str) -> Option<Self> {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
             .into_iter()
@@ -468,7 +469,8 @@ impl Pooler {
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user={user} {password}\n[pgbouncer]\nlisten_addr = \
              127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = \
-             transaction\nmax_client_conn = 200\ndefault_pool_size = 5\n",
+             transaction\nmax_client_conn = 200\ndefault_pool_size = \
+             5\nserver_round_robin = 1\n",
             server.get_ports().first().copied().unwrap_or(5432)
         );
         let file = std::env::temp_dir().join(format!("anteroom-pgbouncer-{}-{port}.ini", std::process::id()));
@@ -513,7 +515,7 @@ async fn many_at_once_through_a_pooler(setup: &Setup) {
     let mut app = Application::new(setup).await;
     let (server, name) = app.server.clone().unwrap();
     let Some(pooler) = Pooler::start(&server) else {
-        eprintln!("skipped: there is no pgbouncer");
+        anteroom_tests::tell("skipped: there is no pgbouncer");
         return app.remove().await;
     };
     let direct = std::mem::replace(&mut app.url, format!("{}/{name}", pooler.url));

@@ -2,12 +2,12 @@
 
 use anteroom_tests::app::http_client;
 use anteroom_tests::process::Server;
-use anteroom_tests::{Setup, on_every_store};
+use anteroom_tests::{Setup, on_every_empty_store};
 use futures_util::future::join_all;
 
 use super::{log_in, sign_up};
 
-on_every_store![four_can_start_at_once_on_nothing];
+on_every_empty_store![four_can_start_at_once_on_nothing];
 
 async fn four_can_start_at_once_on_nothing(setup: &Setup) {
     // No secret key is set: the four have to agree on the one that they make.

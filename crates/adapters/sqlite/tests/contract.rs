@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
+use tokio::sync::OnceCell;
 
 struct File(tempfile::TempDir);
 
@@ -108,6 +109,23 @@ impl TestDatabase for File {
             acquire_timeout,
         };
         Arc::new(SqliteStore::open(options).await.unwrap())
+    }
+
+    async fn prepare(&self) {
+        static PREPARED: OnceCell<Vec<u8>> = OnceCell::const_new();
+        let prepared = PREPARED.get_or_init(async || {
+            let file = Self::new().await.unwrap();
+            migrate_up(&file.open(Duration::from_secs(20)).await).await.unwrap();
+            // With all that is in the log beside it.
+            let copy = file.0.path().join("copy.db");
+            file.execute(&format!("VACUUM INTO '{}'", copy.display())).await;
+            std::fs::read(copy).unwrap()
+        });
+        let prepared = prepared.await;
+        if !self.path().exists() {
+            std::fs::write(self.path(), prepared).unwrap();
+        }
+        migrate_up(&self.open(Duration::from_secs(20)).await).await.unwrap();
     }
 
     async fn execute(&self, sql: &str) {
@@ -217,6 +235,31 @@ mod application {
         let applied = on(app.open(), list).up(&UpOptions::default()).await.unwrap();
         assert_eq!(applied[0].version.as_str(), "20261128000002");
         assert_eq!(app.number("SELECT count(*) FROM c").await, 0);
+    }
+
+    /// The own schema too, and back.
+    #[tokio::test]
+    async fn diesels_harness_runs_the_own_migrations() {
+        use anteroom_services::migrations::schema_status;
+        use anteroom_sqlite::diesel_migrations;
+        use diesel_migrations::MigrationHarness as _;
+
+        let file = File::new().await.unwrap();
+        let mut harness = file.connect();
+        let first = harness.run_next_migration(diesel_migrations()).unwrap().to_string();
+        assert_eq!(first, "20261120000001");
+        let applied = harness.run_pending_migrations(diesel_migrations()).unwrap().len() + 1;
+        let store = file.open(Duration::from_secs(20)).await;
+        let status = schema_status(&*store).await.unwrap();
+        assert!(status.current() && status.applied.len() == applied, "{status:?}");
+        let shape = file.shape().await;
+        // Takes over what was done, and finds nothing to do.
+        assert_eq!(migrate_up(&store).await.unwrap(), []);
+        let other = File::new().await.unwrap();
+        other.prepare().await;
+        assert_eq!(other.shape().await, shape);
+        let reverted = harness.revert_all_migrations(diesel_migrations()).unwrap().len();
+        assert_eq!((reverted, file.shape().await), (applied, Vec::new()));
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anteroom_ports::audit::AuditFilter;
 use anteroom_services::audit::{Fault, Head, Verdict};
-use anteroom_tests::{Kind, PASSWORD, Setup, TestApp, User, eventually_asking, on_every_store};
+use anteroom_tests::{Kind, PASSWORD, Setup, TestApp, User, eventually_asking, on_every_empty_store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-on_every_store![
+on_every_empty_store![
     shows_admins_what_was_done,
     is_filtered,
     comes_in_pages,

@@ -23,6 +23,11 @@ fn ends_sessions_within_a_second_on_postgres() {
     run(Kind::Postgres, ends_sessions_within_a_second);
 }
 
+fn as_application(url: &str, name: &str) -> String {
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}application_name={name}")
+}
+
 async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -33,7 +38,7 @@ async fn ends_sessions_within_a_second(setup: &Setup) {
     let upstream = Upstream::start().await;
     let name = format!("link-down-{}", std::process::id());
     let url = setup.variables(&[]).remove("ANTEROOM__DATABASE__URL").unwrap();
-    let named = format!("{url}&application_name={name}");
+    let named = as_application(&url, &name);
     let mut settings = upstream.settings("m").to_vec();
     settings.push(("server.public_url", "http://anteroom.example.test"));
     let here = setup.app_with(&settings).await;
@@ -84,7 +89,7 @@ async fn cut(url: &str, name: &str) -> tokio::task::JoinHandle<()> {
 async fn takes_up_models_within_a_second(setup: &Setup) {
     let name = format!("link-down-models-{}", std::process::id());
     let url = setup.variables(&[]).remove("ANTEROOM__DATABASE__URL").unwrap();
-    let named = format!("{url}&application_name={name}");
+    let named = as_application(&url, &name);
     let public = ("server.public_url", "http://anteroom.example.test");
     let plans = ("billing.plans", OPEN);
     let here = setup.app_with(&[public, plans]).await;

@@ -7,6 +7,7 @@ use anteroom_contract::migrations::TestApplication;
 use anteroom_domain::migrations::Scope;
 use anteroom_ports::MigrationDatabase;
 use anteroom_postgres::PostgresMigrations;
+use anteroom_testkit::postgres::{execute, url_of};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio_postgres::Client;
@@ -28,11 +29,9 @@ impl Application {
             return None;
         };
         let name = format!("app_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let make = format!("CREATE DATABASE {name}");
-        connect(&server).await.batch_execute(&make).await.unwrap();
-        let (host, parameters) = around_name(&server);
+        execute(&server, &[format!("CREATE DATABASE {name}")]).await;
         Some(Self {
-            url: format!("{host}/{name}{parameters}"),
+            url: url_of(&server, &name),
             server,
             name,
         })
@@ -42,15 +41,6 @@ impl Application {
     pub async fn client(&self) -> Client {
         connect(&self.url).await
     }
-}
-
-/// A URL before its database's name, and after.
-fn around_name(url: &str) -> (String, String) {
-    let (before, parameters) = url
-        .split_once('?')
-        .map_or((url, String::new()), |(b, p)| (b, format!("?{p}")));
-    let (server, _) = before.rsplit_once('/').unwrap();
-    (server.to_owned(), parameters)
 }
 
 #[async_trait]
@@ -77,7 +67,7 @@ impl TestApplication for Application {
 
     async fn remove(&self) {
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        connect(&self.server).await.batch_execute(&drop).await.unwrap();
+        execute(&self.server, &[drop]).await;
     }
 }
 
