@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anteroom_domain::migrations::{Back, Dialect, Direction, Outcome, Refusal, Scope, SourceFile};
 use anteroom_services::Migrations;
-use anteroom_services::migrations::{Left, MigrateError, Repair, RepairError, UpOptions};
+use anteroom_services::migrations::{Left, MigrateError, Progress, Repair, RepairError, UpOptions, Watch};
 
 use anteroom_testkit::FixedClock;
 
@@ -88,6 +89,17 @@ pub async fn a_failure_leaves_nothing_and_says_where(app: &dyn TestApplication) 
     assert_eq!(versions(&up(app, mended).await.unwrap()), ["2", "3"]);
 }
 
+/// Whether drift was told of.
+struct Drifted(Arc<AtomicBool>);
+
+impl Watch for Drifted {
+    fn see(&self, progress: &Progress<'_>) {
+        if matches!(progress, Progress::Drifted(_)) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A concurrent build that is refused leaves its index behind as an invalid one, and `status` is not told that nothing is
 /// there. The next run builds it anew.
 pub async fn what_a_refused_build_leaves_is_said(app: &dyn TestApplication) {
@@ -108,7 +120,11 @@ pub async fn what_a_refused_build_leaves_is_said(app: &dyn TestApplication) {
     assert_eq!(app.number(invalid).await, 1);
     app.execute("UPDATE a SET id = 2 WHERE ctid = (SELECT max(ctid) FROM a)")
         .await;
-    assert_eq!(versions(&up(app, list).await.unwrap()), ["2"]);
+    // Nobody has changed the schema past migrations.
+    let drifted = Arc::new(AtomicBool::new(false));
+    let watched = on(app.open(), list).watched(Arc::new(Drifted(Arc::clone(&drifted))));
+    assert_eq!(versions(&watched.up(&UpOptions::default()).await.unwrap()), ["2"]);
+    assert!(!drifted.load(Ordering::Relaxed));
     assert_eq!(app.number(invalid).await, 0);
 }
 
