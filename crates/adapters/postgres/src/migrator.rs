@@ -380,7 +380,7 @@ impl MigrationDatabase for PostgresMigrations {
         let no_timeouts = set("SET LOCAL", &no_timeouts, Duration::ZERO);
         let ask =
             format!("BEGIN ISOLATION LEVEL READ COMMITTED; {no_timeouts}; SELECT pg_try_advisory_xact_lock({key})");
-        acquire(&lock, &lock, &ask, &key, deadline, waiting).await?;
+        acquire((&lock, &ask, Some("ROLLBACK")), &lock, &key, deadline, waiting).await?;
 
         let (work, _) = self.connect(&connector).await?;
         let pooled = connector.pooler || pooler::stands_between(&work).await?;
@@ -399,7 +399,7 @@ impl MigrationDatabase for PostgresMigrations {
             // A runner that was killed lets go of the first lock at once; what it had begun may still run.
             let key = format!("hashtextextended({}, 0)", literal(&running));
             let ask = format!("SELECT pg_try_advisory_lock({key})");
-            acquire(&work, &lock, &ask, &key, deadline, waiting).await?;
+            acquire((&work, &ask, None), &lock, &key, deadline, waiting).await?;
         }
         let tables = Tables::new(self.scope, Some(&schema));
         let there = format!("SELECT to_regclass({})::text", literal(&tables.history));
@@ -475,12 +475,12 @@ impl MigrationDatabase for PostgresMigrations {
     }
 }
 
-/// Asks for a lock until it is given. `asking` is the connection that is to hold it; `looking` says who holds it. `ask` may
-/// begin a transaction, which is ended between two tries: of a pooler's connections, who waits keeps none.
+/// Asks for a lock until it is given: on the connection that is to hold it, with a question, and what ends the transaction
+/// that the question began, if it did, between two tries. Of a pooler's connections, who waits keeps none. `looking` says
+/// who holds it.
 async fn acquire(
-    asking: &Link,
+    (asking, ask, end): (&Link, &str, Option<&str>),
     looking: &Link,
-    ask: &str,
     key: &str,
     deadline: Instant,
     waiting: &Waiting<'_>,
@@ -492,8 +492,8 @@ async fn acquire(
         if asked.map_err(|_| slow())?? {
             return Ok(());
         }
-        if ask.starts_with("BEGIN") {
-            asking.run("ROLLBACK").await?;
+        if let Some(end) = end {
+            asking.run(end).await?;
         }
         let over = Instant::now() > deadline;
         if over || told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {

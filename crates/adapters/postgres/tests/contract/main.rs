@@ -34,7 +34,7 @@ struct Schema {
     made: OnceCell<()>,
 }
 
-/// What the schema is called: not as it is anyway.
+/// What the schema is called: not `public`, so that nothing depends on that.
 const ROOM: &str = "room";
 
 /// The URL with this schema as the only one that is looked into.
