@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anteroom_domain::migrations::Dialect;
 use anteroom_ports::migrations::{Holder, MigrationFault, Waiting};
-use anteroom_services::migrations::{Left, MigrateError, Patience, UpOptions};
+use anteroom_services::migrations::{Left, MigrateError, Patience, Progress, UpOptions, Watch};
 use tokio::task::JoinSet;
 
 use super::{Files, TestApplication, on, patience, runner, up, versions};
@@ -109,6 +109,18 @@ pub async fn who_waits_for_too_long_is_told(app: &dyn TestApplication) {
     assert_eq!(versions(&up(app, list).await.unwrap()), ["1"]);
 }
 
+/// Who was said to hold a lock, each time that it is tried again.
+struct Holders(Arc<Mutex<Vec<String>>>);
+
+impl Watch for Holders {
+    fn see(&self, progress: &Progress<'_>) {
+        if let Progress::Retries { held_by, .. } = progress {
+            let said = held_by.unwrap_or_default().to_owned();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+        }
+    }
+}
+
 /// And asked for again: those who queue behind it get their turn.
 pub async fn a_lock_on_a_table_is_given_way_to(app: &dyn TestApplication) {
     let list: Files<'_> = &[
@@ -119,12 +131,14 @@ pub async fn a_lock_on_a_table_is_given_way_to(app: &dyn TestApplication) {
     up(app, &list[..1]).await.unwrap();
     let held = app.hold("INSERT INTO a VALUES (1)").await;
     let slow: Files<'_> = &[list[0], list[1], ("2_b/migration.toml", "lock_timeout = \"2s\"")];
-    let once = Patience {
-        retries: 0,
+    let twice = Patience {
+        retries: 1,
         ..patience()
     };
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let error = on(app.open(), slow)
-        .patient(once)
+        .watched(Arc::new(Holders(Arc::clone(&heard))))
+        .patient(twice)
         .up(&UpOptions::default())
         .await
         .unwrap_err();
@@ -134,7 +148,11 @@ pub async fn a_lock_on_a_table_is_given_way_to(app: &dyn TestApplication) {
     assert!(failure.fault.is_lock() && failure.left == Left::AsBefore, "{error:?}");
     let said = error.to_string();
     assert!(said.contains("Others hold a lock"), "{said}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(heard.len(), 1, "{heard:?}");
     if app.open().dialect() == Dialect::Postgres {
+        // Before it is tried again, too.
+        assert!(heard[0].contains("held by server process"), "{heard:?}");
         // Who and how they stand; not what they said, which may be a secret of theirs.
         assert!(
             said.contains("held by server process") && said.contains("idle in transaction"),

@@ -91,6 +91,8 @@ pub enum Progress<'a> {
         again: u32,
         /// At most how often.
         at_most: u32,
+        /// Who has it, in words that begin so, where the database says it.
+        held_by: Option<&'a str>,
     },
     /// A backfill has walked further.
     Walked {

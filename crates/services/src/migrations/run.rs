@@ -128,7 +128,7 @@ impl Migrations {
             // Where the connection is gone, so is the transaction.
             let _ = session.rollback().await;
             let locked = matches!(stumble.fault, MigrationFault::LockTimeout(_));
-            if !locked || !self.wait_for_retry(&mut again).await {
+            if !locked || !self.wait_for_retry(&mut again, &stumble.fault).await {
                 break stumble;
             }
         };
@@ -237,7 +237,7 @@ impl Migrations {
                 run.statements.truncate(place);
                 run.outcome = Outcome::Running;
                 let locked = matches!(stumble.fault, MigrationFault::LockTimeout(_));
-                if !locked || !self.wait_for_retry(&mut again).await {
+                if !locked || !self.wait_for_retry(&mut again, &stumble.fault).await {
                     break Some(stumble);
                 }
             };
@@ -375,7 +375,7 @@ impl Migrations {
                     let _ = session.rollback().await;
                     *run = before;
                     let locked = matches!(stumble.fault, MigrationFault::LockTimeout(_));
-                    if !locked || !self.wait_for_retry(&mut again).await {
+                    if !locked || !self.wait_for_retry(&mut again, &stumble.fault).await {
                         return self.leave_in_part(session, step, run, &stumble).await;
                     }
                 }
@@ -437,7 +437,7 @@ impl Migrations {
     }
 
     /// Waits before another try, if there is to be one. Each wait is twice as long, give or take a half.
-    async fn wait_for_retry(&self, again: &mut u32) -> bool {
+    async fn wait_for_retry(&self, again: &mut u32, fault: &MigrationFault) -> bool {
         if *again >= self.patience.retries {
             return false;
         }
@@ -451,6 +451,10 @@ impl Migrations {
         self.watch.see(&Progress::Retries {
             again: *again,
             at_most: self.patience.retries,
+            held_by: match fault {
+                MigrationFault::LockTimeout(said) => said.detail.as_deref(),
+                _ => None,
+            },
         });
         tokio::time::sleep(doubled * percent / 100).await;
         true

@@ -106,9 +106,14 @@ impl Watch for Terminal {
                     self.say(&format!("{rows}{of} rows"));
                 }
             }
-            Progress::Retries { again, at_most } => {
+            Progress::Retries {
+                again,
+                at_most,
+                held_by,
+            } => {
+                let held_by = held_by.map_or_else(String::new, |held_by| format!(", {held_by}"));
                 self.say(&format!(
-                    "a lock was not given in time: trying again ({again} of {at_most})"
+                    "a lock was not given in time{held_by}: trying again ({again} of {at_most})"
                 ));
             }
             Progress::Ended(run) => {
