@@ -124,8 +124,8 @@ pub struct Embedded {
     pub configure: Box<dyn Fn(&mut actix_web::web::ServiceConfig) + Send + Sync>,
 }
 
-fn ended<T, E: Into<Problem>>(outcome: Result<Result<T, E>, tokio::task::JoinError>) -> Result<T, Problem> {
-    match outcome {
+async fn waited_for<T, E: Into<Problem>>(task: tokio::task::JoinHandle<Result<T, E>>) -> Result<T, Problem> {
+    match task.await {
         Ok(outcome) => outcome.map_err(Into::into),
         Err(e) => Err(Problem::internal(format!("a use case did not end: {e}"))),
     }
@@ -134,31 +134,34 @@ fn ended<T, E: Into<Problem>>(outcome: Result<Result<T, E>, tokio::task::JoinErr
 impl Api {
     /// Runs a use case as a task on the main runtime and waits for it. A request that is dropped half-way (actix
     /// drops handlers on its single-threaded workers) can then not cut a transaction in two, and a store that blocks
-    /// while cleaning up does not block a worker.
-    pub async fn run<T, E>(&self, use_case: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Problem>
+    /// while cleaning up does not block a worker. It begins at once: who waits needs no room for it.
+    pub fn run<T, E>(
+        &self,
+        use_case: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Problem>> + 'static
     where
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
         let counted = Queries::current().of(use_case.in_current_span());
-        ended(self.runtime.spawn(counted).await)
+        waited_for(self.runtime.spawn(counted))
     }
 
     /// The same, but as a task on the worker that took the request. For calls to models, of which there are many at once
     /// and which are long: each piece of an answer would have to be handed from thread to thread. What must not end with
     /// the worker a use case has to see to itself. A call whose body has more than 256 KiB goes to the main runtime
     /// even so: reading it takes a while, for which everybody else on the worker would wait.
-    pub async fn run_call<T, E>(
+    pub fn run_call<T, E>(
         &self,
         body_bytes: usize,
         call: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<T, Problem>
+    ) -> impl Future<Output = Result<T, Problem>> + 'static
     where
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
         let counted = Queries::current().of(call.in_current_span());
-        ended(spawn_call(&self.runtime, body_bytes, counted).await)
+        waited_for(spawn_call(&self.runtime, body_bytes, counted))
     }
 }
 

@@ -2,10 +2,13 @@
 //! travels with a future, so that no port has to pass it on.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 thread_local! {
     /// The counter of the future that this thread polls.
@@ -37,14 +40,31 @@ impl Queries {
     }
 
     /// Counts what a future sends. What it spawns is not counted, unless it hands its counter on.
-    pub async fn of<F: Future>(self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        poll_fn(move |context| {
-            let before = CURRENT.with_borrow_mut(|current| current.replace(self.clone()));
-            let _restore = Restore(before);
-            future.as_mut().poll(context)
-        })
-        .await
+    pub fn of<F: Future>(self, future: F) -> Counting<F> {
+        Counting { queries: self, future }
+    }
+}
+
+pin_project! {
+    /// A future whose statements are counted. A type of its own, since an `async` block that awaits what it was given has
+    /// room for it twice, and calls to models are large.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless they are polled"]
+    pub struct Counting<F> {
+        queries: Queries,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Counting<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let before = CURRENT.with_borrow_mut(|current| current.replace(this.queries.clone()));
+        let _restore = Restore(before);
+        this.future.poll(context)
     }
 }
 
@@ -59,7 +79,8 @@ pub fn query_sent() {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::future::poll_fn;
+    use std::task::Waker;
 
     use super::*;
 

@@ -166,13 +166,13 @@ impl Chat {
 
         let grace = if stream { self.options.resume } else { Duration::ZERO };
         let draft = Arc::clone(&opened.draft);
-        let answering = Answering {
+        let answering = Box::new(Answering {
             chat: Arc::clone(self),
             call,
             opened,
             replaces,
             most_bytes,
-        };
+        });
         self.calls.spawn(answering.run(request, grace).in_current_span());
         if stream {
             self.hand_on(reader, who, &draft, gone).await

@@ -200,11 +200,19 @@ impl Chat {
             None => self.needs(&access, &alias, &request),
         };
         let admitted = self.admit(who, &access, needs)?;
-        let mut call = Driven::new(self, self.reserve_apart(who, &access, admitted).await?);
-        let rates = call.rates;
-        call.assisted = assisted;
-        call.client = manner.client.clone();
-        found.call_id = call.request_id;
+        // Apart, like all that is over soon: what waits for an answer has no room for it.
+        let call = Box::pin(self.reserve_apart(who, &access, admitted)).await?;
+        let mut driver = Box::new(Driver {
+            chat: Arc::clone(self),
+            call: Driven::new(self, call),
+            gone,
+            key: key.filter(|_| kept.is_none()),
+        });
+        let rates = driver.call.rates;
+        driver.call.assisted = assisted;
+        driver.call.client = manner.client.clone();
+        driver.call.from_cache = kept.is_some();
+        found.call_id = driver.call.request_id;
         self.note_findings(&found).await;
 
         // From here on the call has to be booked whatever happens, so it has a task of its own.
@@ -212,13 +220,6 @@ impl Chat {
             Some(_) => Some(CacheStatus::Hit),
             None => key.map(|_| CacheStatus::Miss),
         };
-        let mut driver = Driver {
-            chat: Arc::clone(self),
-            call,
-            gone,
-            key: key.filter(|_| kept.is_none()),
-        };
-        driver.call.from_cache = kept.is_some();
         if request.stream {
             let (out, events) = mpsc::channel(CHANNEL);
             let (ready, begun) = tokio::sync::oneshot::channel();
@@ -282,13 +283,13 @@ struct Driver {
 
 impl Driver {
     /// Has it driven by a task of its own. Not where the call is prepared: what waits there would have room for all of this.
-    fn start<F: Future<Output = ()> + Send + 'static>(self, drive: impl FnOnce(Self) -> F) {
+    fn start<F: Future<Output = ()> + Send + 'static>(self: Box<Self>, drive: impl FnOnce(Box<Self>) -> F) {
         let calls = self.chat.calls.clone();
         calls.spawn(drive(self).in_current_span());
     }
 
     async fn whole(
-        mut self,
+        mut self: Box<Self>,
         request: ChatRequest,
         kept: Option<Arc<Kept>>,
         reply: tokio::sync::oneshot::Sender<Result<ChatReply, ChatError>>,
@@ -364,7 +365,7 @@ impl Driver {
     }
 
     async fn stream(
-        mut self,
+        mut self: Box<Self>,
         request: ChatRequest,
         kept: Option<Arc<Kept>>,
         out: mpsc::Sender<Relayed>,
@@ -386,6 +387,8 @@ impl Driver {
                 outcome
             }
             Ok(incoming) => {
+                // Boxed, since each future that these are handed on to has room for them.
+                let incoming = Box::new(incoming);
                 let keeper = self.key.and_then(|key| self.chat.keeper(key, incoming.dropped()));
                 // What is kept was judged before it was.
                 let gate = if self.call.from_cache {
@@ -394,11 +397,11 @@ impl Driver {
                     Gate::of(&self.chat, &self.call, &self.gone)
                 };
                 let _ = ready.send(Ok(incoming.dropped()));
-                let passing = Passing {
+                let passing = Box::new(Passing {
                     gate,
                     keeper,
                     include_usage,
-                };
+                });
                 self.forward(incoming, passing, &out).await
             }
         };
@@ -406,7 +409,12 @@ impl Driver {
         self.call.end(outcome);
     }
 
-    async fn forward(&mut self, mut incoming: Incoming, mut passing: Passing, out: &mpsc::Sender<Relayed>) -> Outcome {
+    async fn forward(
+        &mut self,
+        mut incoming: Box<Incoming>,
+        mut passing: Box<Passing>,
+        out: &mpsc::Sender<Relayed>,
+    ) -> Outcome {
         let ended = self.pass_on(&mut incoming, &mut passing, out).await;
         let outcome = match ended {
             Ok(true) => {
@@ -456,19 +464,20 @@ impl Driver {
                 (Ok(ChatEvent::Chunk(chunk)), gate) => {
                     self.call.note(chunk.output_bytes, chunk.usage);
                     match gate {
-                        Some(gate) => gate.push(&self.chat, &self.call, chunk).await?,
+                        // Apart, as below: most streams have no gate.
+                        Some(gate) => Box::pin(gate.push(&self.chat, &self.call, chunk)).await?,
                         None => Through::Chunks(vec![chunk]),
                     }
                 }
                 (Ok(ChatEvent::Done), None) => return Ok(true),
                 (Ok(ChatEvent::Done), Some(gate)) => {
-                    let rest = gate.finish(&self.chat, &self.call).await?;
+                    let rest = Box::pin(gate.finish(&self.chat, &self.call)).await?;
                     return self.hand_all_on(rest, incoming, passing, out).await;
                 }
                 (Err(e @ (ChatError::ClientGone | ChatError::SessionEnded)), _) | (Err(e), None) => return Err(e),
                 (Err(e), Some(gate)) => {
                     // What was held back came before the failure.
-                    let rest = gate.finish(&self.chat, &self.call).await?;
+                    let rest = Box::pin(gate.finish(&self.chat, &self.call)).await?;
                     if !self.hand_all_on(rest, incoming, passing, out).await? {
                         return Ok(false);
                     }

@@ -35,7 +35,7 @@ pub(super) struct Answering {
 
 impl Answering {
     /// Writes it, and goes on for `grace` when nobody reads it.
-    pub(super) async fn run(mut self, request: ChatRequest, grace: Duration) {
+    pub(super) async fn run(mut self: Box<Self>, request: ChatRequest, grace: Duration) {
         let draft = Arc::clone(&self.opened.draft);
         let mut arriving = Arriving {
             gone: CancellationToken::new(),
@@ -171,9 +171,9 @@ impl Arriving {
         draft: &Draft,
         request: ChatRequest,
     ) -> Result<Whole, ChatError> {
-        let incoming = self
-            .incoming
-            .insert(chat.open_stream(call, &self.gone, &request).await?);
+        // Apart, since it is over before the answer begins.
+        let incoming = Box::pin(chat.open_stream(call, &self.gone, &request)).await?;
+        let incoming = self.incoming.insert(incoming);
         // It may be large, and the answer may take long.
         drop(request);
         self.gate = Gate::of(chat, call, &self.gone);
@@ -189,7 +189,8 @@ impl Arriving {
                 (Ok(ChatEvent::Chunk(chunk)), gate) => {
                     call.note(chunk.output_bytes, chunk.usage);
                     let through = match gate {
-                        Some(gate) => gate.push(chat, call, chunk).await?,
+                        // Apart, as below: most answers have no gate.
+                        Some(gate) => Box::pin(gate.push(chat, call, chunk)).await?,
                         None => Through::Chunks(vec![chunk]),
                     };
                     (through, None)
@@ -197,9 +198,9 @@ impl Arriving {
                 (Ok(ChatEvent::Done), None) => return Ok(Whole::Yes),
                 (Err(e), None) => return Err(e),
                 (Err(e), Some(_)) if e.unwanted() => return Err(e),
-                (Ok(ChatEvent::Done), Some(gate)) => (gate.finish(chat, call).await?, None),
+                (Ok(ChatEvent::Done), Some(gate)) => (Box::pin(gate.finish(chat, call)).await?, None),
                 // What was held back came before the failure.
-                (Err(e), Some(gate)) => (gate.finish(chat, call).await?, Some(e)),
+                (Err(e), Some(gate)) => (Box::pin(gate.finish(chat, call)).await?, Some(e)),
             };
             let Through::Chunks(chunks) = through else {
                 return Ok(Whole::Refused);
