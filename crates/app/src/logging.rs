@@ -131,7 +131,7 @@ impl Visit for TextMembers<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let line = &mut self.line;
         let space = if std::mem::take(&mut self.first) { "" } else { " " };
-        let name = field.name().trim_start_matches("r#");
+        let name = name(field);
         self.outcome = self.outcome.and_then(|()| match name {
             "message" => write!(line, "{space}"),
             _ if line.has_ansi_escapes() => write!(line, "{space}\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m"),
@@ -215,19 +215,27 @@ struct Members<'w> {
     outcome: fmt::Result,
 }
 
+/// A field's name. Those of raw identifiers carry a prefix that is no part of them.
+fn name(field: &Field) -> &'static str {
+    field.name().strip_prefix("r#").unwrap_or(field.name())
+}
+
+// In pieces rather than by `write!`, which costs more than what it writes here.
 impl Members<'_> {
-    fn member(&mut self, field: &Field, value: impl fmt::Display) {
-        // Names of raw identifiers carry a prefix that is no part of them.
-        let name = field.name().trim_start_matches("r#");
-        self.outcome = self.outcome.and_then(|()| write!(self.line, ",\"{name}\":{value}"));
+    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        self.outcome = self.outcome.and_then(|()| {
+            self.line.write_str(",\"")?;
+            self.line.write_str(name(field))?;
+            self.line.write_str("\":")?;
+            value(&mut self.line)
+        });
     }
 
-    fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        let name = field.name().trim_start_matches("r#");
-        self.outcome = self.outcome.and_then(|()| {
-            write!(self.line, ",\"{name}\":\"")?;
-            Escaped(&mut self.line).write_fmt(value)?;
-            self.line.write_char('"')
+    fn text(&mut self, field: &Field, value: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
+        self.member(field, |line| {
+            line.write_str("\"")?;
+            value(&mut Escaped(line))?;
+            line.write_str("\"")
         });
     }
 }
@@ -235,31 +243,33 @@ impl Members<'_> {
 impl Visit for Members<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for what is not a number.
-        if value.is_finite() {
-            self.member(field, value);
-        } else {
-            self.member(field, "null");
-        }
+        self.member(field, |line| {
+            if value.is_finite() {
+                write!(line, "{value}")
+            } else {
+                line.write_str("null")
+            }
+        });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, value);
+        self.member(field, |line| line.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, value);
+        self.member(field, |line| line.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, value);
+        self.member(field, |line| line.write_str(if value { "true" } else { "false" }));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        self.text(field, |text| text.write_str(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format_args!("{value:?}"));
+        self.text(field, |text| write!(text, "{value:?}"));
     }
 }
 

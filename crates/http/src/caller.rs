@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use anteroom_domain::access::{API_KEY_PREFIX, Scope};
 use anteroom_domain::accounts::Role;
@@ -140,7 +141,7 @@ pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented
         if authorizations.next().is_some() {
             return None;
         }
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let (scheme, token) = text(value)?.split_once(' ')?;
         let token = token.trim();
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .then(|| Presented::Bearer(token.to_owned()));
@@ -148,7 +149,7 @@ pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented
     if Shape::of(request.path()) == Shape::Anthropic {
         let mut keys = headers.get_all("x-api-key");
         if let Some(value) = keys.next() {
-            let token = value.to_str().ok()?.trim();
+            let token = text(value)?.trim();
             return (keys.next().is_none() && !token.is_empty()).then(|| Presented::Bearer(token.to_owned()));
         }
     }
@@ -167,6 +168,12 @@ pub(crate) fn presented(request: &HttpRequest, cookie: &str) -> Option<Presented
     found
         .filter(|value| !value.is_empty())
         .map(|value| Presented::Cookie(value.to_owned()))
+}
+
+/// A header's text. `HeaderValue::to_str` looks at each byte by itself, and tokens are long.
+fn text(value: &HeaderValue) -> Option<&str> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    text.is_ascii().then_some(text)
 }
 
 pub(crate) fn api(request: &HttpRequest) -> Result<web::Data<Api>, Problem> {
@@ -266,7 +273,16 @@ impl FromRequest for Anonymous {
 /// The live session behind a request. Answered on the worker from memory where possible.
 pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
     let api = api(request)?;
-    let Some(presented) = presented(request, &api.options.cookie.name) else {
+    let presented = presented(request, &api.options.cookie.name);
+    sign_in_with(request, &api, presented).await
+}
+
+async fn sign_in_with(
+    request: &HttpRequest,
+    api: &web::Data<Api>,
+    presented: Option<Presented>,
+) -> Result<SignedIn, Problem> {
+    let Some(presented) = presented else {
         admit(
             request,
             None,
@@ -275,7 +291,7 @@ pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> 
         return Err(Problem::unauthenticated());
     };
     if let Some(text) = presented.api_key() {
-        key(request, &api, text).await?;
+        key(request, api, text).await?;
         return Err(insufficient_scope(scope(request)));
     }
     if matches!(presented, Presented::Cookie(_)) {
@@ -284,7 +300,7 @@ pub(crate) async fn sign_in(request: &HttpRequest) -> Result<SignedIn, Problem> 
     let via = presented.via();
     let live = match api.sessions.authenticate_cached(presented.credential()) {
         Some(live) => live,
-        None => look_up(request, &api, presented).await?,
+        None => look_up(request, api, presented).await?,
     };
     admit(
         request,
@@ -299,7 +315,7 @@ async fn known(request: &HttpRequest) -> Result<Known, Problem> {
     let api = api(request)?;
     let presented = presented(request, &api.options.cookie.name);
     let Some(text) = presented.as_ref().and_then(Presented::api_key) else {
-        let who = Principal::Session(sign_in(request).await?.live);
+        let who = Principal::Session(sign_in_with(request, &api, presented).await?.live);
         return Ok(Known { who });
     };
     let live = key(request, &api, text).await?;

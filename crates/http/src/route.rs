@@ -163,7 +163,8 @@ impl Matched {
 }
 
 /// Turns the table into services: one resource per path, which answers 405 with `Allow` for other methods. A GET
-/// route answers HEAD too.
+/// route answers HEAD too. Paths without parameters come first: actix-web tries one resource after the other, and those
+/// that have parameters by regular expressions.
 pub fn mount(routes: Vec<Route>) -> Vec<impl HttpServiceFactory> {
     let mut paths: Vec<(&'static str, Vec<Route>)> = Vec::new();
     for route in routes {
@@ -172,6 +173,7 @@ pub fn mount(routes: Vec<Route>) -> Vec<impl HttpServiceFactory> {
             None => paths.push((route.path, vec![route])),
         }
     }
+    paths.sort_by_key(|(path, _)| path.contains('{'));
     paths.into_iter().map(|(path, routes)| resource(path, routes)).collect()
 }
 
