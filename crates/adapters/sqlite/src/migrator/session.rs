@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::Duration;
 
-use anteroom_domain::migrations::{Catalogue, Dialect, Past, Run, Runner, Version, Walk, tokens};
+use anteroom_domain::migrations::{Catalogue, Dialect, Past, Run, Runner, Scope, Version, Walk, tokens};
 use anteroom_ports::migrations::{MigrationFault, MigrationResult, MigrationSession, Range, Settled, SqlFault};
 use async_trait::async_trait;
 use diesel::SqliteConnection;
@@ -130,10 +130,17 @@ impl MigrationSession for SqliteSession {
     }
 
     async fn renew(&mut self) -> MigrationResult<()> {
-        // What pragmas, temporary tables and attached files leave behind goes with the connection.
-        self.conn = None;
+        // What pragmas, temporary tables and attached files leave behind goes with the connection. Of the own schema's, which
+        // keeps a log, the last that is closed moves the log into the file and waits for the disk: so it is not the last.
+        // An application's may have locked the file for itself.
+        let before = self.conn.take().filter(|_| self.tables.scope == Scope::Own);
         let (connector, scope) = (self.connector.clone(), self.tables.scope);
-        self.conn = Some(blocking(&self.runtime, move || open(&connector, scope, true)).await?);
+        let renewed = blocking(&self.runtime, move || {
+            let renewed = open(&connector, scope, true);
+            drop(before);
+            renewed
+        });
+        self.conn = Some(renewed.await?);
         Ok(())
     }
 
