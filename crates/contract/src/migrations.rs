@@ -134,6 +134,7 @@ macro_rules! migrations_contract {
             locks {
                 of_16_runners_each_migration_is_run_by_one, who_waits_hears_who_is_at_it,
                 who_waits_for_too_long_is_told, a_lock_on_a_table_is_given_way_to,
+                a_table_that_somebody_has_for_himself_is_not_waited_for_without_end,
             }
             crashes {
                 a_cut_at_any_moment_up_and_down_ends_in_the_same_schema,

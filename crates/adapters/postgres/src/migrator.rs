@@ -2,7 +2,6 @@
 //! `CREATE INDEX CONCURRENTLY` waits for it, and the server lets go of it with the connection; the other runs the
 //! statements, as simple queries, since only those are sent as they are.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -312,7 +311,8 @@ impl MigrationDatabase for PostgresMigrations {
     }
 
     async fn catalogue(&self) -> MigrationResult<Catalogue> {
-        self.looking().await?.link.catalogue(&self.catalogue_query()).await
+        let read = limited(&self.catalogue_query(), self.connector.patience);
+        self.looking().await?.link.catalogue(&read).await
     }
 
     async fn recorded_catalogue(&self) -> MigrationResult<Option<Catalogue>> {
@@ -433,7 +433,15 @@ impl MigrationDatabase for PostgresMigrations {
 
     async fn scratch(&self) -> MigrationResult<Arc<dyn MigrationDatabase>> {
         let looking = self.looking().await?;
-        let name = format!("anteroom_scratch_{:016x}", RandomState::new().hash_one(0));
+        // Always the same, so that who holds the lock removes what a killed repair left; but not what another role did, which
+        // may not be removed.
+        let of = literal(&format!("{:?} {} ", self.scope, looking.schema));
+        let name = format!(
+            "SELECT format('anteroom_scratch_%s_%s', oid, to_hex(hashtextextended({of} || current_user, 0))) FROM pg_database WHERE datname = \
+             current_database()"
+        );
+        let name = looking.link.first(&name).await?.unwrap_or_default();
+        looking.link.run(&drop_database(&name)).await?;
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         looking.link.run(&create).await.map_err(|fault| match fault {
             MigrationFault::Sql(mut said) => {
@@ -469,10 +477,21 @@ impl MigrationDatabase for PostgresMigrations {
             .connect_client()
             .await
             .map_err(|e| MigrationFault::Away { reason: e.to_string() })?;
-        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        let drop = drop_database(name);
         client.simple_query(&drop).await.map_err(|e| fault(&e))?;
         Ok(())
     }
+}
+
+/// A question for the catalogue that waits so long for a lock: the server takes one of a table to tell its indexes,
+/// constraints and defaults.
+fn limited(query: &str, patience: Duration) -> String {
+    let ms = patience.as_millis();
+    format!("BEGIN; SET LOCAL lock_timeout = {ms}; {query}; COMMIT")
+}
+
+fn drop_database(name: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 }
 
 /// Asks for a lock until it is given: on the connection that is to hold it, with a question, and what ends the transaction

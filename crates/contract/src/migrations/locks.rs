@@ -121,6 +121,39 @@ impl Watch for Holders {
     }
 }
 
+/// To read what a table's indexes, constraints and defaults are takes a lock of it, before anything is run.
+pub async fn a_table_that_somebody_has_for_himself_is_not_waited_for_without_end(app: &dyn TestApplication) {
+    if app.open().dialect() != Dialect::Postgres {
+        return;
+    }
+    let list: Files<'_> = &[
+        ("1_a/up.sql", "CREATE TABLE a (id INTEGER PRIMARY KEY)"),
+        ("2_b/up.sql", "CREATE TABLE b (id INTEGER)"),
+    ];
+    up(app, &list[..1]).await.unwrap();
+    let held = app.hold("LOCK TABLE a IN ACCESS EXCLUSIVE MODE").await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let twice = Patience {
+        lock_timeout: Duration::from_secs(1),
+        retries: 1,
+        ..patience()
+    };
+    let both = on(app.open(), list)
+        .watched(Arc::new(Holders(Arc::clone(&heard))))
+        .patient(twice);
+    let error = both.up(&UpOptions::default()).await.unwrap_err();
+    assert!(
+        matches!(&error, MigrateError::Fault(fault) if fault.is_lock()),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("held by server process"), "{error}");
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].contains("held by server process"), "{heard:?}");
+    drop(held);
+    assert_eq!(versions(&both.up(&UpOptions::default()).await.unwrap()), ["2"]);
+}
+
 /// And asked for again: those who queue behind it get their turn.
 pub async fn a_lock_on_a_table_is_given_way_to(app: &dyn TestApplication) {
     let list: Files<'_> = &[

@@ -214,6 +214,13 @@ pub async fn what_was_run_must_not_be_edited(app: &dyn TestApplication) {
         matches!(&error, MigrateError::Refused(Refusal::EditedSince { statement: 1, .. })),
         "{error:?}"
     );
+    let files = on(app.open(), edited);
+    let entries = files.status().await.unwrap();
+    let error = files.check_parts(&entries).unwrap_err();
+    assert!(
+        matches!(&error, MigrateError::Refused(Refusal::EditedSince { .. })),
+        "{error:?}"
+    );
     let mended: Files<'_> = &[
         PIECES[0],
         PIECES[1],

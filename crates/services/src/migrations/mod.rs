@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anteroom_domain::migrations::{
     Catalogue, Difference, Direction, Entry, FolderError, Migration, Outcome, Past, Refusal, Run, Runner, Scope,
-    Script, SourceFile, Version, compare, read_folder,
+    Script, SourceFile, Version, compare, read_folder, resume_at,
 };
 use anteroom_ports::Clock;
 use anteroom_ports::migrations::{Holder, MigrationDatabase, MigrationFault, MigrationSession, Waiting};
@@ -333,6 +333,24 @@ impl Migrations {
         Ok(compare(&self.files, &self.database.past().await?))
     }
 
+    /// Whether of what was run in part the statements that were run are what they were.
+    ///
+    /// # Errors
+    /// [`Refusal::EditedSince`] for the first that is not.
+    pub fn check_parts(&self, entries: &[Entry]) -> Result<(), MigrateError> {
+        for run in entries.iter().filter_map(|entry| entry.run.as_ref()) {
+            let file = self.files.iter().find(|file| file.version == run.version);
+            let script = file.and_then(|file| match run.direction {
+                Direction::Up => Some(&file.up),
+                Direction::Down => file.down.as_ref(),
+            });
+            if let Some(script) = script.filter(|_| run.partial()) {
+                resume_at(script, run, self.database.dialect())?;
+            }
+        }
+        Ok(())
+    }
+
     /// All that has been done, oldest first.
     pub async fn history(&self) -> Result<Vec<Run>, MigrateError> {
         Ok(self.database.past().await?.runs)
@@ -391,7 +409,7 @@ impl Migrations {
         let adopted: Vec<&Migration> = self.files.iter().filter(known).collect();
         // The schema is as it should be, if all that is applied is adopted now.
         let catalogue = if past.runs.is_empty() && !adopted.is_empty() {
-            Some(session.catalogue().await?)
+            Some(self.read_catalogue(session).await?)
         } else {
             None
         };

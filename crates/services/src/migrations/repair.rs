@@ -125,8 +125,11 @@ impl Migrations {
         let (reformatted, changed) = (in_state(State::Reformatted), in_state(State::Changed));
         let mut catalogue = None;
         if !changed.is_empty() {
-            let live = session.catalogue().await?;
+            let live = self.read_catalogue(session).await?;
+            // There is one database to try files on, which is whose the lock is: also when that took long.
+            session.still_locked().await?;
             let made = self.made_of_files(entries).await?;
+            session.still_locked().await?;
             let differences = made.differences(&live);
             if !differences.is_empty() {
                 return Err(RepairError::Differs(differences));

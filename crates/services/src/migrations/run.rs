@@ -437,7 +437,7 @@ impl Migrations {
     }
 
     /// Waits before another try, if there is to be one. Each wait is twice as long, give or take a half.
-    async fn wait_for_retry(&self, again: &mut u32, fault: &MigrationFault) -> bool {
+    pub(super) async fn wait_for_retry(&self, again: &mut u32, fault: &MigrationFault) -> bool {
         if *again >= self.patience.retries {
             return false;
         }

@@ -1,7 +1,10 @@
 //! Applies what is pending.
 
-use anteroom_domain::migrations::{Direction, Migration, Outcome, Past, Run, State, UpOptions, compare, to_apply};
+use anteroom_domain::migrations::{
+    Catalogue, Direction, Migration, Outcome, Past, Run, State, UpOptions, compare, to_apply,
+};
 use anteroom_ports::MigrationSession;
+use anteroom_ports::migrations::MigrationFault;
 
 use super::{MigrateError, Migrations, Progress};
 
@@ -44,12 +47,25 @@ impl Migrations {
         let Some(recorded) = self.database.recorded_catalogue().await? else {
             return Ok(());
         };
-        let differences = recorded.differences(&session.catalogue().await?);
+        let differences = recorded.differences(&self.read_catalogue(session).await?);
         if !differences.is_empty() {
             tracing::warn!(event = "migration.drift.found", objects = differences.len());
             self.watch.see(&Progress::Drifted(&differences));
         }
         Ok(())
+    }
+
+    /// The live schema, outside of a transaction. To read it may take locks of tables, which are waited for as a
+    /// migration's are.
+    pub(super) async fn read_catalogue(&self, session: &mut dyn MigrationSession) -> Result<Catalogue, MigrateError> {
+        let mut again = 0;
+        session.restore_settings(self.patience.lock_timeout).await?;
+        loop {
+            match session.catalogue().await {
+                Err(fault @ MigrationFault::LockTimeout(_)) if self.wait_for_retry(&mut again, &fault).await => {}
+                read => return Ok(read?),
+            }
+        }
     }
 
     /// Runs migrations in order.

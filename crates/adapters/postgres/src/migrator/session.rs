@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 use tokio_postgres::Statement;
 
-use super::{Link, SMALL_THINGS, fault, set};
+use super::{Link, SMALL_THINGS, fault, limited, set};
 use crate::connector::Connector;
 use crate::migrations::{Tables, literal, past, range, walk_query};
 
@@ -81,6 +81,25 @@ impl PostgresSession {
             looking.as_ref()?.first(&sql).await.ok()?
         };
         timeout(SMALL_THINGS, asking).await.ok()?
+    }
+
+    /// Waits for what runs. If it is not given a lock, the fault says who has it, as far as one may look.
+    async fn watched<T>(&self, running: impl Future<Output = MigrationResult<T>>, looks: bool) -> MigrationResult<T> {
+        let mut running = pin!(running);
+        let (mut held_by, mut looking) = (None, None);
+        let mut pause = FIRST_LOOK;
+        loop {
+            match timeout(pause, &mut running).await {
+                Ok(Err(MigrationFault::LockTimeout(mut said))) => {
+                    said.detail = said.detail.or(held_by);
+                    return Err(MigrationFault::LockTimeout(said));
+                }
+                Ok(done) => return done,
+                Err(_) if looks => held_by = self.holders(&mut looking).await.or(held_by),
+                Err(_) => {}
+            }
+            pause = NEXT_LOOKS;
+        }
     }
 
     /// Indexes that were left invalid: of a table, or by a `REINDEX` wherever it was.
@@ -185,23 +204,9 @@ impl MigrationSession for PostgresSession {
         if first.is_some_and(|first| ["DEALLOCATE", "DISCARD"].iter().any(|word| first.is(word))) {
             self.catalogue.forget();
         }
-        let mut running = pin!(self.work.run(sql));
         // A concurrent build waits without a limit, and for whoever looks as well.
         let looks = !words.iter().any(|token| token.is("CONCURRENTLY"));
-        let (mut held_by, mut looking) = (None, None);
-        let mut pause = FIRST_LOOK;
-        loop {
-            match timeout(pause, &mut running).await {
-                Ok(Err(MigrationFault::LockTimeout(mut said))) => {
-                    said.detail = said.detail.or(held_by);
-                    return Err(MigrationFault::LockTimeout(said));
-                }
-                Ok(done) => return done,
-                Err(_) if looks => held_by = self.holders(&mut looking).await.or(held_by),
-                Err(_) => {}
-            }
-            pause = NEXT_LOOKS;
-        }
+        self.watched(self.work.run(sql), looks).await
     }
 
     async fn restore_settings(&mut self, lock_timeout: Duration) -> MigrationResult<()> {
@@ -280,20 +285,26 @@ impl MigrationSession for PostgresSession {
             let query = std::mem::take(query);
             self.catalogue = CatalogueQuery::Planned { query, statement };
         }
-        match &self.catalogue {
-            CatalogueQuery::Each(query) | CatalogueQuery::ToPlan(query) => self.work.catalogue(query).await,
-            CatalogueQuery::Planned { statement, .. } => {
-                let rows = self.work.client.query(statement, &[]).await.map_err(|e| fault(&e))?;
-                let lines = rows.iter().map(|row| {
-                    Ok((
-                        row.try_get(0)?,
-                        row.try_get::<_, Option<String>>(1)?.unwrap_or_default(),
-                    ))
-                });
-                let lines: Result<Vec<(String, String)>, tokio_postgres::Error> = lines.collect();
-                Ok(Catalogue::new(lines.map_err(|e| fault(&e))?))
-            }
-        }
+        let read = async {
+            let statement = match &self.catalogue {
+                // Nothing is set for a pooler's connection but in a transaction.
+                CatalogueQuery::Each(query) if !self.in_transaction => {
+                    return self.work.catalogue(&limited(query, self.connector.patience)).await;
+                }
+                CatalogueQuery::Each(query) | CatalogueQuery::ToPlan(query) => return self.work.catalogue(query).await,
+                CatalogueQuery::Planned { statement, .. } => statement,
+            };
+            let rows = self.work.client.query(statement, &[]).await.map_err(|e| fault(&e))?;
+            let lines = rows.iter().map(|row| {
+                Ok((
+                    row.try_get(0)?,
+                    row.try_get::<_, Option<String>>(1)?.unwrap_or_default(),
+                ))
+            });
+            let lines: Result<Vec<(String, String)>, tokio_postgres::Error> = lines.collect();
+            Ok(Catalogue::new(lines.map_err(|e| fault(&e))?))
+        };
+        self.watched(read, true).await
     }
 
     async fn settle(&mut self, sql: &str, begun: bool) -> MigrationResult<Settled> {

@@ -355,6 +355,7 @@ async fn down(place: &Place, args: MigrateDownArgs) -> Result<Answer, Problem> {
 
 async fn verify(migrations: &Migrations) -> Result<Answer, Problem> {
     let entries = migrations.status().await?;
+    migrations.check_parts(&entries)?;
     let changed = entries
         .iter()
         .any(|entry| matches!(entry.state, State::Changed | State::Unknown));

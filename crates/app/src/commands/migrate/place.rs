@@ -135,6 +135,20 @@ fn read_into(folder: &Path, below: &str, files: &mut Vec<SourceFile>) -> anyhow:
     Ok(())
 }
 
+fn is_taken(folder: &Path, version: &str) -> anyhow::Result<bool> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e).with_context(|| folder.display().to_string()),
+    };
+    for entry in entries {
+        if entry?.file_name().to_string_lossy().starts_with(version) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Makes the folder of a new migration.
 pub(super) fn new_migration(place: &MigratePlace, name: &str) -> Result<Answer, Problem> {
     let words = name
@@ -146,8 +160,15 @@ pub(super) fn new_migration(place: &MigratePlace, name: &str) -> Result<Answer, 
             "a migration needs a name that says what it does: add_orders",
         ));
     }
-    let now = SystemClock.now();
-    let version = now.strftime("%Y%m%d%H%M%S").to_string();
+    let mut now = SystemClock.now();
+    // Two within a second must not be one version.
+    let version = loop {
+        let version = now.strftime("%Y%m%d%H%M%S").to_string();
+        if !is_taken(&folder(place), &version)? {
+            break version;
+        }
+        now = now.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(now);
+    };
     let folder = folder(place).join(format!("{version}_{name}"));
     let write = || -> anyhow::Result<()> {
         std::fs::create_dir_all(folder.parent().unwrap_or(Path::new(".")))?;

@@ -68,7 +68,7 @@ impl Watch for Terminal {
                 None => self.say("waiting for somebody else who migrates"),
             },
             Progress::Drifted(found) => {
-                self.say("the schema was changed past all migrations; from now on it is taken for right as it is:");
+                self.say("the schema was changed past all migrations; what it is after the next that succeeds is taken for right:");
                 for line in differences(found) {
                     self.say(&line);
                 }
