@@ -1,13 +1,13 @@
-//! Migrations of an application, as its developers and their scripts run them; and of Anteroom's own schema.
+//! Migrations of an application, as its developers and their scripts run them.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anteroom_tests::process::{Server, command, output};
+use anteroom_tests::process::{command, output};
 use anteroom_tests::setup::{execute_in, number_in};
-use anteroom_tests::{Kind, Setup, on_every_empty_store};
+use anteroom_tests::{Kind, Setup, eventually_asking, on_every_empty_store};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -17,11 +17,8 @@ on_every_empty_store![
     what_changed_is_4_and_what_is_locked_is_5,
     a_killed_runner_is_gone_on_with,
     a_killed_backend_is_gone_on_with,
+    a_killed_repair_leaves_nothing_to_the_next,
     many_at_once_through_a_pooler,
-    anteroom_own_schema_is_another_matter,
-    production_on_postgresql_only_looks,
-    what_was_done_to_the_own_schema_is_in_the_audit_log,
-    a_direct_url_is_for_migrations_alone,
 ];
 
 /// An application's database and folder.
@@ -110,7 +107,7 @@ impl<'a> Application<'a> {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -138,6 +135,12 @@ async fn from_the_first_file_to_the_last(setup: &Setup) {
         .file_name();
     let folder = folder.to_str().unwrap().to_owned();
     assert!(folder.ends_with("_add_goods") && made.contains(&folder), "{made}");
+    // Two within a second are two versions.
+    let (one, two) = (app.json("new one", 0), app.json("new two", 0));
+    assert_ne!(one["version"], two["version"]);
+    for more in [one, two] {
+        std::fs::remove_dir_all(app.setup.folder().join(more["folder"].as_str().unwrap())).unwrap();
+    }
     app.write(
         &format!("{folder}/up.sql"),
         "CREATE TABLE goods (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\n",
@@ -348,21 +351,35 @@ fn write_many(app: &Application<'_>) {
     app.write("3_fill/down.sql", "UPDATE goods SET name = replace(name, '!', '');\n");
 }
 
-/// Runs a command and does something when so many statements have begun. Answers how many had when it ended.
-fn disturbed(app: &Application<'_>, words: &str, at: usize, how: &dyn Fn(&std::process::Child)) -> usize {
-    let mut child = app.command(&format!("{words} --verbose")).spawn().unwrap();
+/// Runs `migrate up` or `down` with `--verbose` and does something when so many statements have begun. Answers how many
+/// had when it ended, and whether it ended well.
+pub(super) fn disturbed(
+    mut command: std::process::Command,
+    at: usize,
+    how: &dyn Fn(&std::process::Child),
+) -> (usize, bool) {
+    let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut begun = 0;
     for line in lines.map_while(Result::ok) {
         // `2 of 4: INSERT …`, and `3 of about 4 rows` of a backfill.
-        begun += usize::from(line.split(' ').nth(1) == Some("of"));
-        if begun == at {
+        let begins = line.split(' ').nth(1) == Some("of") && line.starts_with(|first: char| first.is_ascii_digit());
+        begun += usize::from(begins);
+        if begins && begun == at {
             how(&child);
         }
     }
-    child.wait().unwrap();
-    begun
+    (begun, child.wait().unwrap().success())
 }
+
+pub(super) fn kill(child: &std::process::Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// SQL that ends the processes of PostgreSQL that migrate its own database.
+pub(super) const END_BACKENDS: &str = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity \
+    WHERE datname = current_database() AND application_name LIKE 'anteroom migrate%'";
 
 /// Disturbs it after every statement, up and down, and finishes it each time.
 async fn converges(app: &Application<'_>, how: &dyn Fn(&std::process::Child)) {
@@ -372,7 +389,7 @@ async fn converges(app: &Application<'_>, how: &dyn Fn(&std::process::Child)) {
     let whole = history["data"][0]["fingerprint"].clone();
     app.said("down --to 0", 0);
     for at in 1.. {
-        let up = disturbed(app, "up", at, how);
+        let (up, _) = disturbed(app.command("up --verbose"), at, how);
         app.said("up", 0);
         app.said("drift", 0);
         let last = app.json("history --limit 1", 0);
@@ -394,7 +411,7 @@ async fn converges(app: &Application<'_>, how: &dyn Fn(&std::process::Child)) {
                 "{at}"
             );
         }
-        let down = disturbed(app, "down --to 0", at, how);
+        let (down, _) = disturbed(app.command("down --to 0 --verbose"), at, how);
         let left = app.json("status", 0);
         if left["data"]
             .as_array()
@@ -414,11 +431,7 @@ async fn converges(app: &Application<'_>, how: &dyn Fn(&std::process::Child)) {
 
 async fn a_killed_runner_is_gone_on_with(setup: &Setup) {
     let app = Application::new(setup).await;
-    converges(&app, &|child| {
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    })
-    .await;
+    converges(&app, &kill).await;
     app.remove().await;
 }
 
@@ -428,16 +441,46 @@ async fn a_killed_backend_is_gone_on_with(setup: &Setup) {
         return;
     }
     let app = Application::new(setup).await;
-    let (server, name) = app.server.clone().unwrap();
-    let kill = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE \
-         'anteroom migrate%'"
-    );
     let handle = tokio::runtime::Handle::current();
     converges(&app, &|_| {
-        tokio::task::block_in_place(|| handle.block_on(postgres(&server, &kill)));
+        tokio::task::block_in_place(|| handle.block_on(postgres(&app.url, END_BACKENDS)));
     })
     .await;
+    app.remove().await;
+}
+
+/// The database on which it tries the files is the same each time.
+async fn a_killed_repair_leaves_nothing_to_the_next(setup: &Setup) {
+    // An embedded one is a file in a folder for temporary ones.
+    if setup.kind() == Kind::Sqlite {
+        return;
+    }
+    let app = Application::new(setup).await;
+    app.write(
+        "1_goods/up.sql",
+        "CREATE TABLE goods (id INTEGER);\nSELECT pg_sleep(0);\n",
+    );
+    app.said("up", 0);
+    app.write(
+        "1_goods/up.sql",
+        "CREATE TABLE goods (id INTEGER);\nSELECT pg_sleep(3);\n",
+    );
+    app.said("verify", 4);
+    let left = "SELECT count(*) FROM pg_database JOIN pg_database o ON starts_with(pg_database.datname, 'anteroom_scratch_' \
+                || o.oid || '_') WHERE o.datname = current_database()";
+    let tried = "SELECT count(*) FROM pg_stat_activity JOIN pg_database o ON starts_with(pg_stat_activity.datname, \
+                 'anteroom_scratch_' || o.oid || '_') WHERE o.datname = current_database() AND query LIKE '%pg_sleep%'";
+    let mut child = app.command("repair").spawn().unwrap();
+    eventually_asking("the files are tried", async || {
+        (app.number(tried).await == 1).then_some(())
+    })
+    .await;
+    kill(&child);
+    child.wait().unwrap();
+    assert_eq!(app.number(left).await, 1);
+    app.said("repair", 0);
+    assert_eq!(app.number(left).await, 0);
+    app.said("verify", 0);
     app.remove().await;
 }
 
@@ -561,139 +604,4 @@ async fn many_at_once_through_a_pooler(setup: &Setup) {
     app.url = direct;
     app.said("drift", 0);
     app.remove().await;
-}
-
-/// Runs a command of the operator's.
-fn own(setup: &Setup, words: &str) -> Output {
-    let words: Vec<&str> = words.split(' ').collect();
-    output(command(setup.folder(), &setup.variables(&[]), &words), "")
-}
-
-/// With files, a history and a lock of its own.
-async fn anteroom_own_schema_is_another_matter(setup: &Setup) {
-    let own = |words: &str| own(setup, words);
-    let done = own("migrate up --json");
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    let done: Value = serde_json::from_str(&text(&done.stdout)).unwrap();
-    assert!(done["data"].as_array().unwrap().len() > 20);
-    assert_eq!(own("migrate status --exit-code").status.code(), Some(0));
-    assert_eq!(
-        own("migrate lint --all").status.code(),
-        Some(0),
-        "no false alarms on our own history"
-    );
-    assert_eq!(own("migrate up --dir x").status.code(), Some(2));
-
-    // The application's migrations cannot be run where Anteroom's own tables are.
-    let variables = setup.variables(&[]);
-    let url = variables.get("ANTEROOM__DATABASE__URL").cloned();
-    let url = url.unwrap_or_else(|| format!("sqlite://{}", setup.data().join("anteroom.db").display()));
-    std::fs::create_dir_all(setup.folder().join("migrations/1_a")).unwrap();
-    std::fs::write(setup.folder().join("migrations/1_a/up.sql"), "DROP TABLE users").unwrap();
-    let words = ["migrate", "up", "--database", url.as_str()];
-    let refused = output(command(setup.folder(), &variables, &words), "");
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(
-        text(&refused.stderr).contains("Anteroom's own tables lie there"),
-        "{}",
-        text(&refused.stderr)
-    );
-    assert_eq!(setup.number("SELECT count(*) AS n FROM users").await, 0);
-}
-
-/// Unless it is told otherwise.
-async fn production_on_postgresql_only_looks(setup: &Setup) {
-    let production = |migrate: &'static str| {
-        setup.variables(&[
-            ("ANTEROOM_ENV", "production"),
-            ("secret.key", "one-long-enough-Key-4711-of-the-tests-abcdef"),
-            ("passwords.bcrypt_cost", "10"),
-            ("server.public_url", "https://a.example"),
-            ("protection.enabled", "true"),
-            ("database.migrate", migrate),
-        ])
-    };
-    if setup.kind() == Kind::Postgres {
-        let said = Server::try_start(setup.folder(), &production("auto"))
-            .await
-            .err()
-            .unwrap();
-        assert!(
-            said.contains("are to be applied") && said.contains("anteroom migrate up"),
-            "{said}"
-        );
-        assert!(!said.contains("migration.applied"), "{said}");
-        let doctor = output(command(setup.folder(), &production("auto"), &["doctor"]), "");
-        assert!(
-            text(&doctor.stdout).contains("anteroom migrate up"),
-            "{}",
-            text(&doctor.stdout)
-        );
-        let up = output(command(setup.folder(), &production("auto"), &["migrate", "up"]), "");
-        assert!(up.status.success(), "{}", text(&up.stderr));
-    } else {
-        let said = Server::try_start(setup.folder(), &production("never"))
-            .await
-            .err()
-            .unwrap();
-        assert!(said.contains("anteroom migrate up"), "{said}");
-    }
-    drop(Server::start(setup.folder(), &production("auto")).await);
-}
-
-async fn what_was_done_to_the_own_schema_is_in_the_audit_log(setup: &Setup) {
-    let own = |words: &str| own(setup, words);
-    assert!(own("migrate up").status.success());
-    let up = "SELECT count(*) AS n FROM audit_log WHERE act = 'migration.up' AND outcome = 'succeeded' AND actor_kind = 'operator'";
-    assert_eq!(setup.number(up).await, 1);
-    assert!(own("migrate down --steps 2").status.success());
-    assert_eq!(
-        setup
-            .number("SELECT count(*) AS n FROM audit_log WHERE act = 'migration.down'")
-            .await,
-        1
-    );
-    drop(Server::start(setup.folder(), &setup.variables(&[])).await);
-    let by_server = "SELECT count(*) AS n FROM audit_log WHERE act = 'migration.up' AND actor_kind = 'system'";
-    assert_eq!(setup.number(by_server).await, 1);
-}
-
-/// With a user of its own, who may change the schema; the server's may not.
-async fn a_direct_url_is_for_migrations_alone(setup: &Setup) {
-    if setup.kind() == Kind::Sqlite {
-        let mut variables = setup.variables(&[]);
-        variables.insert("MIGRATE_DATABASE_URL".into(), "postgres://nobody@localhost/x".into());
-        let refused = output(command(setup.folder(), &variables, &["migrate", "status"]), "");
-        assert_eq!(refused.status.code(), Some(1));
-        assert!(text(&refused.stderr).contains("MIGRATE_DATABASE_URL"));
-        return;
-    }
-    let role = format!("migrator_{}", std::process::id());
-    setup
-        .execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'of-a-test'"))
-        .await;
-    let mut variables = setup.variables(&[]);
-    let url = variables["ANTEROOM__DATABASE__URL"].clone();
-    let (_, place) = url.split_once('@').unwrap();
-    variables.insert(
-        "MIGRATE_DATABASE_URL".into(),
-        format!("postgres://{role}:of-a-test@{place}"),
-    );
-    let up = output(command(setup.folder(), &variables, &["migrate", "up", "--json"]), "");
-    let said = text(&up.stdout);
-    assert!(up.status.success(), "{}", text(&up.stderr));
-    let runs: Value = serde_json::from_str(&said).unwrap();
-    assert!(
-        runs["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|run| run["database_role"] == role.as_str()),
-        "{said}"
-    );
-    drop(Server::start(setup.folder(), &variables).await);
-    assert!(!text(&up.stderr).contains("of-a-test"));
-    setup
-        .execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"))
-        .await;
 }

@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod migrate;
 mod nodes;
+mod own_schema;
 mod refusals;
 mod secrets;
 mod shutdown;
