@@ -437,8 +437,8 @@ impl MigrationDatabase for PostgresMigrations {
         // may not be removed.
         let of = literal(&format!("{:?} {} ", self.scope, looking.schema));
         let name = format!(
-            "SELECT format('anteroom_scratch_%s_%s', oid, to_hex(hashtextextended({of} || current_user, 0))) FROM pg_database WHERE datname = \
-             current_database()"
+            "SELECT format('anteroom_scratch_%s_%s', oid, to_hex(hashtextextended({of} || current_user, 0))) FROM \
+             pg_database WHERE datname = current_database()"
         );
         let name = looking.link.first(&name).await?.unwrap_or_default();
         looking.link.run(&drop_database(&name)).await?;
@@ -484,10 +484,10 @@ impl MigrationDatabase for PostgresMigrations {
 }
 
 /// A question for the catalogue that waits so long for a lock: the server takes one of a table to tell its indexes,
-/// constraints and defaults.
+/// constraints and defaults. What is sent at once is one transaction, which ends with an error as well.
 fn limited(query: &str, patience: Duration) -> String {
     let ms = patience.as_millis();
-    format!("BEGIN; SET LOCAL lock_timeout = {ms}; {query}; COMMIT")
+    format!("SET LOCAL lock_timeout = {ms}; {query}")
 }
 
 fn drop_database(name: &str) -> String {
